@@ -1,0 +1,1 @@
+"""ORCS: a durable agent orchestrator behind gRPC."""

@@ -1,0 +1,18 @@
+"""Who acts, and in which namespace."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+ROLES = ("view", "operate", "answer", "approve", "administer")
+"""The published roles, from the least to the most."""
+
+
+class Caller(Struct, frozen=True):
+    """Who calls, as stored with a workflow: never a token. Recovery and timers act for the stored caller."""
+
+    principal: str
+    namespace: str
+    roles: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Allow-listed request metadata, for the hooks."""

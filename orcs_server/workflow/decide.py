@@ -1,0 +1,230 @@
+"""What a message leads to. Requests that the state does not allow are refused with an error; reports that are stale, repeated
+or late lead to nothing.
+
+Rules, each held by property tests (`tests/workflow/test_invariants.py`):
+
+1. Attempt numbers, task ids and run numbers are never reused; budgets are counters of their own. A report carries its
+   attempt, and is dropped when that is not the current one (usage: not the latest one, for what was spent is spent).
+2. Only ordered collections are walked.
+3. State equals the fold of its events.
+4. Never stuck: a live workflow has something due, someone awaited, or a wake-up time.
+5. Delivering every report again, in any order, changes nothing more.
+6. A lost attempt is not a failed one: losses in a row without progress have a budget of their own.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, InvalidArgument, NotFound
+from orcs_server.workflow import events as e
+from orcs_server.workflow import messages as m
+from orcs_server.workflow import planning, progress
+from orcs_server.workflow.model import FailureKind, PlanSource, ResourceStatus, TimerKind, WorkflowState
+from orcs_server.workflow.plan import check_plan, check_spec
+from orcs_server.workflow.states import WorkflowStatus
+from orcs_server.workflow.turn import Turn
+
+
+def decide(state: WorkflowState | None, message: m.Message, now_us: int) -> list[e.Event]:
+    """Return the events that `message` causes.
+
+    Raises for a refused request: NotFound or AlreadyExists (of the workflow), InvalidArgument with every violation,
+    IllegalTransition where the state does not allow it, Conflict where the caller saw an older plan.
+    """
+    return take(state, message, now_us)[1]
+
+
+def take(state: WorkflowState | None, message: m.Message, now_us: int) -> tuple[WorkflowState | None, list[e.Event]]:
+    """Return the state after `message` together with the events that lead there, as `decide` and `evolve` would."""
+    turn = Turn(state, now_us)
+    if state is not None:
+        _dispatch(turn, message)
+    elif isinstance(message, m.CreateWorkflow):
+        _create(turn, message)
+    else:
+        raise NotFound("WORKFLOW_NOT_FOUND", "The workflow does not exist.")
+    return turn.state, turn.events
+
+
+def _dispatch(turn: Turn, message: m.Message) -> None:  # noqa: C901, PLR0912
+    match message:
+        case m.SlotGranted():
+            _slot_granted(turn, message)
+        case m.AttemptFinished():
+            _attempt_finished(turn, message)
+        case m.UsageRecorded():
+            _usage_recorded(turn, message)
+        case m.AttemptLost():
+            _attempt_lost(turn, message)
+        case m.AttemptInterrupted():
+            if _is_current(turn, message.task_id, message.attempt):
+                turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
+        case m.PlanMade():
+            planning.plan_made(turn, message)
+        case m.PlanFailed():
+            planning.plan_failed(turn, message)
+        case m.TasksProposed():
+            _tasks_proposed(turn, message)
+        case m.ResourcesGranted():
+            if turn.state.owes_resources and turn.state.progress.resources is ResourceStatus.NONE:
+                turn.emit(e.ResourcesAllocated())
+        case m.ResourcesRefused():
+            if turn.state.status is WorkflowStatus.RUNNING and turn.state.progress.resources is ResourceStatus.NONE:
+                progress.fail_workflow(turn, progress.failure(FailureKind.RESOURCES_REFUSED, message.reason))
+        case m.ResourcesReleased():
+            if turn.state.terminal and turn.state.owes_resources:
+                turn.emit(e.ResourcesReturned())
+        case m.Tick():
+            _tick(turn, message)
+        case m.StartWorkflow():
+            _start(turn)
+        case m.DeleteWorkflow():
+            _delete(turn)
+        case m.CreateWorkflow():
+            raise AlreadyExists(
+                "WORKFLOW_ALREADY_EXISTS", f"There is a workflow {turn.state.id} already; choose another id."
+            )
+        case _:
+            assert_never(message)
+
+
+# Requests
+
+
+def _create(turn: Turn, message: m.CreateWorkflow) -> None:
+    spec, tasks = message.spec, message.tasks
+    wrong = check_spec(spec)
+    problems = () if tasks is None else check_plan(tasks, agents=dict(spec.agents), max_tasks=spec.max_tasks)
+    if wrong:
+        raise InvalidArgument("FIELD_INVALID", "The workflow cannot be carried out as asked.", wrong + problems)
+    if problems:
+        raise InvalidArgument("PLAN_INVALID", "The plan cannot be carried out.", problems)
+    turn.emit(e.WorkflowCreated(message.namespace, message.workflow_id, spec))
+    if tasks is not None:
+        planning.adopt(turn, tasks, PlanSource.CLIENT)
+
+
+def _start(turn: Turn) -> None:
+    if turn.state.terminal:
+        raise IllegalTransition("WORKFLOW_TERMINAL", f"The workflow has ended ({turn.state.status}).")
+    if turn.state.status is not WorkflowStatus.READY:
+        raise IllegalTransition(
+            "WORKFLOW_NOT_READY", f"Only a READY workflow can be started; it is {turn.state.status}."
+        )
+    progress.start(turn)
+
+
+def _delete(turn: Turn) -> None:
+    if not turn.state.terminal:
+        raise IllegalTransition(
+            "WORKFLOW_NOT_TERMINAL", f"Only a workflow that has ended can be deleted; it is {turn.state.status}."
+        )
+    if not turn.state.settled:
+        raise IllegalTransition(
+            "ILLEGAL_TRANSITION",
+            "The workflow still holds resources that are being given back; delete it a little later.",
+        )
+    turn.emit(e.WorkflowDeleted())
+
+
+def _tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
+    state = turn.state
+    if message.source is PlanSource.TASK and progress.running_task(turn, message.proposer, message.attempt) is None:
+        return
+    if message.tasks and all(task.id in state.tasks and state.tasks[task.id].spec == task for task in message.tasks):
+        return  # Proposed before, word for word: by a repeated call, or by the attempt that continues a lost one.
+    if state.status not in (WorkflowStatus.READY, WorkflowStatus.RUNNING):
+        raise IllegalTransition("ILLEGAL_TRANSITION", f"Tasks cannot be added to a workflow that is {state.status}.")
+    revision = state.progress.plan_revision
+    if message.revision is not None and message.revision != revision:
+        raise Conflict("STALE_REVISION", f"The plan is at revision {revision} by now: read it again, then add tasks.")
+    problems = planning.check_addition(turn, message.tasks)
+    if problems:
+        raise InvalidArgument("PLAN_INVALID", "The tasks cannot be added.", problems)
+    turn.emit(e.PlanAmended(revision + 1, message.source, added=message.tasks, proposer=message.proposer))
+    if turn.state.status is WorkflowStatus.RUNNING:
+        progress.make_ready(turn, [task.id for task in message.tasks])
+
+
+# Reports
+
+
+def _is_current(turn: Turn, task_id: str, attempt: int) -> bool:
+    """The fence: whether this attempt is the one that runs now."""
+    if not task_id:
+        current = turn.state.progress.planning
+        return turn.state.status is WorkflowStatus.PLANNING and current.running and current.attempt == attempt
+    return progress.running_task(turn, task_id, attempt) is not None
+
+
+def _slot_granted(turn: Turn, message: m.SlotGranted) -> None:
+    if message.task_id:
+        progress.begin_attempt(turn, message.task_id, message.attempt)
+    else:
+        planning.begin_attempt(turn, message.attempt)
+
+
+def _attempt_finished(turn: Turn, message: m.AttemptFinished) -> None:
+    task = progress.running_task(turn, message.task_id, message.attempt)
+    if task is None:
+        return
+    if message.output is not None:
+        turn.emit(e.AttemptSucceeded(message.task_id, message.attempt, message.output))
+        turn.emit(e.TaskCompleted(message.task_id, message.output))
+        progress.after_task(turn, message.task_id)
+        return
+    said = message.failure or progress.failure(FailureKind.INTERNAL, "The attempt ended with nothing.")
+    failure = progress.bounded(said)
+    turn.emit(e.AttemptFailed(message.task_id, message.attempt, failure))
+    progress.after_failed_attempt(turn, message.task_id, failure, message.jitter)
+
+
+def _usage_recorded(turn: Turn, message: m.UsageRecorded) -> None:
+    """Usage counts up to the workflow's end, even where it comes after the attempt's (timed out, cancelled, overtaken)."""
+    state = turn.state
+    known = state.progress.planning if not message.task_id else progress.latest_attempt(turn, message.task_id)
+    if state.terminal or known is None or not 0 < message.attempt == known.attempt:
+        return
+    if message.calls > known.calls:
+        turn.emit(e.UsageRecorded(message.attempt, message.calls, message.usage, message.task_id))
+
+
+def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
+    if not _is_current(turn, message.task_id, message.attempt):
+        return
+    turn.emit(e.AttemptLost(message.attempt, message.task_id, message.progressed))
+    state = turn.state
+    losses = state.tasks[message.task_id].progress.losses if message.task_id else state.progress.planning.losses
+    if losses <= state.spec.max_losses:
+        return
+    what = f"Task {message.task_id}" if message.task_id else "Planning"
+    failure = progress.failure(
+        FailureKind.LOST,
+        f"{what} was lost {losses} times in a row together with its server process, without getting any further.",
+    )
+    if message.task_id:
+        progress.fail_task(turn, message.task_id, failure)
+    else:
+        progress.fail_workflow(turn, failure)
+
+
+def _tick(turn: Turn, message: m.Tick) -> None:
+    for time_us, kind, task_id in turn.state.timers:
+        if time_us > turn.now_us or turn.state.terminal:
+            return
+        match kind:
+            case TimerKind.NOT_BEFORE:
+                progress.start(turn)
+            case TimerKind.DEADLINE:
+                progress.fail_workflow(
+                    turn, progress.failure(FailureKind.DEADLINE_EXCEEDED, "The workflow's deadline has passed.")
+                )
+            case TimerKind.RETRY:
+                turn.emit(e.TaskReady(task_id))
+            case TimerKind.ATTEMPT:
+                progress.time_out(turn, task_id, message.jitter)
+            case TimerKind.PLAN_RETRY:
+                pass  # Planning is due again by the time alone; its next start takes the timer away.
+            case _:
+                assert_never(kind)

@@ -1,0 +1,49 @@
+"""What ought to be under way now. Engines compare this list with what is in flight: start what is missing, cancel what is no
+longer listed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Stop(StrEnum):
+    """Whether a running attempt is to go on, or to stop before its next model call."""
+
+    NONE = "NONE"
+    AT_TURN = "AT_TURN"
+
+
+class MakePlan(Struct, frozen=True):
+    """Have the planner make (or, after a rejection, repair) the plan."""
+
+    attempt: int
+
+
+class RunAttempt(Struct, frozen=True):
+    """Have the agent carry out this attempt. Before its start is stored it also needs a slot."""
+
+    task_id: str
+    attempt: int
+    run: int
+    agent_id: str
+    stop: Stop = Stop.NONE
+
+
+class AllocateResources(Struct, frozen=True):
+    """Ask the resources hook for what the workflow needs. At least once, so the hook is idempotent."""
+
+
+class ReleaseResources(Struct, frozen=True):
+    """Give back what the resources hook gave. At least once."""
+
+
+class WakeAt(Struct, frozen=True):
+    """Send a `Tick` at this time (microseconds UTC)."""
+
+    time_us: int
+
+
+Effect = MakePlan | RunAttempt | AllocateResources | ReleaseResources | WakeAt

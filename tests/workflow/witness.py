@@ -1,0 +1,175 @@
+"""Reads along in the log and keeps its own account, written from the promises and not from the code, of what it may say."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orcs_server.workflow import events as e
+from orcs_server.workflow.due import due
+from orcs_server.workflow.model import NO_USAGE, FailureKind, TaskState, Usage, WorkflowSpec, WorkflowState
+from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
+
+
+class Witness:
+    """Sees every event in order. Raises AssertionError at the first one that breaks a promise."""
+
+    def __init__(self, spec: WorkflowSpec) -> None:
+        self.spec = spec
+        self.attempts: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
+        self.repairs = 0
+        self.usage: dict[tuple[str, int], Usage] = {}
+        self.calls: Counter[tuple[str, int]] = Counter()
+        self.names: list[str] = []
+        self.ended: set[str] = set()
+        self.revision = 0
+
+    def see(self, event: e.Event, state: WorkflowState) -> None:  # noqa: C901, PLR0912
+        """Take note of an event, given the state after it."""
+        match event:
+            case e.PlanAdopted():
+                self._next_revision(event.revision)
+                self.names.extend(task.id for task in event.tasks)
+            case e.PlanAmended():
+                self._next_revision(event.revision)
+                self.names.extend(task.id for task in event.added)
+            case e.PlanningStarted():
+                self._next_attempt("", event.attempt)
+            case e.AttemptStarted():
+                self._next_attempt(event.task_id, event.attempt)
+                self._may_start(event, state)
+            case e.AttemptSucceeded():
+                self.losses[event.task_id] = 0
+            case e.AttemptFailed() | e.AttemptTimedOut():
+                self.failures[event.task_id] += 1
+                self.losses[event.task_id] = 0
+            case e.PlanRejected():
+                self._may_plan_again(event)
+            case e.AttemptLost():
+                self.losses[event.task_id] = 0 if event.progressed else self.losses[event.task_id] + 1
+            case e.UsageRecorded():
+                key = (event.task_id, event.attempt)
+                assert event.attempt == self.attempts[event.task_id], "only the latest attempt's usage counts"
+                assert event.calls > self.calls[key], "calls are counted upwards"
+                self.calls[key], self.usage[key] = event.calls, event.usage
+            case e.TaskFailed():
+                self._may_fail(event, state.tasks[event.task_id])
+                self._end(event.task_id)
+            case e.TaskSkipped():
+                cause = state.tasks[event.cause]
+                assert event.cause in state.tasks[event.task_id].spec.dependencies
+                assert cause.status in TASK_TERMINAL
+                assert cause.status is not TaskStatus.COMPLETED
+                assert not cause.spec.optional, "an optional task takes nobody down"
+                self._end(event.task_id)
+            case e.TaskCompleted() | e.TaskCancelled():
+                self._end(event.task_id)
+            case _:
+                pass
+        assert len(set(self.names)) == len(self.names) == state.progress.task_count, "task ids are never reused"
+
+    def _next_revision(self, revision: int) -> None:
+        self.revision += 1
+        assert revision == self.revision
+
+    def _next_attempt(self, name: str, attempt: int) -> None:
+        self.attempts[name] += 1
+        assert attempt == self.attempts[name], "attempt numbers are 1, 2, 3… and never reused"
+
+    def _may_plan_again(self, event: e.PlanRejected) -> None:
+        self.losses[""] = 0
+        if event.problems:
+            self.repairs += 1
+            goes_on = self.repairs <= self.spec.max_plan_repairs
+        else:
+            self.failures[""] += 1
+            goes_on = event.failure.retryable and self.failures[""] < self.spec.retry.max_attempts
+        assert (event.retry_at_us is not None) == goes_on, "planning has budgets of its own"
+
+    def _may_start(self, event: e.AttemptStarted, state: WorkflowState) -> None:
+        assert event.run >= max(self.runs[event.task_id], 1), "run numbers are never reused"
+        self.runs[event.task_id] = event.run
+        spec = state.spec
+        assert len(state.running) <= (1 if spec.execution == "SEQUENTIAL" else spec.max_parallel_tasks)
+        assert not spec.holds_resources or state.progress.resources == "GRANTED"
+        for name in state.tasks[event.task_id].spec.dependencies:
+            assert is_over(state.tasks[name]), "no task starts before its dependencies have ended well"
+
+    def _may_fail(self, event: e.TaskFailed, task: TaskState) -> None:
+        budget = self.spec.retry.max_attempts if task.spec.max_attempts is None else task.spec.max_attempts
+        if event.failure.kind is FailureKind.LOST:
+            assert self.losses[event.task_id] > self.spec.max_losses
+        else:
+            assert not event.failure.retryable or self.failures[event.task_id] == budget
+
+    def _end(self, name: str) -> None:
+        assert name not in self.ended, "a task ends once"
+        self.ended.add(name)
+
+    def check(self, state: WorkflowState, now_us: int) -> None:
+        """Compare a state at rest with the account."""
+        self._check_counters(state)
+        self._check_indexes(state)
+        self._check_never_stuck(state, now_us)
+        if state.terminal:
+            _check_end(state)
+
+    def _check_counters(self, state: WorkflowState) -> None:
+        total = dict.fromkeys(["", *self.names], NO_USAGE)
+        for (name, _), usage in self.usage.items():
+            total[name] = total[name] + usage
+        planning = state.progress.planning
+        assert planning.usage == total[""]
+        assert (planning.attempt, planning.losses) == (self.attempts[""], self.losses[""])
+        assert (planning.rejected, planning.failures) == (self.repairs, self.failures[""])
+        assert planning.calls == self.calls["", planning.attempt]
+        for name, task in state.tasks.items():
+            moved = task.progress
+            assert moved.usage == total[name]
+            assert moved.calls == self.calls[name, moved.attempt], "each attempt counts its own calls"
+            assert (moved.attempt, moved.run) == (self.attempts[name], self.runs[name])
+            assert (moved.failures, moved.losses) == (self.failures[name], self.losses[name])
+        assert state.progress.usage == sum(total.values(), NO_USAGE), "usage totals add up"
+
+    def _check_indexes(self, state: WorkflowState) -> None:
+        tasks = sorted(state.tasks.values(), key=lambda task: task.ordinal)
+        assert [task.spec.id for task in tasks] == self.names
+        counted = Counter(task.status for task in tasks)
+        assert state.progress.counts == tuple(counted[status] for status in TaskStatus)
+        ready = [(-task.spec.priority, task.ordinal, task.spec.id) for task in tasks if task.status is TaskStatus.READY]
+        assert list(state.ready) == sorted(ready)
+        assert [name for _, name in state.running] == [t.spec.id for t in tasks if t.status is TaskStatus.RUNNING]
+        if state.status is WorkflowStatus.RUNNING:
+            for task in tasks:
+                waits = any(not is_over(state.tasks[name]) for name in task.spec.dependencies)
+                assert (task.status is TaskStatus.PENDING) <= waits, "a task whose dependencies are met is not held up"
+
+    def _check_never_stuck(self, state: WorkflowState, now_us: int) -> None:
+        effects = due(state, now_us)
+        assert len(effects) == len(set(effects)), "nothing is due twice"
+        if state.settled:
+            assert effects == []
+        else:
+            awaited = state.status is WorkflowStatus.READY and not state.spec.starts_by_itself
+            assert effects or awaited, "a live workflow is never stuck"
+
+
+def is_over(task: TaskState) -> bool:
+    """Say whether a dependency on this task is met."""
+    return task.status is TaskStatus.COMPLETED or (task.spec.optional and task.status in TASK_TERMINAL)
+
+
+def _check_end(state: WorkflowState) -> None:
+    unfinished = [task for task in state.tasks.values() if task.status not in TASK_TERMINAL]
+    assert unfinished == [], "a workflow does not end before its tasks"
+    needed = [task for task in state.tasks.values() if not task.spec.optional]
+    all_well = all(task.status is TaskStatus.COMPLETED for task in needed)
+    assert (state.status is WorkflowStatus.COMPLETED) == (all_well and state.progress.failure is None)
+    assert (state.status is WorkflowStatus.FAILED) == (state.progress.failure is not None)
+    for task in state.tasks.values():
+        assert (task.progress.output is not None) == (task.status is TaskStatus.COMPLETED)
+        if state.spec.failure_policy == "ISOLATE" and task.status is TaskStatus.SKIPPED:
+            causes = [state.tasks[name] for name in task.spec.dependencies]
+            assert any(not is_over(cause) for cause in causes), "a failed task skips only its dependants"
