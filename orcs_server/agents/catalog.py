@@ -1,0 +1,182 @@
+"""Which agents there are: the built-in ones, those of the configuration, and those of a registry of the operator's own code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from agents import Agent, FunctionTool
+from agents.handoffs import Handoff
+
+from orcs_server.agents.builtin import BUILTIN
+from orcs_server.agents.definition import AGENT_ID, PLANNER_ID, AgentDefinition
+from orcs_server.agents.providers import model_settings
+from orcs_server.config.tables import AgentTable
+from orcs_server.errors import NotFound, StartupError
+
+DESCRIPTION_LIMIT = 2_000
+"""Characters of an agent's description."""
+
+
+class AgentCatalog:
+    """All agents by their id, in a fixed order. Ids are `[a-z][a-z0-9_-]{0,62}`."""
+
+    def __init__(self, definitions: Iterable[AgentDefinition]) -> None:
+        self._agents = {definition.id: definition for definition in definitions}
+
+    @classmethod
+    def build(
+        cls,
+        tables: Mapping[str, AgentTable] | None = None,
+        registry: str | None = None,
+        planner_instructions: str | None = None,
+    ) -> AgentCatalog:
+        """Put the catalog together: built-in agents, over them the `[agents.NAME]` tables, over those the registry.
+
+        `registry` is `package.module:name` of a mapping, or of a callable without arguments that returns one, from ids to Agents
+        SDK agents. Its module is imported here. Raises StartupError for anything that cannot be an agent.
+        """
+        agents = {definition.id: definition for definition in BUILTIN}
+        if planner_instructions is not None:
+            agents[PLANNER_ID] = replace(agents[PLANNER_ID], instructions=planner_instructions)
+        for name, table in (tables or {}).items():
+            agents[name] = _configured(name, table, agents.get(name))
+        if registry is not None:
+            agents.update({one.id: one for one in _registered(registry)})
+        return cls(agents.values())
+
+    def get(self, agent_id: str) -> AgentDefinition:
+        """Return an agent. Raises NotFound."""
+        definition = self._agents.get(agent_id)
+        if definition is None:
+            raise NotFound("AGENT_NOT_FOUND", f"there is no agent {agent_id[:80]!r}: choose one of {self._named()}")
+        return definition
+
+    def list(self) -> tuple[AgentDefinition, ...]:
+        """Return all agents, the planner included."""
+        return tuple(self._agents.values())
+
+    def assignable(self) -> tuple[AgentDefinition, ...]:
+        """Return the agents that a plan may name."""
+        return tuple(one for one in self._agents.values() if one.assignable)
+
+    def revisions(self) -> tuple[tuple[str, str], ...]:
+        """Return (id, revision) of the agents that a plan may name, to be pinned to a workflow."""
+        return tuple((one.id, one.revision) for one in self.assignable())
+
+    def _named(self) -> str:
+        return ", ".join(one.id for one in self.assignable())
+
+
+def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> AgentDefinition:
+    if not AGENT_ID.fullmatch(name):
+        raise StartupError(_bad_id(name, f"[agents.{name}]"))
+    model_settings(table.settings, f"agents.{name}.settings")
+    if base is None:
+        if table.instructions is None:
+            raise StartupError(
+                f"[agents.{name}] needs instructions, since there is no built-in agent of this name to change"
+            )
+        base = AgentDefinition(
+            id=name, instructions="", description=f"The agent {name} of this server's configuration."
+        )
+    return replace(
+        base,
+        instructions=table.instructions or base.instructions,
+        description=table.description or base.description,
+        model=table.model or base.model,
+        settings={**base.settings, **table.settings},
+        max_turns=table.max_turns or base.max_turns,
+        source="config",
+    )
+
+
+def _registered(reference: str) -> Iterable[AgentDefinition]:
+    agents = _load(reference)
+    for agent_id, agent in agents.items():
+        if not isinstance(agent_id, str) or not AGENT_ID.fullmatch(agent_id):
+            raise StartupError(_bad_id(agent_id, f"the registry {reference}"))
+        if agent_id == PLANNER_ID:
+            raise StartupError(
+                f"the registry {reference} must not hold an agent {PLANNER_ID!r}: change the planner with [agents.planner] "
+                "or [prompts] planner"
+            )
+        if not isinstance(agent, Agent):
+            raise StartupError(
+                f"the registry {reference} has a {type(agent).__name__} under {agent_id!r}: put an agents.Agent there"
+            )
+        yield _from_template(agent_id, agent)
+
+
+def _load(reference: str) -> Mapping[Any, Any]:
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute.isidentifier():
+        raise StartupError(f"the agent registry {reference!r} cannot be read: write it as package.module:registry")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"the agent registry {reference} cannot be loaded: there is no module {error.name!r}; install its package, or put "
+            "its folder into PYTHONPATH"
+        ) from error
+    except Exception as error:
+        raise StartupError(f"the agent registry {reference} cannot be loaded: importing it raised {error!r}") from error
+    registry = getattr(module, attribute, None)
+    if registry is None:
+        raise StartupError(
+            f"the module {module_name} has nothing called {attribute!r}: check the agent registry's name"
+        )
+    if isinstance(registry, Callable):  # type: ignore[arg-type]  # an abstract class works in isinstance
+        try:
+            registry = registry()
+        except Exception as error:
+            raise StartupError(f"the agent registry {reference} raised {error!r}: it must need no arguments") from error
+        if inspect.iscoroutine(registry):
+            registry.close()
+            raise StartupError(f"the agent registry {reference} is async: make it an ordinary function")
+    if not isinstance(registry, Mapping):
+        raise StartupError(
+            f"the agent registry {reference} is a {type(registry).__name__}: make it a mapping from ids to agents, or a "
+            "function that returns one"
+        )
+    return registry
+
+
+def _from_template(agent_id: str, agent: Agent[Any]) -> AgentDefinition:
+    instructions = agent.instructions if isinstance(agent.instructions, str) else ""
+    model = agent.model if isinstance(agent.model, str) else None
+    return AgentDefinition(
+        id=agent_id,
+        instructions=instructions,
+        description=(agent.handoff_description or f"The agent {agent.name}.")[:DESCRIPTION_LIMIT],
+        model=model,
+        settings={name: value for name, value in agent.model_settings.to_json_dict().items() if value is not None},
+        source="registry",
+        tools=tuple(tool.name for tool in agent.tools),
+        fingerprint=_fingerprint(agent),
+        template=agent,
+    )
+
+
+def _fingerprint(agent: Agent[Any]) -> str:
+    """Describe what else makes the agent what it is. Code counts by its name: a changed body alone does not show."""
+    tools = [
+        [tool.name, tool.description, tool.params_json_schema] if isinstance(tool, FunctionTool) else [tool.name]
+        for tool in agent.tools
+    ]
+    handoffs = [one.agent_name if isinstance(one, Handoff) else one.name for one in agent.handoffs]
+    guardrails = [
+        *(one.get_name() for one in agent.input_guardrails),
+        *(one.get_name() for one in agent.output_guardrails),
+    ]
+    dynamic = None if isinstance(agent.instructions, str) else getattr(agent.instructions, "__qualname__", "")
+    content = [agent.name, dynamic, tools, handoffs, guardrails, repr(agent.output_type), repr(agent.tool_use_behavior)]
+    return json.dumps(content, sort_keys=True, default=repr)
+
+
+def _bad_id(agent_id: object, where: str) -> str:
+    return f"{where}: {agent_id!r} cannot be an agent's id: use at most 63 lower-case letters, digits, - and _, a letter first"

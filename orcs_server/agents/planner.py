@@ -1,0 +1,116 @@
+"""What the planner is asked and what it answers. Whether a plan holds together (cycles, unknown agents, size) is the core's to say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from orcs_server.agents.definition import AgentDefinition
+from orcs_server.agents.structured import read_typed
+from orcs_server.workflow.model import PlanningStrategy
+
+CONTEXT_LIMIT = 64 * 1024
+"""Characters of context that the planner gets to see."""
+PROBLEMS_SHOWN = 20
+
+_STRATEGIES = {
+    PlanningStrategy.BREADTH_FIRST: "Cut the request so that as much as possible can run at the same time: one task for each thing "
+    "that can be looked into on its own, then the tasks that need several of their results, then one that joins everything.",
+    PlanningStrategy.SEQUENTIAL: "Make a chain: every task depends on the one before it, and the last one on all before it.",
+    PlanningStrategy.MINIMAL: "Use as few tasks as will do: one if one agent can do it all, otherwise two.",
+}
+_AGENT = re.compile(r"^- ([a-z][a-z0-9_-]{0,62}): ")
+_LIMIT = re.compile(r"^At most (\d+) tasks\.$", re.MULTILINE)
+_REQUEST = "\n# Request\n"
+
+
+class PlannerTask(BaseModel):
+    """One task as the planner writes it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    title: str
+    description: str
+    agent_id: str
+    dependencies: list[int]
+    """0-based positions in the list of tasks."""
+    priority: int | None = None
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    optional: bool | None = None
+    output_schema: str | None = None
+    """A JSON schema, as a string: strict schemas have no room for free-form objects."""
+
+
+class PlannerOutput(BaseModel):
+    """The planner's answer."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    tasks: list[PlannerTask]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerInput:
+    """What the planner is told, as far as `read_planner_input` gets it back out of the text."""
+
+    query: str
+    strategy: PlanningStrategy
+    agents: tuple[str, ...]
+    max_tasks: int
+
+
+def build_planner_input(
+    query: str,
+    agents: Sequence[AgentDefinition],
+    strategy: PlanningStrategy = PlanningStrategy.BREADTH_FIRST,
+    max_tasks: int = 10_000,
+    external_context: Mapping[str, Any] | None = None,
+    problems: Sequence[str] = (),
+) -> str:
+    """Return the planner's input. `problems` are those of its last plan, if that was rejected."""
+    parts = [
+        f"# Strategy\n{strategy.value}: {_STRATEGIES[strategy]}\nAt most {max_tasks} tasks.\n",
+        "\n# Agents\n",
+        *(f"- {one.id}: {_line(one.description)}\n" for one in agents if one.assignable),
+    ]
+    if external_context:
+        context = json.dumps(external_context, ensure_ascii=False, sort_keys=True, default=str)
+        cut = "" if len(context) <= CONTEXT_LIMIT else f"\n[… cut at {CONTEXT_LIMIT} characters]"
+        parts.append(f"\n# Context\n```json\n{context[:CONTEXT_LIMIT]}{cut}\n```\n")
+    if problems:
+        parts.append("\n# What was wrong with your last plan: make a new, whole plan without these mistakes\n")
+        parts.extend(f"- {_line(problem)}\n" for problem in problems[:PROBLEMS_SHOWN])
+        if len(problems) > PROBLEMS_SHOWN:
+            parts.append(f"- and {len(problems) - PROBLEMS_SHOWN} more of the kind\n")
+    parts.append(f"{_REQUEST}{query}")
+    return "".join(parts)
+
+
+def read_planner_input(text: str) -> PlannerInput:
+    """Return what `build_planner_input` was given; of any other text, all is the query."""
+    head, marker, query = text.partition(_REQUEST)
+    if not marker:
+        return PlannerInput(text, PlanningStrategy.BREADTH_FIRST, (), 10_000)
+    strategy = PlanningStrategy.BREADTH_FIRST
+    for candidate in PlanningStrategy:
+        if f"\n{candidate.value}: " in head[:200]:
+            strategy = candidate
+    limit = _LIMIT.search(head)
+    agents = tuple(match[1] for line in head.splitlines() if (match := _AGENT.match(line)))
+    return PlannerInput(query, strategy, agents, int(limit[1]) if limit else 10_000)
+
+
+def parse_plan(text: str) -> PlannerOutput | tuple[str, ...]:
+    """Return the plan in a model's answer, or what is wrong with the answer. JSON in fences or amid prose is found."""
+    plan, problems = read_typed(text, PlannerOutput)
+    return plan if isinstance(plan, PlannerOutput) else problems
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,196 @@
+"""One agent run, from a request that knows no SDK to a result that knows no SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agents import Agent, Model, ModelProvider, RunConfig, RunHooks, Runner
+from agents.models import get_default_model_settings
+from pydantic import BaseModel
+from pydantic_core import to_json, to_jsonable_python
+
+from orcs_server.agents.context import RunContext
+from orcs_server.agents.definition import AgentDefinition
+from orcs_server.agents.failures import run_failure
+from orcs_server.agents.model import ObservedModels, RunCalls, RunModel, current_calls
+from orcs_server.agents.providers import model_settings
+from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
+from orcs_server.agents.tracing import silence_vendor_tracing
+from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
+
+MARKDOWN = "text/markdown"
+JSON = "application/json"
+PROTOTYPES_KEPT = 1_000
+"""Agents that stay ready for copying. Old workflows may hold old revisions."""
+
+silence_vendor_tracing()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRun:
+    """What to run. At most one of `output_type` and `output_schema` is given; with neither the output is text."""
+
+    definition: AgentDefinition
+    input: str
+    context: RunContext = field(default_factory=RunContext)
+    output_type: type[BaseModel] | None = None
+    output_schema: Mapping[str, Any] | None = None
+    """A JSON schema that the output must meet."""
+    model: str | None = None
+    """Overrides the definition's model."""
+    on_delta: Callable[[str], None] | None = None
+    """Gets the text as it comes. The texts of two turns are parted by an empty line; only the last turn's is the result."""
+    on_usage: Callable[[int, Usage], None] | None = None
+    """Called after every model call, failed ones included, with the calls and the usage of this run so far."""
+    hooks: RunHooks[Any] | None = None
+    """Such as `ORCSRunHooks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What came of a run: text (and, if asked for, the parsed output), or a failure; the usage in either case."""
+
+    text: str = ""
+    """JSON if `media_type` says so."""
+    output: Any = None
+    """The parsed output: an instance of `output_type`, or the JSON value that meets `output_schema`; else None."""
+    media_type: str = MARKDOWN
+    usage: Usage = NO_USAGE
+    calls: int = 0
+    """Model calls made, failed ones included."""
+    failure: Failure | None = None
+    problems: tuple[str, ...] = ()
+    """With the failure INVALID_OUTPUT: what is wrong with the output, for a repair."""
+
+
+class AgentRunner:
+    """Runs agents with the models of one provider. One per server, for any number of concurrent runs on one event loop."""
+
+    def __init__(
+        self,
+        models: ModelProvider,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        call_timeout_us: int | None = None,
+    ) -> None:
+        """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
+
+        Raises StartupError for settings that there are not.
+        """
+        self._models = models
+        self._shared = dict(settings or {})
+        self._call_timeout_us = call_timeout_us
+        model_settings(self._shared, "model.settings")
+        self._config = RunConfig(
+            model_provider=ObservedModels(models),
+            tracing_disabled=True,
+            trace_include_sensitive_data=False,
+            tool_not_found_behavior="return_error_to_model",
+        )
+        self._prototypes: dict[str, Agent[Any]] = {}
+        """By revision. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
+
+    async def run(self, request: AgentRun) -> AgentResult:
+        """Run an agent to its end. Trouble with models, tools and outputs comes back as `failure`; cancellation propagates."""
+        calls = RunCalls(request.on_delta, request.on_usage)
+        schema, problems = _output_schema(request)
+        if problems:
+            return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")
+        token = current_calls.set(calls)
+        try:
+            result = await Runner.run(
+                self._agent(request, schema, calls),
+                request.input,
+                context=request.context,
+                max_turns=request.definition.max_turns,
+                run_config=self._config,
+                hooks=request.hooks,
+            )
+        except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
+            return AgentResult(usage=calls.usage, calls=calls.count, failure=run_failure(error))
+        finally:
+            current_calls.reset(token)
+        return _result(request, result.final_output, calls)
+
+    def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
+        """Return an agent for this run alone."""
+        definition = request.definition
+        prototype = self._prototypes.get(definition.revision)
+        if prototype is None:
+            if len(self._prototypes) >= PROTOTYPES_KEPT:
+                self._prototypes.clear()
+            prototype = self._prototypes[definition.revision] = self._prototype(definition)
+        agent = copy(prototype)
+        agent.tools = list(prototype.tools)
+        wanted = request.model or definition.model or prototype.model
+        inner = wanted if isinstance(wanted, Model) else self._models.get_model(wanted)
+        agent.model = RunModel(inner, calls, timeout_us=self._call_timeout_us)
+        if schema is not None:
+            agent.output_type = schema
+        return agent
+
+    def _prototype(self, definition: AgentDefinition) -> Agent[Any]:
+        template = definition.template
+        shared = model_settings(self._shared, "model.settings")
+        if template is None:
+            settings = shared.resolve(model_settings(definition.settings, f"agents.{definition.id}.settings"))
+            return Agent(name=definition.id, instructions=definition.instructions, model_settings=settings)
+        if not isinstance(template, Agent):
+            raise TypeError(
+                f"agent {definition.id}: the template must be an agents.Agent, not {type(template).__name__}"
+            )
+        # What the SDK adds for its own default model, where none is named, would be wrong for any other.
+        unset = template.model is None and template.model_settings == get_default_model_settings()
+        return replace(template, model_settings=shared if unset else shared.resolve(template.model_settings))
+
+
+def _output_schema(request: AgentRun) -> tuple[RawJson | None, tuple[str, ...]]:
+    if request.output_type is not None:
+        return raw_json_for(request.output_type), ()
+    if request.output_schema is not None:
+        problems = schema_problems(request.output_schema)
+        return (None, problems) if problems else (RawJson("result", dict(request.output_schema), strict=False), ())
+    return None, ()
+
+
+def _result(request: AgentRun, final: object, calls: RunCalls) -> AgentResult:
+    output: Any = None
+    problems: tuple[str, ...] = ()
+    text = final if isinstance(final, str) else _plain_json(final)
+    if request.output_type is not None:
+        output, problems = read_typed(text, request.output_type)
+    elif request.output_schema is not None:
+        output, problems = read_by_schema(text, request.output_schema)
+    elif isinstance(final, str):
+        if not text.strip() and not request.definition.tools:
+            return _invalid(calls, "The model's answer is empty", (), FailureKind.INVALID_OUTPUT, text)
+        return AgentResult(text, usage=calls.usage, calls=calls.count)
+    else:
+        output = to_jsonable_python(final, fallback=repr)
+    if problems:
+        return _invalid(
+            calls, "The model's answer does not meet its schema", problems, FailureKind.INVALID_OUTPUT, text
+        )
+    return AgentResult(_plain_json(output), output, JSON, calls.usage, calls.count)
+
+
+def _plain_json(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_none=True)
+    return to_json(value, fallback=repr).decode()
+
+
+def _invalid(calls: RunCalls, what: str, problems: tuple[str, ...], kind: FailureKind, text: str) -> AgentResult:
+    retryable = kind is FailureKind.INVALID_OUTPUT
+    advice = "Try again, or use a model that is better at this." if retryable else "Correct it."
+    listed = f": {'; '.join(problems[:3])}" if problems else ""
+    return AgentResult(
+        text=text,
+        usage=calls.usage,
+        calls=calls.count,
+        failure=Failure(kind, f"{what}{listed}. {advice}", retryable=retryable),
+        problems=problems,
+    )
