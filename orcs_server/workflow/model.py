@@ -152,7 +152,7 @@ class Output(Struct, frozen=True, omit_defaults=True):
     """Bytes."""
 
 
-class RetryPolicy(Struct, frozen=True, omit_defaults=True):
+class RetryPolicy(Struct, frozen=True):
     """When to try a failed attempt again: full jitter over an exponential backoff, within a budget of attempts."""
 
     max_attempts: int = 3
@@ -161,7 +161,7 @@ class RetryPolicy(Struct, frozen=True, omit_defaults=True):
     multiplier: float = 2.0
 
 
-class Budget(Struct, frozen=True, omit_defaults=True):
+class Budget(Struct, frozen=True):
     """Limits on what a workflow may consume; None means unlimited."""
 
     tokens: int | None = None
@@ -188,8 +188,11 @@ class TaskSpec(Struct, frozen=True, omit_defaults=True):
     output_schema: Digest | None = None
 
 
-class WorkflowSpec(Struct, frozen=True, omit_defaults=True):
-    """What the client asked for and the server's configuration that was frozen with it. It changes only by request."""
+class WorkflowSpec(Struct, frozen=True):
+    """What the client asked for and the server's configuration that was frozen with it. It changes only by request.
+
+    Stored whole, defaults included: a default that changes later must not change workflows that exist.
+    """
 
     title: str
     query: Digest | None = None

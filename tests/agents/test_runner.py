@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 import asyncio
 import json
 import logging
@@ -325,8 +326,8 @@ async def test_the_servers_settings_hold_unless_the_agent_sets_the_same() -> Non
     )
     await runner.run(AgentRun(definition, "Go"))
     await runner.run(AgentRun(registered(bare), "Go"))
-    assert model.calls[0].model_settings == ModelSettings(temperature=0.1, max_tokens=5)
-    assert model.calls[1].model_settings == ModelSettings(temperature=0.9, max_tokens=5)
+    sent = [asdict(call.model_settings) for call in model.calls]
+    assert sent == [asdict(ModelSettings(temperature=warmth, max_tokens=5)) for warmth in (0.1, 0.9)]
 
 
 def test_settings_that_there_are_not_stop_the_start() -> None:

@@ -1,0 +1,8 @@
+"""What an operator can set, and where it may come from."""
+
+from __future__ import annotations
+
+from orcs_server.config.address import Address, parse_address
+from orcs_server.config.settings import Settings
+
+__all__ = ["Address", "Settings", "parse_address"]

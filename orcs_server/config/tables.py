@@ -1,0 +1,128 @@
+"""The tables of the settings: each class is one `[table]` of the configuration file. Durations are seconds there, and
+microseconds in the properties that end in `_us`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+KIB = 1024
+MIB = 1024 * KIB
+YEAR = 365 * 24 * 3600.0
+
+Seconds = Annotated[float, Field(ge=0, le=YEAR, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=YEAR, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$")]
+AgentId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+
+def to_us(seconds: float) -> int:
+    """Return whole microseconds."""
+    return round(seconds * 1_000_000)
+
+
+class Table(BaseModel):
+    """A table of settings: no key that is not named here, and no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Limits(Table):
+    """What one request, one workflow and the server may use. Sizes are bytes."""
+
+    max_tasks: int = Field(default=10_000, ge=1, le=10_000)
+    max_parallel_tasks: int = Field(default=64, ge=1, le=10_000)
+    """Of one workflow."""
+    slots: int = Field(default=64, ge=1, le=10_000)
+    """Tasks that the server runs at the same time."""
+    agent_slots: dict[AgentId, Annotated[int, Field(ge=1, le=10_000)]] = Field(default_factory=dict)
+    """The same for single agents; an agent that is not named has no limit of its own."""
+    max_live_workflows: int = Field(default=100_000, ge=1)
+    """Unfinished workflows of one namespace."""
+    max_query_bytes: int = Field(default=256 * KIB, ge=1, le=768 * KIB)
+    max_description_bytes: int = Field(default=64 * KIB, ge=1, le=768 * KIB)
+    """Of one task."""
+    max_context_bytes: int = Field(default=256 * KIB, ge=2, le=768 * KIB)
+    max_output_bytes: int = Field(default=MIB, ge=1, le=64 * MIB)
+    """Of one task."""
+    max_predecessor_bytes: int = Field(default=64 * KIB, ge=0, le=16 * MIB)
+    """Of all predecessors' outputs together in one task's input."""
+    max_labels: int = Field(default=64, ge=0, le=1_000)
+    max_page_size: int = Field(default=500, ge=1, le=1_000)
+    max_watches_per_caller: int = Field(default=100, ge=1, le=1_000)
+
+
+class Retry(Table):
+    """When a failed attempt is tried again, unless the request says otherwise: full jitter over an exponential backoff."""
+
+    max_attempts: int = Field(default=3, ge=1, le=1_000)
+    initial_backoff: Positive = 1.0
+    max_backoff: Positive = 60.0
+    multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Retry:
+        if self.max_backoff < self.initial_backoff:
+            raise ValueError("max_backoff must not be shorter than initial_backoff")
+        return self
+
+    @property
+    def initial_backoff_us(self) -> int:
+        return to_us(self.initial_backoff)
+
+    @property
+    def max_backoff_us(self) -> int:
+        return to_us(self.max_backoff)
+
+
+class Planning(Table):
+    """How queries are planned, unless the request says otherwise."""
+
+    strategy: Literal["BREADTH_FIRST", "SEQUENTIAL", "MINIMAL"] = "BREADTH_FIRST"
+    max_repairs: int = Field(default=2, ge=0, le=20)
+    """How often a bad plan is handed back to the planner."""
+
+
+class Prompts(Table):
+    """Texts that take the place of the built-in ones."""
+
+    planner: Text | None = None
+    """The planner's instructions."""
+
+
+class Model(Table):
+    """The model that agents use unless they name their own."""
+
+    provider: Literal["openai", "offline"] | None = None
+    """None: `openai` where a key or a base URL is configured, else `offline`."""
+    name: Name | None = None
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2_000)] | None = None
+    """Of a server that speaks OpenAI's protocol. A URL with a password in it is refused: keys come from the environment."""
+    api: Literal["responses", "chat_completions"] | None = None
+    """None: `chat_completions` with a `base_url`, since few servers offer more, else `responses`."""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself is never a setting."""
+    timeout: Positive = 300.0
+    """Of one model call."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Handed to the model as they are, such as `temperature`."""
+
+
+class AgentTable(Table):
+    """An agent of the operator's own, or changes to a built-in one."""
+
+    instructions: Text | None = None
+    description: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
+    """What the planner is told of the agent."""
+    model: Name | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    max_turns: int | None = Field(default=None, ge=1, le=1_000)
+
+
+class Namespace(Table):
+    """What one namespace gets of the slots, compared with the others."""
+
+    weight: float = Field(default=1.0, gt=0, le=1_000, allow_inf_nan=False)

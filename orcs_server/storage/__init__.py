@@ -1,0 +1,1 @@
+"""What ORCS keeps: the `Store` protocol with its plain types, the codec of stored rows, and the SQLite store."""

@@ -1,0 +1,283 @@
+"""What a transaction of the writer does: all writes of a batch together, a few steps to a table, or, when one of them cannot
+go through, one after the other, each in a savepoint, so that only the offender fails.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from orcs_server.errors import AlreadyExists, Conflict
+from orcs_server.storage.blobs import PackedBlob
+from orcs_server.storage.codec import SCHEMA_VERSION, damaged, encode
+from orcs_server.storage.rows import (
+    changes_specs,
+    is_idle,
+    is_live,
+    touched_tasks,
+    turns_workflow,
+    used_blobs,
+    wake_at_us,
+)
+from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
+from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Write
+from orcs_server.workflow.model import Digest
+
+_count_known_ids = Bulk("count_known_ids")
+_add_workflows = Bulk("add_workflows")
+_move_workflows = Bulk("move_workflows")
+_turn_workflows = Bulk("turn_workflows")
+_add_labels = Bulk("add_labels")
+_put_tasks = Bulk("put_tasks")
+_move_tasks = Bulk("move_tasks")
+_add_events = Bulk("add_events")
+_add_blobs = Bulk("add_blobs")
+_add_blob_uses = Bulk("add_blob_uses")
+_add_requests = Bulk("add_requests")
+
+
+HEAVY = 1_000_000
+"""The weight of what may write or remove any number of rows."""
+
+
+class Offence(Exception):
+    """One of several writes cannot go through; which one, and why, comes out when each runs alone."""
+
+
+class LogEnd:
+    """The last position given. Whoever rolls back puts it back too."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+class Operation(Protocol):
+    """Something to be done in a transaction."""
+
+    weight: int
+    """How many rows it writes, roughly."""
+
+    def run(self, connection: sqlite3.Connection, log: LogEnd, /) -> Any:
+        """Do it. Raises what is wrong with it; the caller rolls back."""
+
+    def acknowledge(self) -> None:
+        """Called after the transaction, if it was done."""
+
+
+class Commit:
+    """A write. Unlike other operations, neighbouring commits of different workflows are carried out together."""
+
+    def __init__(self, write: Write, blobs: Sequence[PackedBlob]) -> None:
+        self.write = write
+        self.blobs = blobs
+        self.first_position = 0
+        tasks = len(write.state.tasks) if write.touched is None else len(write.touched)
+        self.weight = len(write.events) + 2 * (tasks + len(blobs))
+
+    def run(self, connection: sqlite3.Connection, log: LogEnd) -> None:
+        """Carry out this write alone."""
+        refuse(connection, self.write)
+        try:
+            store_together(connection, log, [self])
+        except Offence as error:
+            raise damaged(f"workflow {self.write.workflow_id}, whose tasks are not all there") from error
+
+    def acknowledge(self) -> None:
+        """Tell the records where they lie."""
+        number_records(self.write, self.first_position)
+
+
+class Change:
+    """Any other change, as a function."""
+
+    def __init__(self, apply: Callable[[sqlite3.Connection], Any], weight: int = 1) -> None:
+        self._apply = apply
+        self.weight = weight
+
+    def run(self, connection: sqlite3.Connection, _log: LogEnd) -> Any:
+        """Return the function's result."""
+        return self._apply(connection)
+
+    def acknowledge(self) -> None:
+        """Nothing to tell."""
+
+
+class Erasure:
+    """A write that ends with WorkflowDeleted: of the workflow only that event stays."""
+
+    def __init__(self, write: Write) -> None:
+        self.write = write
+        self.first_position = 0
+        self.weight = HEAVY
+
+    def run(self, connection: sqlite3.Connection, log: LogEnd) -> list[Digest]:
+        """Erase the workflow; return the digests of the blobs that went with it."""
+        write = self.write
+        identity = (write.namespace, write.workflow_id)
+        refuse(connection, write)
+        self.first_position = log.position + 1
+        _add_events.run(connection, event_rows(log, write))
+        store_requests(connection, [write])
+        connection.execute(QUERIES["remove_events_before"], (*identity, write.events[-1].seq))
+        named = {"namespace": write.namespace, "workflow_id": write.workflow_id}
+        erased = connection.execute(QUERIES["remove_unshared_blobs"], named).fetchall()
+        for statement in ("remove_blob_uses", "remove_tasks", "remove_labels", "remove_workflow"):
+            connection.execute(QUERIES[statement], identity)
+        return [Digest(digest) for (digest,) in erased]
+
+    def acknowledge(self) -> None:
+        """Tell the records where they lie, or lay."""
+        number_records(self.write, self.first_position)
+
+
+def number_records(write: Write, first_position: int) -> None:
+    """Set the positions of a write's records."""
+    for position, record in enumerate(write.events, start=first_position):
+        record.position = position
+
+
+def refuse(connection: sqlite3.Connection, write: Write) -> None:
+    """Raise DuplicateRequest, AlreadyExists or Conflict when the write cannot go through."""
+    if write.request is not None:
+        known = find_request(connection, write.request.key)
+        if known is not None:
+            raise DuplicateRequest(known)
+    row = connection.execute(QUERIES["workflow_seq"], (write.namespace, write.workflow_id)).fetchone()
+    if write.base_seq == 0:
+        if row is not None or _count_known_ids.count(connection, [(write.namespace, write.workflow_id)]):
+            raise AlreadyExists(
+                "WORKFLOW_ALREADY_EXISTS",
+                f"The workflow id {write.workflow_id!r} is taken, or was before a deletion: choose another one.",
+            )
+    elif row is None or row[0] != write.base_seq:
+        raise Conflict(
+            "STALE_WRITE", f"Workflow {write.workflow_id!r} has changed meanwhile: read it again and repeat."
+        )
+
+
+def find_request(connection: sqlite3.Connection, key: RequestKey) -> RequestRecord | None:
+    """Return what the request led to, if it is known."""
+    row = connection.execute(QUERIES["find_request"], key).fetchone()
+    return None if row is None else RequestRecord(key, *row)
+
+
+def run_together(connection: sqlite3.Connection, log: LogEnd, operations: Sequence[Operation]) -> list[Any]:
+    """Carry out a batch, neighbouring writes of different workflows as one. Raises when any of them cannot go through."""
+    results: list[Any] = []
+    group: dict[tuple[str, str], Commit] = {}
+    for operation in operations:
+        key = (operation.write.namespace, operation.write.workflow_id) if isinstance(operation, Commit) else None
+        if key is None or key in group:
+            store_together(connection, log, list(group.values()))
+            group.clear()
+        if isinstance(operation, Commit) and key is not None:
+            group[key] = operation
+            results.append(None)
+        else:
+            results.append(operation.run(connection, log))
+    store_together(connection, log, list(group.values()))
+    return results
+
+
+def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequence[Commit]) -> None:
+    """Store writes of different workflows, grouped by table. Raises Offence when one of them cannot go through."""
+    _store_workflows(connection, [commit.write for commit in commits])
+    _store_tasks(connection, [commit.write for commit in commits])
+    blobs: list[Row] = [(commit.write.namespace, *blob) for commit in commits for blob in commit.blobs]
+    _add_blobs.run(connection, blobs)
+    store_requests(connection, [commit.write for commit in commits])
+    events: list[Row] = []
+    for commit in commits:
+        commit.first_position = log.position + 1
+        events += event_rows(log, commit.write)
+    _add_events.run(connection, events)
+
+
+def event_rows(log: LogEnd, write: Write) -> list[Row]:
+    """Number the write's events and return their rows."""
+    if write.events[-1].seq != write.base_seq + len(write.events):
+        raise ValueError(f"events of {write.workflow_id!r} are not numbered on from seq {write.base_seq}")
+    rows: list[Row] = []
+    position = log.position
+    for record in write.events:
+        position += 1
+        name = type(record.event).__name__
+        rows.append(
+            (
+                position, record.namespace, record.workflow_id, record.seq, name, SCHEMA_VERSION[name],
+                record.time_us, record.actor, record.cause, encode(record.event),
+            )
+        )  # fmt: skip
+    log.position = position
+    return rows
+
+
+def add_blobs(connection: sqlite3.Connection, namespace: str, blobs: Sequence[PackedBlob]) -> None:
+    """Store blobs to which nothing refers yet."""
+    _add_blobs.run(connection, [(namespace, *blob) for blob in blobs])
+
+
+def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """Remember the requests behind the writes. Raises Offence when one is known already."""
+    requests: list[Row] = []
+    for write in writes:
+        if write.request is not None:
+            request = write.request
+            requests.append((*request.key, request.command_hash, request.workflow_id, request.seq, request.created_us))
+    if requests and _add_requests.run(connection, requests) != len(requests):
+        raise Offence
+
+
+def _store_workflows(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    created: list[Row] = []
+    moved: list[Row] = []
+    turned: list[Row] = []
+    labels: list[Row] = []
+    for write in writes:
+        state, last = write.state, write.events[-1]
+        identity = (write.namespace, write.workflow_id)
+        now = (last.seq, last.time_us, encode(state.progress), wake_at_us(state), is_idle(state))
+        if not write.base_seq:
+            caller = None if write.caller is None else encode(write.caller)
+            begun = (state.spec.title, state.progress.created_us, encode(state.spec), caller)
+            created.append((*identity, *now, state.progress.status, is_live(state), *begun))
+            labels += [(*identity, key, value) for key, value in state.spec.labels]
+        elif turns_workflow(write):
+            turned.append((*identity, write.base_seq, *now, state.progress.status, is_live(state)))
+        else:
+            moved.append((*identity, write.base_seq, *now))
+    if created:
+        if _count_known_ids.count(connection, [row[:2] for row in created]):
+            raise Offence
+        if _add_workflows.run(connection, created) != len(created):
+            raise Offence
+        _add_labels.run(connection, labels)
+    if _move_workflows.run(connection, moved) + _turn_workflows.run(connection, turned) != len(moved) + len(turned):
+        raise Offence
+
+
+def _store_tasks(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    put: list[Row] = []
+    moved: list[Row] = []
+    uses: list[Row] = []
+    for write in writes:
+        identity = (write.namespace, write.workflow_id)
+        changed, removed = touched_tasks(write)
+        with_specs = changes_specs(write)
+        uses += [(*identity, digest) for digest in used_blobs(write, changed, with_specs)]
+        if write.touched is None and write.base_seq:
+            connection.execute(QUERIES["remove_tasks"], identity)
+        for task_id in removed:
+            connection.execute(QUERIES["remove_task"], (*identity, task_id))
+        for task in changed:
+            now = (task.progress.status, encode(task.progress))
+            if with_specs:
+                spec = task.spec
+                put.append((*identity, task.ordinal, spec.id, now[0], spec.agent_id, now[1], encode(spec)))
+            else:
+                moved.append((*identity, task.ordinal, *now))
+    _put_tasks.run(connection, put)
+    if _move_tasks.run(connection, moved) != len(moved):
+        raise Offence
+    _add_blob_uses.run(connection, uses)

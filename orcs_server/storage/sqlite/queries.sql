@@ -1,0 +1,193 @@
+-- Every statement of the SQLite store, by name. `/*rows*/` stands before a tuple that is repeated for each row.
+
+-- name: epoch
+-- The log's identity.
+SELECT epoch FROM log
+
+-- name: probe
+-- A write that changes nothing: whether the disk takes writes again.
+UPDATE log SET epoch = epoch
+
+-- name: last_position
+-- The newest position ever given, be its event still there or not.
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+
+-- name: add_workflows
+-- Creates workflows; the ids that are taken are passed over and missing from the count.
+INSERT OR IGNORE INTO workflows
+    (namespace, id, seq, updated_us, progress, wake_at_us, idle, status, live, title, created_us, spec, caller)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: move_workflows
+-- Moves workflows on without touching an index; those whose seq is not the expected one are missing from the count.
+UPDATE workflows
+SET seq = new.column4, updated_us = new.column5, progress = new.column6, wake_at_us = new.column7, idle = new.column8
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)) AS new
+WHERE workflows.namespace = new.column1 AND workflows.id = new.column2 AND workflows.seq = new.column3
+
+-- name: turn_workflows
+-- Like move_workflows, for workflows whose status may have changed too.
+UPDATE workflows
+SET seq = new.column4, updated_us = new.column5, progress = new.column6, wake_at_us = new.column7, idle = new.column8,
+    status = new.column9, live = new.column10
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS new
+WHERE workflows.namespace = new.column1 AND workflows.id = new.column2 AND workflows.seq = new.column3
+
+-- name: remove_workflow
+-- Removes a workflow's row.
+DELETE FROM workflows WHERE namespace = ? AND id = ?
+
+-- name: count_known_ids
+-- How many events there are of workflows with these ids, tombstones included.
+SELECT count(*)
+FROM (VALUES /*rows*/ (?, ?)) AS new
+CROSS JOIN events ON events.namespace = new.column1 AND events.workflow_id = new.column2
+
+-- name: workflow_seq
+-- The stored seq of a workflow.
+SELECT seq FROM workflows WHERE namespace = ? AND id = ?
+
+-- name: add_labels
+-- Stores a new workflow's labels.
+INSERT INTO workflow_labels (namespace, workflow_id, key, value) VALUES /*rows*/ (?, ?, ?, ?)
+
+-- name: remove_labels
+-- Removes a workflow's labels.
+DELETE FROM workflow_labels WHERE namespace = ? AND workflow_id = ?
+
+-- name: put_tasks
+-- Stores tasks that enter or change the plan, spec and progress.
+INSERT OR REPLACE INTO tasks (namespace, workflow_id, ordinal, id, status, agent_id, progress, spec)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: move_tasks
+-- Moves tasks on: their progress only.
+UPDATE tasks
+SET status = new.column4, progress = new.column5
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?)) AS new
+WHERE tasks.namespace = new.column1 AND tasks.workflow_id = new.column2 AND tasks.ordinal = new.column3
+
+-- name: remove_task
+-- Removes a task that left the plan.
+DELETE FROM tasks WHERE namespace = ? AND workflow_id = ? AND id = ?
+
+-- name: remove_tasks
+-- Removes all tasks of a workflow.
+DELETE FROM tasks WHERE namespace = ? AND workflow_id = ?
+
+-- name: add_events
+-- Appends events at their positions.
+INSERT INTO events (position, namespace, workflow_id, seq, type, schema_version, time_us, actor, cause, body)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: remove_events_before
+-- Removes the events of a workflow that come before a seq.
+DELETE FROM events WHERE namespace = ? AND workflow_id = ? AND seq < ?
+
+-- name: add_blobs
+-- Stores blobs; those that are there already are left alone.
+INSERT OR IGNORE INTO blobs (namespace, sha256, codec, key_id, bytes) VALUES /*rows*/ (?, ?, ?, '', ?)
+
+-- name: add_blob_uses
+-- Notes which workflow refers to which blob.
+INSERT OR IGNORE INTO blob_uses (namespace, workflow_id, sha256) VALUES /*rows*/ (?, ?, ?)
+
+-- name: remove_unshared_blobs
+-- Removes the blobs to which nothing but this workflow refers and names them.
+DELETE FROM blobs
+WHERE namespace = :namespace
+    AND sha256 IN (SELECT sha256 FROM blob_uses WHERE namespace = :namespace AND workflow_id = :workflow_id)
+    AND NOT EXISTS (
+        SELECT 1 FROM blob_uses AS other
+        WHERE other.namespace = :namespace AND other.sha256 = blobs.sha256 AND other.workflow_id <> :workflow_id
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM memory_entries WHERE memory_entries.namespace = :namespace AND digest = blobs.sha256
+    )
+RETURNING sha256
+
+-- name: remove_blob_uses
+-- Forgets to which blobs a workflow refers.
+DELETE FROM blob_uses WHERE namespace = ? AND workflow_id = ?
+
+-- name: add_requests
+-- Remembers requests; those known already are passed over and missing from the count.
+INSERT OR IGNORE INTO requests
+    (namespace, principal, method, request_id, command_hash, workflow_id, seq, created_us)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: find_request
+-- What a request led to.
+SELECT command_hash, workflow_id, seq, created_us FROM requests
+WHERE namespace = ? AND principal = ? AND method = ? AND request_id = ?
+
+-- name: prune_requests
+-- Forgets old requests.
+DELETE FROM requests WHERE created_us < ?
+
+-- name: get_workflow
+-- A workflow's row.
+SELECT id, seq, updated_us, progress, spec, caller FROM workflows WHERE namespace = ? AND id = ?
+
+-- name: live_workflows
+-- The workflows that a restarted server has to look after, oldest first.
+SELECT namespace, id, wake_at_us, idle FROM workflows WHERE live = 1 ORDER BY created_us, namespace, id
+
+-- name: list_workflows
+-- A page of workflows, newest first. Further conditions are put in the place of the comment.
+SELECT id, seq, updated_us, progress, spec, caller FROM workflows
+WHERE namespace = ? /*conditions*/
+ORDER BY created_us DESC, id DESC LIMIT ?
+
+-- name: all_tasks
+-- All tasks of a workflow, by ordinal.
+SELECT ordinal, spec, progress FROM tasks WHERE namespace = ? AND workflow_id = ? ORDER BY ordinal
+
+-- name: list_tasks
+-- A page of tasks, by ordinal. A further condition is put in the place of the comment.
+SELECT ordinal, spec, progress FROM tasks
+WHERE namespace = ? AND workflow_id = ? AND ordinal > ? /*conditions*/
+ORDER BY ordinal LIMIT ?
+
+-- name: get_task
+-- A task's row.
+SELECT ordinal, spec, progress FROM tasks WHERE namespace = ? AND workflow_id = ? AND id = ?
+
+-- name: events
+-- A page of a workflow's events, by seq.
+SELECT namespace, workflow_id, seq, time_us, actor, cause, position, type, schema_version, body FROM events
+WHERE namespace = ? AND workflow_id = ? AND seq > ? ORDER BY seq LIMIT ?
+
+-- name: events_after_position
+-- A page of a namespace's events, by position. The plus keeps the planner from sorting all events of the namespace.
+SELECT namespace, workflow_id, seq, time_us, actor, cause, position, type, schema_version, body FROM events
+WHERE position > ? AND +namespace = ? ORDER BY position LIMIT ?
+
+-- name: oldest_seq
+-- The seq of a workflow's oldest event.
+SELECT min(seq) FROM events WHERE namespace = ? AND workflow_id = ?
+
+-- name: get_blob
+-- A blob's row.
+SELECT codec, key_id, bytes FROM blobs WHERE namespace = ? AND sha256 = ?
+
+-- name: add_memory
+-- Adds a version of a memory key.
+INSERT INTO memory_entries (namespace, scope, key, version, digest, media_type, deleted, time_us, writer)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: newest_memory
+-- The newest version of a memory key.
+SELECT version, digest, media_type, deleted, time_us, writer FROM memory_entries
+WHERE namespace = ? AND scope = ? AND key = ? ORDER BY version DESC LIMIT 1
+
+-- name: get_memory
+-- One version of a memory key.
+SELECT version, digest, media_type, deleted, time_us, writer FROM memory_entries
+WHERE namespace = ? AND scope = ? AND key = ? AND version = ?
+
+-- name: list_memory
+-- The newest version of each key after another, less those deleted. A further condition is put in the place of the comment.
+SELECT key, max(version), digest, media_type, deleted, time_us, writer FROM memory_entries
+WHERE namespace = ? AND scope = ? AND key > ? /*conditions*/
+GROUP BY key HAVING deleted = 0 ORDER BY key LIMIT ?

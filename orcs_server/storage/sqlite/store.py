@@ -1,0 +1,335 @@
+"""The store in one SQLite file: WAL, a durable group commit, readers that see what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orcs_server.storage import blobs as at_rest
+from orcs_server.storage.codec import (
+    damaged,
+    decode_caller,
+    decode_event,
+    decode_task_progress,
+    decode_task_spec,
+    decode_workflow_progress,
+    decode_workflow_spec,
+)
+from orcs_server.storage.sqlite import batch, memory
+from orcs_server.storage.sqlite.faults import startup_error
+from orcs_server.storage.sqlite.lock import FileLock
+from orcs_server.storage.sqlite.migrate import create_file
+from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.storage.sqlite.reader import Reader
+from orcs_server.storage.sqlite.writer import Writer, closed
+from orcs_server.storage.store import (
+    Blob,
+    EventRecord,
+    LiveWorkflow,
+    MemoryEntry,
+    PageKey,
+    RequestKey,
+    RequestRecord,
+    Snapshot,
+    StoredTask,
+    StoredWorkflow,
+    WorkflowFilter,
+    WorkflowSummary,
+    Write,
+)
+from orcs_server.workflow.model import Digest
+from orcs_server.workflow.states import TaskStatus
+
+PACK_ON_LOOP = 64 * 1024
+"""Bytes up to which a blob is compressed on the event loop, which is quicker than a thread for it."""
+
+
+class SqliteStore:
+    """A `Store` in a file of this machine, for one server at a time."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path).absolute()
+        self._lock = FileLock(self._path)
+        self._cache = at_rest.BlobCache()
+        self._open_writer: Writer | None = None
+        self._open_reader: Reader | None = None
+
+    @property
+    def epoch(self) -> str:
+        return self._writer.epoch
+
+    @property
+    def _writer(self) -> Writer:
+        if self._open_writer is None:
+            raise closed()
+        return self._open_writer
+
+    @property
+    def _reader(self) -> Reader:
+        if self._open_reader is None:
+            raise closed()
+        return self._open_reader
+
+    async def open(self) -> None:
+        self._lock.acquire()
+        try:
+            create_file(self._path)
+            writer = Writer(self._path)
+            try:
+                await writer.start()
+                self._open_reader = Reader(self._path)
+            except BaseException:
+                await writer.finish()
+                raise
+            self._open_writer = writer
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise startup_error(self._path, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
+
+    async def close(self) -> None:
+        writer, self._open_writer = self._open_writer, None
+        reader, self._open_reader = self._open_reader, None
+        try:
+            if reader is not None:
+                await reader.close()
+        finally:
+            if writer is not None:
+                await writer.finish()
+            self._lock.release()
+
+    async def check(self) -> None:
+        self._reader.one(QUERIES["epoch"])
+        if self._writer.faulty:
+            await self._writer.submit(batch.Change(lambda connection: connection.execute(QUERIES["probe"]).rowcount))
+
+    # Workflows
+
+    async def commit(self, write: Write) -> None:
+        packed = await _pack(write.blobs) if write.blobs else ()
+        await self._writer.submit(batch.Commit(write, packed))
+        self._remember(write.namespace, write.blobs)
+
+    async def delete(self, write: Write) -> None:
+        for digest in await self._writer.submit(batch.Erasure(write)):
+            self._cache.forget(write.namespace, digest)
+
+    async def load(self, namespace: str, workflow_id: str) -> StoredWorkflow | None:
+        snapshot = await self.snapshot(namespace, workflow_id)
+        if snapshot is None:
+            return None
+        summary = snapshot.summary
+        return StoredWorkflow(summary.spec, summary.progress, summary.seq, summary.caller, snapshot.tasks)
+
+    async def live(self) -> list[LiveWorkflow]:
+        async with self._reader.transaction() as read:
+            return await read.all(QUERIES["live_workflows"], (), _live)
+
+    async def get_summary(self, namespace: str, workflow_id: str) -> WorkflowSummary | None:
+        row = self._reader.one(QUERIES["get_workflow"], (namespace, workflow_id))
+        return None if row is None else _summary(namespace, row)
+
+    async def list_summaries(
+        self, namespace: str, where: WorkflowFilter, page_size: int, after: PageKey | None = None
+    ) -> list[WorkflowSummary]:
+        conditions, parameters = _conditions(namespace, where, after)
+        query = QUERIES["list_workflows"].replace("/*conditions*/", conditions)
+        rows = self._reader.page(query, (namespace, *parameters, page_size))
+        return [_summary(namespace, row) for row in rows]
+
+    async def snapshot(self, namespace: str, workflow_id: str) -> Snapshot | None:
+        async with self._reader.transaction() as read:
+            row = read.one(QUERIES["get_workflow"], (namespace, workflow_id))
+            if row is None:
+                return None
+            summary = _summary(namespace, row)
+            return Snapshot(summary, await read.all(QUERIES["all_tasks"], (namespace, workflow_id), _task))
+
+    async def get_task(self, namespace: str, workflow_id: str, task_id: str) -> StoredTask | None:
+        row = self._reader.one(QUERIES["get_task"], (namespace, workflow_id, task_id))
+        return None if row is None else _task(*row)
+
+    async def list_tasks(
+        self,
+        namespace: str,
+        workflow_id: str,
+        after_ordinal: int = -1,
+        limit: int = 100,
+        statuses: Sequence[TaskStatus] = (),
+    ) -> list[StoredTask]:
+        query = QUERIES["list_tasks"].replace("/*conditions*/", _any_of("status", statuses))
+        rows = self._reader.page(query, (namespace, workflow_id, after_ordinal, *statuses, limit))
+        return [_task(*row) for row in rows]
+
+    # Events
+
+    async def events(self, namespace: str, workflow_id: str, after_seq: int, limit: int) -> list[EventRecord]:
+        return [
+            _event(*row) for row in self._reader.page(QUERIES["events"], (namespace, workflow_id, after_seq, limit))
+        ]
+
+    async def events_after_position(self, namespace: str, position: int, limit: int) -> list[EventRecord]:
+        rows = self._reader.page(QUERIES["events_after_position"], (position, namespace, limit))
+        return [_event(*row) for row in rows]
+
+    async def last_position(self) -> int:
+        position: int = self._reader.one(QUERIES["last_position"])[0]
+        return position
+
+    async def oldest_seq(self, namespace: str, workflow_id: str) -> int | None:
+        seq: int | None = self._reader.one(QUERIES["oldest_seq"], (namespace, workflow_id))[0]
+        return seq
+
+    # Blobs
+
+    async def blob(self, namespace: str, digest: Digest) -> bytes:
+        content = self._cache.get(namespace, digest)
+        if content is None:
+            row = self._reader.one(QUERIES["get_blob"], (namespace, digest))
+            if row is None:
+                raise damaged(f"blob {digest} is missing")
+            content = at_rest.unpack(*row)
+            self._cache.put(namespace, digest, content)
+        return content
+
+    async def put_blobs(self, namespace: str, blobs: Sequence[Blob]) -> None:
+        packed = await _pack(blobs)
+        await self._writer.submit(
+            batch.Change(lambda connection: batch.add_blobs(connection, namespace, packed), len(packed))
+        )
+        self._remember(namespace, blobs)
+
+    def _remember(self, namespace: str, blobs: Sequence[Blob]) -> None:
+        for blob in blobs:
+            self._cache.put(namespace, blob.digest, blob.data)
+
+    # Requests
+
+    async def find_request(self, key: RequestKey) -> RequestRecord | None:
+        row = self._reader.one(QUERIES["find_request"], key)
+        return None if row is None else RequestRecord(key, *row)
+
+    async def prune_requests(self, before_us: int) -> int:
+        def prune(connection: sqlite3.Connection) -> int:
+            return connection.execute(QUERIES["prune_requests"], (before_us,)).rowcount
+
+        pruned: int = await self._writer.submit(batch.Change(prune, batch.HEAVY))
+        return pruned
+
+    # Memory
+
+    async def put_memory(
+        self,
+        namespace: str,
+        scope: str,
+        key: str,
+        blob: Blob,
+        media_type: str,
+        writer: str,
+        time_us: int,
+        expected_version: int | None = None,
+    ) -> int:
+        (packed,) = await _pack((blob,))
+
+        def put(connection: sqlite3.Connection) -> int:
+            place, note = (namespace, scope, key), (time_us, writer)
+            return memory.put(connection, place, packed, media_type, note, expected_version)
+
+        version: int = await self._writer.submit(batch.Change(put))
+        self._remember(namespace, (blob,))
+        return version
+
+    async def get_memory(self, namespace: str, scope: str, key: str, version: int | None = None) -> MemoryEntry | None:
+        return memory.get(self._reader, (namespace, scope, key), version)
+
+    async def delete_memory(
+        self, namespace: str, scope: str, key: str, writer: str, time_us: int, expected_version: int | None = None
+    ) -> int | None:
+        def delete(connection: sqlite3.Connection) -> int | None:
+            return memory.delete(connection, (namespace, scope, key), (time_us, writer), expected_version)
+
+        version: int | None = await self._writer.submit(batch.Change(delete))
+        return version
+
+    async def list_memory(
+        self, namespace: str, scope: str, prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[MemoryEntry]:
+        return memory.page(self._reader, namespace, scope, prefix, after, limit)
+
+
+async def _pack(blobs: Sequence[Blob]) -> Sequence[at_rest.PackedBlob]:
+    return [
+        at_rest.pack(blob.digest, blob.data)
+        if len(blob.data) <= PACK_ON_LOOP
+        else await asyncio.to_thread(at_rest.pack, blob.digest, blob.data)
+        for blob in blobs
+    ]
+
+
+def _any_of(column: str, values: Sequence[object]) -> str:
+    return f"AND {column} IN ({', '.join('?' * len(values))})" if values else ""
+
+
+def _conditions(namespace: str, where: WorkflowFilter, after: PageKey | None) -> tuple[str, list[Any]]:
+    conditions = [_any_of("status", where.statuses)]
+    parameters: list[Any] = [*where.statuses]
+    for key, value in where.labels:
+        conditions.append(
+            "AND id IN (SELECT workflow_id FROM workflow_labels WHERE namespace = ? AND key = ? AND value = ?)"
+        )
+        parameters += (namespace, key, value)
+    if where.title_prefix:
+        conditions.append("AND substr(title, 1, ?) = ?")
+        parameters += (len(where.title_prefix), where.title_prefix)
+    if where.created_from_us is not None:
+        conditions.append("AND created_us >= ?")
+        parameters.append(where.created_from_us)
+    if where.created_before_us is not None:
+        conditions.append("AND created_us < ?")
+        parameters.append(where.created_before_us)
+    if after is not None:
+        conditions.append("AND (created_us, id) < (?, ?)")
+        parameters += after
+    return " ".join(conditions), parameters
+
+
+def _live(namespace: str, workflow_id: str, wake_at_us: int | None, idle: int) -> LiveWorkflow:
+    return LiveWorkflow(namespace, workflow_id, wake_at_us, bool(idle))
+
+
+def _summary(namespace: str, row: Any) -> WorkflowSummary:
+    workflow_id, seq, updated_us, progress, spec, caller = row
+    return WorkflowSummary(
+        namespace,
+        workflow_id,
+        decode_workflow_spec(spec),
+        decode_workflow_progress(progress),
+        seq,
+        updated_us,
+        None if caller is None else decode_caller(caller),
+    )
+
+
+def _task(ordinal: int, spec: bytes, progress: bytes) -> StoredTask:
+    return StoredTask(ordinal, decode_task_spec(spec), decode_task_progress(progress))
+
+
+def _event(
+    namespace: str,
+    workflow_id: str,
+    seq: int,
+    time_us: int,
+    actor: str,
+    cause: str,
+    position: int,
+    type_name: str,
+    version: int,
+    body: bytes,
+) -> EventRecord:
+    event = decode_event(type_name, version, body)
+    return EventRecord(namespace, workflow_id, seq, time_us, actor, cause, event, position)

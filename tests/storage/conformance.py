@@ -1,0 +1,157 @@
+"""What every store promises. A test module joins by inheriting `StoreConformance` and giving two fixtures: `store`, open and
+empty, and `reopen`, which closes it and opens what it stored anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from orcs_server.errors import Conflict, Unavailable
+from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
+from orcs_server.workflow.model import Digest
+from tests.storage.conformance_rows import Reopen, WorkflowConformance
+from tests.storage.samples import START_US, Draft, task
+
+NS = "default"
+
+
+class StoreConformance(WorkflowConformance):
+    """Everything: rows, events, requests, blobs, memory, opening and closing."""
+
+    # Events
+
+    async def test_events_come_back_as_they_were_written(self, store: Store, reopen: Reopen) -> None:
+        draft = Draft("w1")
+        written = [
+            draft.create(),
+            draft.plan(task("t0")),
+            draft.begin("t0"),
+            draft.complete("t0", "done"),
+            draft.fail(),
+        ]
+        for write in written:
+            await store.commit(write)
+        store = await reopen()
+        records = [record for write in written for record in write.events]
+        assert await store.events(NS, "w1", 0, 100) == records
+        assert await store.events(NS, "w1", 2, 3) == records[2:5]
+        assert await store.events_after_position(NS, 2, 3) == records[2:5]
+        assert await store.oldest_seq(NS, "w1") == 1
+
+    # Requests
+
+    async def test_a_request_is_carried_out_once(self, store: Store) -> None:
+        request = Draft("w1").request("r1")
+        await store.commit(Draft("w1").create(request))
+        with pytest.raises(DuplicateRequest) as caught:
+            await store.commit(Draft("w2").create(request))
+        assert caught.value.record == request == await store.find_request(request.key)
+        assert await store.load(NS, "w2") is None
+
+    async def test_the_same_request_twice_at_once_is_carried_out_once(self, store: Store) -> None:
+        request = Draft("w1").request("r1")
+        writes = [Draft("w1").create(request), Draft("w1").create(request)]
+        outcomes = await asyncio.gather(*(store.commit(write) for write in writes), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [type(None), DuplicateRequest]
+
+    async def test_requests_are_forgotten_after_their_time(self, store: Store) -> None:
+        request = Draft("w1").request("r1")
+        await store.commit(Draft("w1").create(request))
+        assert await store.prune_requests(request.created_us) == 0
+        assert await store.prune_requests(request.created_us + 1) == 1
+        assert await store.find_request(request.key) is None
+        assert await store.find_request(RequestKey(NS, "ada", "none", "r1")) is None
+
+    # Blobs
+
+    async def test_blobs_of_any_size_come_back(self, store: Store, reopen: Reopen) -> None:
+        texts = ["", "short", "long " * 1000, "very long " * 20_000]
+        blobs = [blob_of(text) for text in texts]
+        await store.put_blobs(NS, blobs)
+        await store.put_blobs(NS, blobs)
+        assert [await store.blob(NS, blob.digest) for blob in blobs] == [blob.data for blob in blobs]
+        store = await reopen()
+        assert [await store.blob(NS, blob.digest) for blob in blobs] == [blob.data for blob in blobs]
+
+    async def test_a_blob_that_is_missing_is_damage(self, store: Store) -> None:
+        with pytest.raises(Unavailable, match="backup"):
+            await store.blob(NS, Digest("0" * 64))
+
+    # Memory
+
+    async def test_memory_keeps_every_version(self, store: Store) -> None:
+        for number in (1, 2):
+            blob = blob_of(f"value {number}")
+            version = await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US + number)
+            assert version == number
+        newest, first = await store.get_memory(NS, "shared", "key"), await store.get_memory(NS, "shared", "key", 1)
+        assert newest is not None
+        assert first is not None
+        assert (newest.version, newest.time_us, newest.deleted) == (2, START_US + 2, False)
+        assert await store.blob(NS, first.digest) == b"value 1"
+        assert await store.get_memory(NS, "shared", "key", 3) is None
+
+    async def test_a_memory_key_can_be_deleted_and_come_back(self, store: Store) -> None:
+        blob = blob_of("value")
+        assert await store.delete_memory(NS, "shared", "key", "ada", START_US) is None
+        await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=0)
+        assert await store.delete_memory(NS, "shared", "key", "ada", START_US, expected_version=1) == 2
+        assert await store.get_memory(NS, "shared", "key") is None
+        assert await store.list_memory(NS, "shared") == []
+        deletion = await store.get_memory(NS, "shared", "key", 2)
+        assert deletion is not None
+        assert deletion.deleted
+        assert await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=0) == 3
+
+    async def test_a_stale_memory_version_is_refused(self, store: Store) -> None:
+        blob = blob_of("value")
+        await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US)
+        outcomes = await asyncio.gather(
+            store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=1),
+            store.put_memory(NS, "shared", "key", blob, "text/plain", "bob", START_US, expected_version=1),
+            return_exceptions=True,
+        )
+        assert outcomes[0] == 2
+        assert isinstance(outcomes[1], Conflict)
+        with pytest.raises(Conflict, match="absent"):
+            await store.put_memory(NS, "shared", "new", blob, "text/plain", "ada", START_US, expected_version=4)
+
+    async def test_memory_is_listed_by_prefix_and_page(self, store: Store) -> None:
+        for key in ("a/1", "a/2", "a/\U0010ffff", "b", "\ud7ff", "\ue000"):
+            await store.put_memory(NS, "shared", key, blob_of(key), "text/plain", "ada", START_US)
+        await store.put_memory(NS, "other", "a/3", blob_of("x"), "text/plain", "ada", START_US)
+
+        async def keys(prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
+            return [entry.key for entry in await store.list_memory(NS, "shared", prefix, after, limit)]
+
+        assert await keys() == ["a/1", "a/2", "a/\U0010ffff", "b", "\ud7ff", "\ue000"]
+        assert await keys("a/", after="a/1", limit=1) == ["a/2"]
+        assert await keys("a/\U0010ffff") == ["a/\U0010ffff"]
+        assert await keys("\ud7ff") == ["\ud7ff"]
+
+    # Opening and closing
+
+    async def test_the_epoch_outlives_a_restart(self, store: Store, reopen: Reopen) -> None:
+        epoch = store.epoch
+        assert int(epoch, 16) >= 0
+        assert len(epoch) == 16
+        assert (await reopen()).epoch == epoch
+
+    async def test_closing_waits_for_the_writes_under_way(self, store: Store, reopen: Reopen) -> None:
+        drafts = [Draft(f"w{number}") for number in range(300)]
+        committing = [asyncio.create_task(store.commit(draft.create())) for draft in drafts]
+        await asyncio.sleep(0)
+        store = await reopen()
+        await asyncio.gather(*committing)
+        assert await store.last_position() == 300
+
+    async def test_a_closed_store_is_unavailable(self, store: Store) -> None:
+        await store.check()
+        await store.close()
+        await store.close()
+        with pytest.raises(Unavailable):
+            await store.check()
+        with pytest.raises(Unavailable):
+            await store.commit(Draft("w1").create())

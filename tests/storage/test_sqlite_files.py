@@ -1,0 +1,188 @@
+"""Opening a data file: what is created, what is migrated, and what is refused, with a sentence that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orcs_server.errors import StartupError, Unavailable
+from orcs_server.storage.sqlite import SqliteStore, migrate
+from orcs_server.workflow.restore import restore
+from tests.storage.samples import Draft
+
+ROOT = Path(__file__).parents[2]
+VERSION_1 = Path(__file__).parent / "fixtures" / "version_1.sql"
+
+HOLD = """
+import sys
+from pathlib import Path
+from orcs_server.storage.sqlite.lock import FileLock
+FileLock(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+async def refusal(path: Path) -> str:
+    with pytest.raises(StartupError) as caught:
+        await SqliteStore(path).open()
+    return str(caught.value)
+
+
+async def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orcs.db")
+    await store.open()
+    await store.commit(Draft().create())
+    for name in ("orcs.db", "orcs.db-wal", "orcs.db.lock"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    await store.close()
+
+
+async def test_a_second_store_is_refused_until_the_first_is_closed(tmp_path: Path) -> None:
+    first, second = SqliteStore(tmp_path / "orcs.db"), SqliteStore(tmp_path / "orcs.db")
+    await first.open()
+    assert f"process id {os.getpid()}" in await refusal(tmp_path / "orcs.db")
+    await first.close()
+    await second.open()
+    await second.close()
+
+
+async def test_a_second_server_is_told_who_holds_the_file_until_that_one_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLD, path, stdin=PIPE, stdout=PIPE, cwd=ROOT)
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    assert f"process id {holder.pid}" in await refusal(path)
+    holder.kill()
+    await holder.communicate()
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+
+
+async def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    assert "check that its directory exists" in await refusal(tmp_path / "missing" / "orcs.db")
+
+
+async def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "orcs.db").mkdir()
+    assert "cannot be opened for writing" in await refusal(tmp_path / "orcs.db")
+
+
+async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"my notes, not a database\n" * 400)
+    assert "not an ORCS data file" in await refusal(path)
+    assert path.read_bytes() == b"my notes, not a database\n" * 400
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    before = path.read_bytes()
+    assert "another program" in await refusal(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_newer_file_is_refused_with_both_versions(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    message = await refusal(path)
+    assert "version 99" in message
+    assert f"up to {len(migrate.MIGRATIONS)}" in message
+    assert "install a newer orcs" in message
+
+
+async def test_a_file_damaged_at_its_root_is_refused_at_start(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    await _filled(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * 3996 + content[4096:])
+    assert "restore it from a backup" in await refusal(path)
+
+
+async def test_damage_found_in_use_is_a_clear_error_and_leaks_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    await _filled(path)
+    with closing(sqlite3.connect(path)) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'workflows'").fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    store = SqliteStore(path)
+    await store.open()
+    for reading in (store.get_summary("default", "w1"), store.load("default", "w1")):
+        with pytest.raises(Unavailable, match="damaged; ask the operator"):
+            await reading
+    with pytest.raises(Unavailable, match="damaged; ask the operator"):
+        await store.commit(Draft("w2").create())
+    await store.close()
+
+
+async def test_a_full_disk_is_a_clear_error_and_passes(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orcs.db")
+    await store.open()
+    draft, lost = Draft("w1"), Draft("w2", title="x" * 200_000)
+    await store._writer.transact(_limit_pages, 60)
+    with pytest.raises(Unavailable, match="full"):
+        await store.commit(lost.create())
+    await store._writer.transact(_limit_pages, 1_000_000)
+    await store.check()
+    await store.commit(draft.create())
+    assert await store.last_position() == 1
+    await store.close()
+
+
+def _limit_pages(connection: sqlite3.Connection, pages: int) -> None:
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+async def test_a_file_written_by_version_1_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1.read_text())
+    store = SqliteStore(path)
+    await store.open()
+    assert store.epoch == "0123456789abcdef"
+    stored = await store.load("default", "w1")
+    assert stored is not None
+    state = restore("default", "w1", stored.spec, stored.progress, [*stored.tasks])
+    assert [type(record.event).__name__ for record in await store.events("default", "w1", 0, 100)][
+        -1
+    ] == "TaskCompleted"
+    output = state.tasks["t0"].progress.output
+    assert output is not None
+    assert await store.blob("default", output.digest) == b"# Result"
+    await store.commit(Draft("w2").create())
+    assert await store.last_position() == stored.seq + 1
+    await store.close()
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "orcs.db", isolation_level=None)) as connection:
+        scripts = ("CREATE TABLE one (x);", "CREATE TABLE two (x);\nCREATE TABLE one (x)")
+        with pytest.raises(sqlite3.OperationalError):
+            migrate.migrate(connection, scripts)
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("one",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        migrate.migrate(connection, (scripts[0], "CREATE TABLE two (x);"))
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+async def _filled(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit(Draft("w1").create())
+    await store.close()
