@@ -1,0 +1,233 @@
+"""The blocking client: the asynchronous one, run in a thread of its own, for programs without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import functools
+import threading
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
+
+from orcs_client.client import OrcsClient
+from orcs_client.connection import DEFAULT_TIMEOUT
+from orcs_client.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Any, Self
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _LoopThread:
+    """One event loop in one thread, for all blocking clients of a process.
+
+    With several loops, grpcio 1.76 wakes them for each other's replies and logs a BlockingIOError each time; 1.85 does not.
+    """
+
+    _lock = threading.Lock()
+    _shared: _LoopThread | None = None
+    _users = 0
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="orcs-client", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(cls) -> _LoopThread:
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls()
+            cls._users += 1
+            return cls._shared
+
+    @classmethod
+    def release(cls) -> None:
+        with cls._lock:
+            cls._users -= 1
+            if cls._users or cls._shared is None:
+                return
+            last, cls._shared = cls._shared, None
+        last.stop()
+
+    def stop(self) -> None:
+        """End the thread, after all that it still runs."""
+        self.wait_for(self.submit(self._wind_up()))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _wind_up(self) -> None:
+        """End what is left, so that nobody waits for it in vain."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> _Pending[T]:
+        """Have `coroutine` run in the loop's thread."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise SettingsError("a blocking client cannot be called from its own callbacks: use OrcsClient")
+        pending = _Pending(coroutine)
+        self._loop.call_soon_threadsafe(pending.begin, self._loop)
+        return pending
+
+    def wait_for(self, pending: _Pending[T]) -> T:
+        """Return what became of it. Interrupted (Ctrl-C), cancel it and wait for its end."""
+        try:
+            return pending.outcome.result()
+        except BaseException:
+            if not pending.outcome.done():
+                self._loop.call_soon_threadsafe(pending.cancel)
+                concurrent.futures.wait([pending.outcome])
+            raise
+
+
+class _Pending(Generic[T]):
+    """A coroutine on its way through the loop's thread."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._settle)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _settle(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.set_exception(SettingsError("this client was closed"))
+        elif (error := task.exception()) is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+
+
+def _blocking(
+    method: Callable[Concatenate[OrcsClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[BlockingOrcsClient, P], T]:
+    @functools.wraps(method)
+    def call(self: BlockingOrcsClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _iterating(
+    method: Callable[Concatenate[OrcsClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[BlockingOrcsClient, P], Generator[T, None, None]]:
+    @functools.wraps(method)
+    def iterate(self: BlockingOrcsClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        items = method(self._client, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item = self._run(_following(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if not self._closed:
+                self._run(items.aclose())
+
+    return iterate
+
+
+async def _following(items: AsyncGenerator[T, None]) -> T:
+    return await anext(items)
+
+
+class BlockingOrcsClient:
+    """`OrcsClient` for programs without an event loop: the same settings, methods, promises and errors, without `await`.
+
+    Watches and lists are plain iterators; leaving one early closes it. `on_item` of `run` is called in the client's thread. One client may be used by several threads at once. Close
+    it, or use it in a `with` block. It does not survive a fork.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        token: str | None = None,
+        token_file: str | Path | None = None,
+        tls_root_certificates: str | Path | bytes | None = None,
+        allow_insecure_token: bool = False,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._client = OrcsClient(
+            target,
+            token=token,
+            token_file=token_file,
+            tls_root_certificates=tls_root_certificates,
+            allow_insecure_token=allow_insecure_token,
+            timeout=timeout,
+        )
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = _LoopThread.acquire()
+        # A thread that still talks while the interpreter goes away would crash it.
+        atexit.register(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Break off what is under way, in other threads too, and close the connection. Safe to call again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        atexit.unregister(self.close)
+        try:
+            self._thread.wait_for(self._thread.submit(self._client.close()))
+        finally:
+            _LoopThread.release()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the server."""
+        return self._client.address
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise SettingsError("this client is closed: make a new one")
+            pending = self._thread.submit(coroutine)
+        return self._thread.wait_for(pending)
+
+    create_workflow = _blocking(OrcsClient.create_workflow)
+    preview_plan = _blocking(OrcsClient.preview_plan)
+    start_workflow = _blocking(OrcsClient.start_workflow)
+    get_workflow = _blocking(OrcsClient.get_workflow)
+    list_workflows = _iterating(OrcsClient.list_workflows)
+    get_output = _blocking(OrcsClient.get_output)
+    render_graph = _blocking(OrcsClient.render_graph)
+    delete_workflow = _blocking(OrcsClient.delete_workflow)
+    watch = _iterating(OrcsClient.watch)
+    watch_workflows = _iterating(OrcsClient.watch_workflows)
+    wait = _blocking(OrcsClient.wait)
+    run = _blocking(OrcsClient.run)
+    get_task = _blocking(OrcsClient.get_task)
+    list_tasks = _iterating(OrcsClient.list_tasks)
+    get_agent = _blocking(OrcsClient.get_agent)
+    list_agents = _iterating(OrcsClient.list_agents)
+    get_server_info = _blocking(OrcsClient.get_server_info)
+    receives_work = _blocking(OrcsClient.receives_work)

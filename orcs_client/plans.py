@@ -1,0 +1,103 @@
+"""Plans of one's own: read from a protojson file, or put together in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from google.protobuf.duration_pb2 import Duration
+
+from orcs_client.errors import InvalidArgument, Violation
+from orcs_client.v1 import workflow_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import NotRequired
+
+PLAN_LIMIT = 8 * 1024 * 1024
+"""The largest plan in bytes; no server accepts more."""
+
+
+class PlanTaskFields(TypedDict):
+    """A task of a plan, each field as in `orcs.v1.PlanTask`; `timeout` is in seconds."""
+
+    id: NotRequired[str]
+    title: str
+    description: NotRequired[str]
+    agent_id: str
+    dependencies: NotRequired[Sequence[str]]
+    priority: NotRequired[int]
+    timeout: NotRequired[float]
+    max_attempts: NotRequired[int]
+    optional: NotRequired[bool]
+    output_schema: NotRequired[str]
+
+
+def plan(tasks: Iterable[PlanTaskFields]) -> workflow_pb2.Plan:
+    """Return a plan of these tasks. Its rules (ids, dependencies, cycles) are checked by the server: see `preview_plan`.
+
+    Raises `InvalidArgument` for a field that a task does not have or that holds something else than it should.
+    """
+    made = workflow_pb2.Plan()
+    for index, task in enumerate(tasks):
+        fields = dict(task)
+        timeout = fields.pop("timeout", None)
+        try:
+            message = workflow_pb2.PlanTask(**fields)  # type: ignore[arg-type] # protobuf checks them
+            if timeout is not None:
+                message.timeout.CopyFrom(_duration(timeout))
+        except (TypeError, ValueError) as error:
+            raise _invalid(f"plan.tasks[{index}]", str(error)) from error
+        made.tasks.append(message)
+    return made
+
+
+def load_plan(path: str | Path) -> workflow_pb2.Plan:
+    """Return the plan in a file, as `parse_plan` reads it. Raises `InvalidArgument` also if the file cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(PLAN_LIMIT + 1)
+    except OSError as error:
+        raise _invalid(str(path), f"the file cannot be read: {error.strerror}") from error
+    if len(content) > PLAN_LIMIT:
+        raise _invalid(str(path), f"it is larger than {PLAN_LIMIT} bytes, more than a server accepts")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _invalid(str(path), f"it is not UTF-8 text: byte {error.start} does not fit") from error
+    return parse_plan(text, str(path))
+
+
+def parse_plan(text: str, name: str = "plan") -> workflow_pb2.Plan:
+    """Return the plan that `text` holds in protojson: `{"tasks": [{"id": "a", "title": "…", "agentId": "…"}, …]}`, where
+    names may also be written as in the proto (`agent_id`).
+
+    Raises `InvalidArgument`, naming the place, for what is not JSON, an unknown or repeated field, a wrong type, and for
+    a plan without tasks. `name` says in the message where the text came from.
+    """
+    from google.protobuf import json_format  # most programs never need it
+
+    if not text.lstrip().startswith("{"):
+        raise _invalid(name, 'it is no plan: it must be a JSON object like {"tasks": […]}')
+    made = workflow_pb2.Plan()
+    try:
+        json_format.Parse(text, made)
+    except (json_format.ParseError, RecursionError) as error:
+        raise _invalid(name, f"it is no plan: {error}") from error
+    if not made.tasks:
+        raise _invalid(name, 'it holds no tasks: {"tasks": […]} must name at least one')
+    return made
+
+
+def _duration(seconds: object) -> Duration:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
+        raise ValueError(f"timeout must be a number of seconds above 0, not {seconds!r}")
+    duration = Duration()
+    duration.FromMicroseconds(round(seconds * 1_000_000))
+    return duration
+
+
+def _invalid(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{field}: {description}", reason="PLAN_INVALID", violations=(Violation(field, description),)
+    )

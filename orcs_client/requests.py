@@ -1,0 +1,106 @@
+"""How what Python programs say becomes the messages that a server reads."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypedDict
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from orcs_client.errors import InvalidArgument, Violation
+from orcs_client.v1 import common_pb2, workflow_pb2, workflow_service_pb2
+
+
+class WorkflowOptions(TypedDict, total=False):
+    """What can be said of a new workflow beside its query or plan; each as in `orcs.v1.CreateWorkflowRequest`."""
+
+    request_id: str
+    workflow_id: str
+    title: str
+    labels: Mapping[str, str]
+    context: Mapping[str, Any] | common_pb2.Part
+    priority: int
+    budget: workflow_pb2.Budget
+    deadline_time: datetime | Timestamp
+    not_before_time: datetime | Timestamp
+    resource_requirements: Mapping[str, Any] | str
+    output_format: workflow_pb2.OutputFormat.ValueType
+    output_schema: Mapping[str, Any] | str
+    approval_policy: workflow_pb2.ApprovalPolicy.ValueType
+    failure_policy: workflow_pb2.FailurePolicy.ValueType
+    execution: workflow_pb2.Execution.ValueType
+    planning_strategy: workflow_pb2.PlanningStrategy.ValueType
+    continue_from: str
+    auto_start: bool
+    retry_policy: workflow_pb2.RetryPolicy
+    max_parallel_tasks: int
+    max_tasks: int
+
+
+def creation(
+    query: str | None, plan: workflow_pb2.Plan | None, options: WorkflowOptions
+) -> workflow_service_pb2.CreateWorkflowRequest:
+    """Return the request to create a workflow; it always has a request id, so it may be sent again.
+
+    Raises `InvalidArgument` unless there is either a query or a plan, and for what cannot be written into a message.
+    """
+    check_source(query, plan)
+    fields: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    fields["request_id"] = options.get("request_id") or new_request_id()
+    if "context" in fields:
+        fields["context"] = context_part(fields["context"])
+    for name in ("resource_requirements", "output_schema"):
+        if name in fields:
+            fields[name] = _json(name, fields[name])
+    for name in ("deadline_time", "not_before_time"):
+        if name in fields:
+            fields[name] = _timestamp(name, fields[name])
+    if query is not None:
+        fields["query"] = query
+    return workflow_service_pb2.CreateWorkflowRequest(plan=plan, **fields)
+
+
+def check_source(query: str | None, plan: workflow_pb2.Plan | None) -> None:
+    """Raise `InvalidArgument` unless exactly one is given; a message would silently keep only one of them."""
+    if (query is None) == (plan is None):
+        raise _invalid("source", "give either a query or a plan")
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return str(uuid.uuid4())
+
+
+def context_part(context: Mapping[str, Any] | common_pb2.Part | None) -> common_pb2.Part | None:
+    """Return the context as a message. Raises `InvalidArgument` if it is no JSON object."""
+    if context is None or isinstance(context, common_pb2.Part):
+        return context
+    return common_pb2.Part(json=_json("context", context))
+
+
+def _json(name: str, value: Mapping[str, Any] | str) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _invalid(name, f"it cannot be written as JSON: {error}") from error
+
+
+def _timestamp(name: str, value: datetime | Timestamp) -> Timestamp:
+    if isinstance(value, Timestamp):
+        return value
+    if value.tzinfo is None:
+        raise _invalid(name, "it has no time zone: use for instance datetime.now(timezone.utc)")
+    timestamp = Timestamp()
+    timestamp.FromDatetime(value)
+    return timestamp
+
+
+def _invalid(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{field}: {description}", reason="FIELD_INVALID", violations=(Violation(field, description),)
+    )
