@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 import asyncio
 import json
 import logging
+from dataclasses import asdict
 from typing import Any
 
 import pytest
