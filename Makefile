@@ -19,7 +19,9 @@ demo: setup
 	$(BIN)/python examples/demo.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --include='orcs_server/workflow/*' --fail-under=100 --format=total
+	$(BIN)/coverage report --fail-under=90 --skip-covered
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -31,6 +33,7 @@ check: setup
 	@if test -f $(PROTO_RELEASE); then $(BIN)/buf breaking --against $(PROTO_RELEASE); \
 	else echo "buf breaking: skipped, nothing has been released yet"; fi
 	$(BIN)/python tools/generate_stubs.py --check
+	$(BIN)/python tools/generate_state_diagrams.py --check
 
 bench: setup
 	$(BIN)/python -m benchmarks

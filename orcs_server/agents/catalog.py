@@ -96,20 +96,21 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
 
 
 def _registered(reference: str) -> Iterable[AgentDefinition]:
-    agents = _load(reference)
+    return read_registry(_load(reference), f"the registry {reference}")
+
+
+def read_registry(agents: Mapping[Any, Any], where: str) -> Iterable[AgentDefinition]:
+    """Yield the definitions of a mapping from ids to Agents SDK agents; `where` names it in errors. Raises StartupError."""
     for agent_id, agent in agents.items():
         if not isinstance(agent_id, str) or not AGENT_ID.fullmatch(agent_id):
-            raise StartupError(_bad_id(agent_id, f"the registry {reference}"))
+            raise StartupError(_bad_id(agent_id, where))
         if agent_id == PLANNER_ID:
             raise StartupError(
-                f"the registry {reference} must not hold an agent {PLANNER_ID!r}: change the planner with [agents.planner] "
-                "or [prompts] planner"
+                f"{where} must not hold an agent {PLANNER_ID!r}: change the planner with [agents.planner] or [prompts] planner"
             )
         if not isinstance(agent, Agent):
-            raise StartupError(
-                f"the registry {reference} has a {type(agent).__name__} under {agent_id!r}: put an agents.Agent there"
-            )
-        yield _from_template(agent_id, agent)
+            raise StartupError(f"{where} has a {type(agent).__name__} under {agent_id!r}: put an agents.Agent there")
+        yield definition_of(agent_id, agent)
 
 
 def _load(reference: str) -> Mapping[Any, Any]:
@@ -146,7 +147,8 @@ def _load(reference: str) -> Mapping[Any, Any]:
     return registry
 
 
-def _from_template(agent_id: str, agent: Agent[Any]) -> AgentDefinition:
+def definition_of(agent_id: str, agent: Agent[Any]) -> AgentDefinition:
+    """Return the definition of an Agents SDK agent, which every run copies."""
     instructions = agent.instructions if isinstance(agent.instructions, str) else ""
     model = agent.model if isinstance(agent.model, str) else None
     return AgentDefinition(

@@ -1,0 +1,1 @@
+"""What drives the core: the Engine promise, the feed that watchers read, and one package for each engine."""

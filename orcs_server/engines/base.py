@@ -1,0 +1,72 @@
+"""What every engine promises to the service, and the plain types that go in and out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from orcs_server.engines.feed import NamespaceWatch, WorkflowWatch
+from orcs_server.identity import Caller
+from orcs_server.storage.store import Blob
+from orcs_server.workflow.messages import Request
+from orcs_server.workflow.model import WorkflowState
+
+
+class Command(Struct, frozen=True):
+    """A request to one workflow, by a caller, validated and authorised."""
+
+    caller: Caller
+    """Its namespace is the workflow's."""
+    workflow_id: str
+    request: Request
+    method: str
+    """The RPC's name: with namespace and principal it is the room in which `request_id` is unique."""
+    request_id: str = ""
+    """Empty: not idempotent."""
+    command_hash: str = ""
+    """Of the validated command; tells a repetition from another command under the same request id."""
+    blobs: tuple[Blob, ...] = ()
+    """Texts that the request refers to; stored in the same transaction."""
+
+
+class Receipt(Struct, frozen=True):
+    """What a command led to. A repetition gets the first one's receipt."""
+
+    workflow_id: str
+    seq: int
+    """Of the last event that the command caused: a watch after it sees all that followed."""
+    repeated: bool = False
+
+
+class Engine(Protocol):
+    """Drives workflows by the rules of the core. All methods are for one event loop."""
+
+    async def start(self) -> None:
+        """Take up every live workflow where it stood. Returns once new commands are accepted."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop taking commands, let attempts end for up to `grace_s` seconds, store the rest as interrupted. Loses nothing."""
+        ...
+
+    async def submit(self, command: Command) -> Receipt:
+        """Carry out a command; returns once its events are stored.
+
+        Raises IllegalTransition, InvalidArgument, AlreadyExists, NotFound; InvalidArgument (REQUEST_ID_REUSED) when the
+        request id belongs to another command; Unavailable while draining or when the store does not answer;
+        ResourceExhausted when too much is queued.
+        """
+        ...
+
+    def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
+        """Return the committed state of a workflow that is in memory, else None: then read the store."""
+        ...
+
+    def watch(self, namespace: str, workflow_id: str, *, deltas: bool) -> WorkflowWatch:
+        """Watch one workflow. The caller closes the watch."""
+        ...
+
+    def watch_namespace(self, namespace: str) -> NamespaceWatch:
+        """Watch the commits of a whole namespace. The caller closes the watch."""
+        ...

@@ -1,0 +1,1 @@
+"""The engine for one machine: asyncio and the store, nothing else."""

@@ -1,0 +1,285 @@
+"""The local engine: actors for the active workflows, slots, timers, and recovery at start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orcs_server.engines.base import Command, Receipt
+from orcs_server.engines.feed import Feeds, NamespaceWatch, WorkflowWatch
+from orcs_server.engines.local.actor import WorkflowActor
+from orcs_server.engines.local.letters import answer_repeated, draining, request_key
+from orcs_server.engines.local.sleepers import Sleepers
+from orcs_server.engines.local.slots import Slots
+from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, ResourceExhausted, Unavailable
+from orcs_server.executor.executor import Executor
+from orcs_server.identity import Caller, Clock
+from orcs_server.storage.store import EventRecord, Store
+from orcs_server.workflow import messages as m
+from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.restore import restore
+from orcs_server.workflow.states import WorkflowStatus
+
+_log = logging.getLogger("orcs.engine")
+
+NOBODY = Caller("", "")
+BUSY_RETRY_US = 1_000_000
+STOP_PATIENCE_S = 5.0
+"""How long a stop waits for attempts that do not react to their cancellation, and for a store that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """How much the engine does at once."""
+
+    slots: int = 64
+    slots_per_agent: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Share of the slots by namespace; 1 where not given."""
+    pending_commands: int = 10_000
+    """Commands that may wait for their commit at once."""
+
+
+class Loaded(NamedTuple):
+    """A workflow as its rows say."""
+
+    state: WorkflowState
+    seq: int
+    caller: Caller
+
+
+class LocalEngine:
+    """Implements `Engine` on one event loop and one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        *,
+        limits: EngineLimits | None = None,
+        clock: Clock | None = None,
+        on_commit: Callable[[Caller, Sequence[EventRecord]], None] | None = None,
+    ) -> None:
+        limits = limits or EngineLimits()
+        self.store = store
+        self.executor = executor
+        self.clock = clock or Clock()
+        self.feeds = Feeds()
+        self.slots = Slots(limits.slots, per_agent=limits.slots_per_agent, weights=limits.weights)
+        self.draining = False
+        self._pending = 0
+        self._pending_limit = limits.pending_commands
+        self._on_commit = on_commit
+        self._actors: dict[tuple[str, str], WorkflowActor] = {}
+        self._loading: dict[tuple[str, str], asyncio.Task[WorkflowActor]] = {}
+        self._visitors: Counter[tuple[str, str]] = Counter()
+        self._sleepers = Sleepers(self.clock, self._wake_sleeper)
+
+    @property
+    def active(self) -> tuple[tuple[str, str], ...]:
+        """(namespace, id) of the workflows that are in memory."""
+        return tuple(self._actors)
+
+    # Engine
+
+    async def start(self) -> None:
+        """Take up every live workflow where it stood; attempts that were running are lost, and go on."""
+        for live in await self.store.live():
+            key = (live.namespace, live.workflow_id)
+            if live.idle:
+                if live.wake_at_us is not None:
+                    self._sleepers.put(key, live.wake_at_us)
+                continue
+            try:
+                await self._actor(*key)
+            except (NotFound, Unavailable) as error:
+                _log.error("workflow %s cannot be continued: %s", live.workflow_id, error)
+
+    async def take_up(self, namespace: str, workflow_id: str) -> None:
+        """Take up one workflow where it stood, as `start` does with all. Raises NotFound, Unavailable."""
+        key = (namespace, workflow_id)
+        with self._visit(key):
+            (await self._actor(*key)).wake()
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop taking commands and granting slots, let attempts end, store the rest as interrupted."""
+        self.draining = True
+        self.slots.close()
+        self._sleepers.close()
+        while self._loading:
+            await asyncio.wait(tuple(self._loading.values()))
+        actors = list(self._actors.values())
+        if not await _in_time(self._quiet(actors), grace_s):
+            for actor in actors:
+                actor.flights.interrupt()
+            if not await _in_time(self._quiet(actors), STOP_PATIENCE_S):
+                await self._abandon(actors)
+        for actor in actors:
+            actor.leave()
+        self.feeds.wake_all()
+
+    async def submit(self, command: Command) -> Receipt:
+        """Carry out a command; returns once its events are stored."""
+        if self.draining:
+            raise draining()
+        if self._pending >= self._pending_limit:
+            raise ResourceExhausted("QUOTA_EXCEEDED", "Too many commands wait to be stored. Try again.", BUSY_RETRY_US)
+        self._pending += 1
+        try:
+            return await self._submit(command)
+        except (AlreadyExists, Conflict, IllegalTransition, NotFound):
+            # The state has moved on, perhaps by this very request: then its repetition gets the first answer.
+            repeated = await self._repeated(command)
+            if repeated is None:
+                raise
+            return repeated
+        finally:
+            self._pending -= 1
+
+    def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
+        """Return the committed state of a workflow that is in memory."""
+        actor = self._actors.get((namespace, workflow_id))
+        return None if actor is None else actor.state
+
+    def watch(self, namespace: str, workflow_id: str, *, deltas: bool) -> WorkflowWatch:
+        """Watch one workflow."""
+        return self.feeds.watch(namespace, workflow_id, deltas=deltas)
+
+    def watch_namespace(self, namespace: str) -> NamespaceWatch:
+        """Watch the commits of a namespace."""
+        return self.feeds.watch_namespace(namespace)
+
+    # For actors
+
+    def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
+        """Tell the rest of the server what has just been stored."""
+        self.feeds.wake_namespace(actor.namespace)
+        if self._on_commit is not None:
+            try:
+                self._on_commit(actor.caller, records)
+            except Exception:  # noqa: BLE001 - what is stored is stored
+                _log.exception("whoever listens to commits failed; the workflow goes on")
+
+    def rest(self, actor: WorkflowActor) -> None:
+        """Let an actor leave memory when nothing of it is under way; its next wake-up time is kept."""
+        key = (actor.namespace, actor.workflow_id)
+        if not actor.at_rest or self._actors.get(key) is not actor or key in self._visitors or self.draining:
+            return
+        state = actor.state
+        if state is not None and not state.settled and state.status is not WorkflowStatus.READY:
+            return
+        del self._actors[key]
+        actor.leave()
+        self.feeds.deactivate(*key)
+        if state is not None and state.timers:
+            self._sleepers.put(key, state.timers[0][0])
+
+    async def load_state(self, namespace: str, workflow_id: str) -> Loaded | None:
+        """Return a workflow's state as its rows say."""
+        stored = await self.store.load(namespace, workflow_id)
+        if stored is None:
+            return None
+        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
+        state = restore(namespace, workflow_id, stored.spec, stored.progress, rows)
+        return Loaded(state, stored.seq, stored.caller or NOBODY)
+
+    # Inside
+
+    async def _submit(self, command: Command) -> Receipt:
+        namespace = command.caller.namespace
+        key = (namespace, command.workflow_id)
+        if isinstance(command.request, m.CreateWorkflow):
+            actor = self._actors.get(key)
+            if actor is None:
+                actor = self._actors[key] = WorkflowActor(self, *key, None, 0, command.caller)
+            reply = actor.ask(command)
+        else:
+            with self._visit(key):
+                reply = (await self._actor(*key)).ask(command)
+        return await asyncio.shield(reply)
+
+    @contextmanager
+    def _visit(self, key: tuple[str, str]) -> Iterator[None]:
+        """Keep a workflow that is being loaded in memory until the visitor has said what it came for."""
+        self._visitors[key] += 1
+        try:
+            yield
+        finally:
+            self._visitors[key] -= 1
+            if not self._visitors[key]:
+                del self._visitors[key]
+            actor = self._actors.get(key)
+            if actor is not None:
+                self.rest(actor)
+
+    async def _actor(self, namespace: str, workflow_id: str) -> WorkflowActor:
+        key = (namespace, workflow_id)
+        actor = self._actors.get(key)
+        if actor is not None:
+            return actor
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.create_task(self._load(*key))
+            loading.add_done_callback(lambda _: self._loading.pop(key, None))
+        return await asyncio.shield(loading)
+
+    async def _load(self, namespace: str, workflow_id: str) -> WorkflowActor:
+        loaded = await self.load_state(namespace, workflow_id)
+        if loaded is None:
+            raise NotFound("WORKFLOW_NOT_FOUND", f"There is no workflow {workflow_id!r}.")
+        key = (namespace, workflow_id)
+        if key not in self._actors:
+            self._sleepers.discard(key)
+            self._actors[key] = WorkflowActor(self, *key, loaded.state, loaded.seq, loaded.caller)
+            self._actors[key].recover()
+        return self._actors[key]
+
+    async def _repeated(self, command: Command) -> Receipt | None:
+        if not command.request_id:
+            return None
+        record = await self.store.find_request(request_key(command))
+        if record is None:
+            return None
+        reply: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        answer_repeated(reply, command, record)
+        return await reply
+
+    async def _wake_sleeper(self, namespace: str, workflow_id: str) -> None:
+        try:
+            with self._visit((namespace, workflow_id)):
+                (await self._actor(namespace, workflow_id)).tell(m.Tick())
+        except NotFound:
+            _log.debug("workflow %s was deleted before its time came", workflow_id)
+        except Unavailable as error:
+            _log.error("workflow %s could not be woken and will be tried again: %s", workflow_id, error)
+            self._sleepers.put((namespace, workflow_id), self.clock.now_us() + BUSY_RETRY_US)
+
+    async def _quiet(self, actors: Sequence[WorkflowActor]) -> None:
+        """Wait until nothing is under way and everything is stored."""
+        while any(actor.busy for actor in actors):
+            for actor in actors:
+                await actor.flights.landed()
+                await actor.idle()
+
+    async def _abandon(self, actors: Sequence[WorkflowActor]) -> None:
+        for actor in actors:
+            for name in actor.flights.abandon():
+                _log.error("%s of workflow %s ignores its cancellation and is left behind", name, actor.workflow_id)
+        stored = asyncio.gather(*(actor.idle() for actor in actors))
+        if not await _in_time(stored, STOP_PATIENCE_S):
+            _log.error("the store does not answer: what ended last will be taken for lost and done again")
+
+
+async def _in_time(work: Awaitable[object], seconds: float) -> bool:
+    """Wait for it up to so many seconds; False when it took longer and was given up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return False
+    return True

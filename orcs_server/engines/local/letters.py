@@ -1,0 +1,117 @@
+"""What lies in a workflow's mailbox, and what one turn makes of it before the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from orcs_server.engines.base import Command, Receipt
+from orcs_server.engines.reconcile import Flight
+from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
+from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
+from orcs_server.workflow import events as e
+from orcs_server.workflow import messages as m
+from orcs_server.workflow.model import Failure, FailureKind, WorkflowState
+
+UNSTORABLE = Failure(FailureKind.INTERNAL, "The server could not store what the attempt came to; its log says why.")
+
+
+class Letter(NamedTuple):
+    """A message in the mailbox, with who sent it and who waits for the answer."""
+
+    message: m.Message
+    actor: str
+    blobs: tuple[Blob, ...] = ()
+    command: Command | None = None
+    reply: asyncio.Future[Receipt] | None = None
+    flight: Flight | None = None
+    """What has landed with this report: it counts as under way until the report is stored."""
+
+    def refuse(self, error: Exception) -> None:
+        """Tell the sender, if one waits."""
+        if self.reply is not None and not self.reply.done():
+            self.reply.set_exception(error)
+
+    def replaced(self) -> Letter:
+        """Return what can be stored in place of a report that cannot: the end of its attempt, with a failure."""
+        message = self.message
+        report: m.Message = m.Tick()
+        if isinstance(message, m.AttemptFinished):
+            report = m.AttemptFinished(message.task_id, message.attempt, failure=UNSTORABLE)
+        elif isinstance(message, m.PlanMade | m.PlanFailed):
+            report = m.PlanFailed(message.attempt, UNSTORABLE)
+        return self._replace(message=report, blobs=())
+
+
+class Draft:
+    """What one turn has come to so far; nothing of it is true before the commit."""
+
+    __slots__ = ("blobs", "letters", "receipts", "records", "refusals", "request", "state", "touched_all")
+
+    def __init__(self, state: WorkflowState | None) -> None:
+        self.state = state
+        self.records: list[EventRecord] = []
+        self.blobs: list[Blob] = []
+        self.letters: list[Letter] = []
+        self.receipts: list[tuple[asyncio.Future[Receipt], Receipt]] = []
+        self.refusals: list[tuple[Letter, OrcsError]] = []
+        """They wait for the commit too: what they rest on may not come true."""
+        self.request: RequestRecord | None = None
+        self.touched_all = False
+
+    def accept(self, letter: Letter, workflow_id: str, seq: int, now_us: int) -> None:
+        """Keep the receipt for whoever waits for it, with the record by which a repetition will be known."""
+        command = letter.command
+        if command is None or letter.reply is None:
+            return
+        self.receipts.append((letter.reply, Receipt(workflow_id, seq)))
+        if command.request_id:
+            self.request = RequestRecord(request_key(command), command.command_hash, workflow_id, seq, now_us)
+
+    @property
+    def deletes(self) -> bool:
+        """The workflow is gone after this draft; nothing can follow in it."""
+        return bool(self.records) and isinstance(self.records[-1].event, e.WorkflowDeleted)
+
+    @property
+    def touched(self) -> tuple[str, ...] | None:
+        """Ids of the tasks whose rows change; None for all."""
+        return None if self.touched_all else _touched(self.records)
+
+
+def draining() -> Unavailable:
+    return Unavailable("SERVER_DRAINING", "The server is shutting down. Try again with another one, or later.")
+
+
+def request_key(command: Command) -> RequestKey:
+    caller = command.caller
+    return RequestKey(caller.namespace, caller.principal, command.method, command.request_id)
+
+
+def answer_repeated(reply: asyncio.Future[Receipt], command: Command, record: RequestRecord) -> None:
+    """Give the first answer again, or refuse another command under the same request id."""
+    if reply.done():
+        return
+    if record.command_hash == command.command_hash:
+        reply.set_result(Receipt(record.workflow_id, record.seq, repeated=True))
+    else:
+        reply.set_exception(
+            InvalidArgument(
+                "REQUEST_ID_REUSED",
+                f"The request id {command.request_id!r} belongs to another {command.method}. Use a new one.",
+            )
+        )
+
+
+def _touched(records: Sequence[EventRecord]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, e.PlanAmended):
+            names.update(dict.fromkeys(task.id for task in event.added))
+        else:
+            name = getattr(event, "task_id", "")
+            if name:
+                names[name] = None
+    return tuple(names)

@@ -1,0 +1,187 @@
+"""Who may run next. A slot is leave to run one attempt; there are so many for the server and, where set, for an agent.
+
+Slots go to namespaces in proportion to their weights first, then to the workflow with the highest priority, then in turn
+among workflows (stride scheduling: each grant moves the receiver's virtual time on, and the lowest one is next). So one
+tenant's ten thousand workflows delay another tenant's one by a single attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+ROOMS_KEPT = 1_000
+"""Namespaces that are remembered although nobody of them waits; beyond, those that owe no more than one turn are forgotten."""
+
+
+class Want(NamedTuple):
+    """An attempt that waits for a slot. Planning has no task id."""
+
+    task_id: str
+    attempt: int
+    agent_id: str
+
+
+class Ticket:
+    """One workflow's place in the queue, with its wants in the order in which it wants them."""
+
+    __slots__ = ("entry", "grant", "namespace", "priority", "vtime", "wants")
+
+    def __init__(self, namespace: str, grant: Callable[[Want], None]) -> None:
+        self.namespace = namespace
+        self.priority = 0
+        self.grant = grant
+        self.wants: list[Want] = []
+        self.vtime = 0.0
+        self.entry = -1
+        """Number of its entry in the queue; -1 when it does not wait. For `Slots` alone."""
+
+
+class _Room:
+    """A namespace's queue of tickets."""
+
+    __slots__ = ("blocked", "heap", "stride", "ticket_vtimes", "vtime")
+
+    def __init__(self, weight: float) -> None:
+        self.stride = 1.0 / weight
+        self.vtime = 0.0
+        self.ticket_vtimes: dict[int, float] = {}
+        """By priority, where new tickets begin: a busy high priority must not set those below it back."""
+        self.heap: list[tuple[int, float, int, Ticket]] = []
+        self.blocked: dict[Ticket, None] = {}
+        """Tickets whose agents are all busy, in order."""
+
+
+class Slots:
+    """Hands out slots. Synchronous; `Ticket.grant` is called for each slot given, in order."""
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        per_agent: Mapping[str, int] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self._free = total
+        self._agent_free = dict(per_agent or {})
+        self._weights = dict(weights or {})
+        self._rooms: dict[str, _Room] = {}
+        self._waiting: dict[str, _Room] = {}
+        self._entries = count()
+        self._vtime = 0.0
+        self._open = True
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody holds."""
+        return self._free
+
+    @property
+    def free_by_agent(self) -> Mapping[str, int]:
+        """The same for the agents that have a limit of their own."""
+        return dict(self._agent_free)
+
+    @property
+    def waiting(self) -> int:
+        """Wants that have no slot yet."""
+        tickets = [entry[3] for room in self._waiting.values() for entry in room.heap if entry[2] == entry[3].entry]
+        tickets.extend(ticket for room in self._rooms.values() for ticket in room.blocked)
+        return sum(len(ticket.wants) for ticket in tickets)
+
+    def ask(self, ticket: Ticket, wants: Sequence[Want], priority: int = 0) -> None:
+        """Put what the workflow wants now in place of what it wanted before, and hand out what is free."""
+        room = self._rooms.get(ticket.namespace)
+        if room is not None:
+            room.blocked.pop(ticket, None)
+        ticket.wants = list(wants)
+        keeps_place = ticket.entry != -1 and bool(wants) and priority == ticket.priority
+        if priority != ticket.priority:
+            ticket.priority, ticket.vtime = priority, 0.0
+        if not keeps_place:
+            ticket.entry = -1
+        if ticket.wants and self._open:
+            if not keeps_place:
+                self._enqueue(ticket)
+            self._dispatch()
+
+    def release(self, agent_id: str) -> None:
+        """Give a slot back."""
+        self._free += 1
+        if agent_id in self._agent_free:
+            self._agent_free[agent_id] += 1
+            for room in self._rooms.values():
+                for ticket in [one for one in room.blocked if any(want.agent_id == agent_id for want in one.wants)]:
+                    del room.blocked[ticket]
+                    self._enqueue(ticket)
+        if self._waiting:
+            self._dispatch()
+
+    def close(self) -> None:
+        """Hand out nothing from now on (shutdown)."""
+        self._open = False
+        self._waiting.clear()
+        self._rooms.clear()
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        room = self._rooms.get(ticket.namespace)
+        if room is None:
+            self._forget_rooms()
+            room = self._rooms[ticket.namespace] = _Room(self._weights.get(ticket.namespace, 1.0))
+        if ticket.namespace not in self._waiting:
+            # Whoever did not wait saved up nothing: it begins where the others are.
+            room.vtime = max(room.vtime, self._vtime)
+            self._waiting[ticket.namespace] = room
+        ticket.vtime = max(ticket.vtime, room.ticket_vtimes.get(ticket.priority, 0.0))
+        ticket.entry = next(self._entries)
+        heappush(room.heap, (-ticket.priority, ticket.vtime, ticket.entry, ticket))
+
+    def _dispatch(self) -> None:
+        while self._free > 0 and self._waiting and self._open:
+            namespace, room = min(self._waiting.items(), key=lambda item: item[1].vtime)
+            ticket = self._next_ticket(room)
+            want = None if ticket is None else self._take_want(ticket)
+            if ticket is None:
+                del self._waiting[namespace]
+                continue
+            if want is None:
+                room.blocked[ticket] = None
+                continue
+            self._vtime = room.vtime
+            room.vtime += room.stride
+            room.ticket_vtimes[ticket.priority] = ticket.vtime
+            ticket.vtime += 1.0
+            self._free -= 1
+            if ticket.wants:
+                self._enqueue(ticket)
+            ticket.grant(want)
+
+    def _next_ticket(self, room: _Room) -> Ticket | None:
+        while room.heap:
+            _, _, entry, ticket = heappop(room.heap)
+            if entry == ticket.entry:
+                ticket.entry = -1
+                return ticket
+        return None
+
+    def _take_want(self, ticket: Ticket) -> Want | None:
+        for index, want in enumerate(ticket.wants):
+            free = self._agent_free.get(want.agent_id)
+            if free is None or free > 0:
+                if free is not None:
+                    self._agent_free[want.agent_id] = free - 1
+                del ticket.wants[index]
+                return want
+        return None
+
+    def _forget_rooms(self) -> None:
+        if len(self._rooms) < ROOMS_KEPT:
+            return
+        settled = [
+            name
+            for name, room in self._rooms.items()
+            if name not in self._waiting and not room.blocked and room.vtime <= self._vtime + room.stride
+        ]
+        for name in settled:
+            del self._rooms[name]

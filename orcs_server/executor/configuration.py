@@ -1,0 +1,140 @@
+"""What is frozen into a workflow at its creation: agents, models, prompts and bounds. A workflow that is resumed days later runs
+with what it was created with, whatever the server's settings have become.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
+from orcs_server.errors import NotFound
+from orcs_server.storage.store import Blob, Store, blob_of
+from orcs_server.workflow.model import Digest
+
+KEPT = 256
+"""Configurations that stay in memory; most workflows share one."""
+
+
+class FrozenAgent(Struct, frozen=True, omit_defaults=True):
+    """An agent as it was at creation. One with code of its own is only named: its code lives in the server's registry."""
+
+    id: str
+    revision: str
+    instructions: str = ""
+    description: str = ""
+    model: str | None = None
+    settings: dict[str, Any] = {}
+    max_turns: int = 0
+    in_registry: bool = False
+
+
+class Configuration(Struct, frozen=True, omit_defaults=True):
+    """Everything that a workflow's attempts depend on beside its plan."""
+
+    agents: tuple[FrozenAgent, ...]
+    """The planner included."""
+    model: str | None = None
+    """Overrides the server's default model."""
+    max_predecessor_bytes: int = 65_536
+    max_output_bytes: int = 1_048_576
+
+
+def freeze(
+    catalog: AgentCatalog,
+    *,
+    planner_prompt: str | None,
+    model: str | None,
+    max_predecessor_bytes: int,
+    max_output_bytes: int,
+) -> Configuration:
+    """Return the configuration as it is now. A `planner_prompt` takes the place of the planner's instructions."""
+    agents = tuple(_frozen(_prompted(definition, planner_prompt)) for definition in catalog.list())
+    return Configuration(agents, model, max_predecessor_bytes, max_output_bytes)
+
+
+def pack(configuration: Configuration) -> Blob:
+    """Return the blob by which a workflow refers to its configuration. Equal ones have equal digests."""
+    return blob_of(msgspec.json.encode(configuration, order="deterministic"))
+
+
+class Configurations:
+    """Reads frozen configurations back, and finds the agents that they name."""
+
+    def __init__(self, store: Store, catalog: AgentCatalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._kept: OrderedDict[tuple[str, Digest], Configuration] = OrderedDict()
+        self._definitions: OrderedDict[FrozenAgentKey, AgentDefinition] = OrderedDict()
+
+    async def read(self, namespace: str, digest: Digest) -> Configuration:
+        """Return a stored configuration. Raises Unavailable when the store does not answer."""
+        kept = self._kept.get((namespace, digest))
+        if kept is None:
+            data = await self._store.blob(namespace, digest)
+            kept = self._kept[namespace, digest] = msgspec.json.decode(data, type=Configuration)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return kept
+
+    def agent(self, configuration: Configuration, agent_id: str) -> AgentDefinition | None:
+        """Return the agent as frozen; one with code comes from the registry as it is now, None when it is gone."""
+        for frozen in configuration.agents:
+            if frozen.id == agent_id:
+                return self._thaw(frozen)
+        return None
+
+    def _thaw(self, frozen: FrozenAgent) -> AgentDefinition | None:
+        try:
+            current = self._catalog.get(frozen.id)
+        except NotFound:
+            current = None
+        if frozen.in_registry:
+            return current if current is not None and current.source == "registry" else None
+        if current is not None and current.revision == frozen.revision:
+            return current
+        key = (frozen.id, frozen.revision)
+        definition = self._definitions.get(key)
+        if definition is None:
+            definition = self._definitions[key] = AgentDefinition(
+                id=frozen.id,
+                instructions=frozen.instructions,
+                description=frozen.description,
+                model=frozen.model,
+                settings=frozen.settings,
+                max_turns=frozen.max_turns,
+                source="config",
+            )
+            if len(self._definitions) > KEPT:
+                self._definitions.popitem(last=False)
+        return definition
+
+
+FrozenAgentKey = tuple[str, str]
+
+
+def _prompted(definition: AgentDefinition, planner_prompt: str | None) -> AgentDefinition:
+    if planner_prompt is None or definition.id != PLANNER_ID:
+        return definition
+    return replace(definition, instructions=planner_prompt)
+
+
+def _frozen(definition: AgentDefinition) -> FrozenAgent:
+    if definition.source == "registry":
+        return FrozenAgent(definition.id, definition.revision, in_registry=True)
+    settings: Mapping[str, Any] = definition.settings
+    return FrozenAgent(
+        definition.id,
+        definition.revision,
+        definition.instructions,
+        definition.description,
+        definition.model,
+        dict(settings),
+        definition.max_turns,
+    )

@@ -1,0 +1,267 @@
+"""Attempts, plans and resources, carried out: each as a pipeline from state to outcome. Engines know nothing beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from orcs_server.agents.context import RunContext
+from orcs_server.agents.definition import PLANNER_ID
+from orcs_server.agents.hooks import ORCSRunHooks
+from orcs_server.agents.planner import PlannerOutput, build_planner_input
+from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
+from orcs_server.errors import OrcsError, PermissionDenied
+from orcs_server.executor.configuration import Configuration, Configurations
+from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
+from orcs_server.executor.planning import PlanTexts, problems_of, to_tasks
+from orcs_server.executor.texts import Texts
+from orcs_server.hooks.guarded import GuardedHooks
+from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
+from orcs_server.hooks.protocols import Origin
+from orcs_server.identity import Caller
+from orcs_server.memory import AgentContext, Memory
+from orcs_server.storage.store import Store, blob_of
+from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
+from orcs_server.workflow.model import (
+    Failure,
+    FailureKind,
+    Output,
+    PlanningStrategy,
+    TaskState,
+    WorkflowSpec,
+    WorkflowState,
+)
+
+_log = logging.getLogger("orcs.executor")
+
+RUN_OPERATION = "agents.run"
+"""What the authorization hook is asked before an agent works for a caller; the resource is the agent's id."""
+
+
+class Executor:
+    """Carries out what engines start. One per server; every method may run many times at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: AgentRunner,
+        configurations: Configurations,
+        hooks: GuardedHooks,
+        telemetry: Telemetry = TELEMETRY_OFF,
+        *,
+        record_runs: bool = False,
+    ) -> None:
+        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says."""
+        self._telemetry = telemetry
+        self._memory = Memory(store)
+        self._record_runs = record_runs
+        self._runner = runner
+        self._configurations = configurations
+        self._hooks = hooks
+        self._texts = Texts(store)
+
+    async def run_attempt(
+        self,
+        state: WorkflowState,
+        task_id: str,
+        attempt: int,
+        run: int,
+        caller: Caller,
+        observer: AttemptObserver,
+    ) -> AttemptOutcome:
+        """Have the task's agent work on it once. Trouble comes back as a failure; cancellation propagates."""
+        task = state.tasks[task_id]
+        agent_id = task.spec.agent_id
+        with self._telemetry.attempt_span(
+            state.namespace, state.id, task_id, attempt, agent_id, traceparent_of(caller)
+        ) as span:
+            outcome = await self._attempt(state, task, attempt, run, caller, observer)
+            if outcome.failure is not None:
+                span.outcome = outcome.failure.kind
+        return outcome
+
+    async def _attempt(
+        self,
+        state: WorkflowState,
+        task: TaskState,
+        attempt: int,
+        run: int,
+        caller: Caller,
+        observer: AttemptObserver,
+    ) -> AttemptOutcome:
+        try:
+            await self._permit(caller, task.spec.agent_id)
+            configuration = await self._configuration(state.namespace, state.spec)
+            agent = self._configurations.agent(configuration, task.spec.agent_id)
+            if agent is None:
+                return AttemptOutcome(failure=_unknown_agent(task.spec.agent_id))
+            agent_run = AgentRun(
+                definition=agent,
+                input=await self._texts.task_input(state, task, configuration.max_predecessor_bytes),
+                context=await self._context(state, caller, task.spec.agent_id, task.spec.id, attempt, run),
+                output_schema=await self._schema(state, task),
+                model=agent.model or configuration.model,
+                on_delta=observer.delta,
+                on_usage=observer.usage,
+                hooks=ORCSRunHooks() if self._record_runs else None,
+            )
+        except OrcsError as error:
+            return AttemptOutcome(failure=_failure_of(error))
+        result = await self._runner.run(agent_run)
+        self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
+        return _store_output(result, configuration.max_output_bytes)
+
+    async def make_plan(self, state: WorkflowState, caller: Caller, observer: AttemptObserver) -> PlanOutcome:
+        """Have the planner plan the workflow, or repair what was wrong with its last plan."""
+        if state.spec.query is None:
+            return PlanOutcome(failure=Failure(FailureKind.INTERNAL, "The workflow has neither a query nor a plan."))
+        try:
+            await self._permit(caller, PLANNER_ID)
+            query = await self._texts.read(state.namespace, state.spec.query)
+            configuration = await self._configuration(state.namespace, state.spec)
+            context = await self._context(state, caller, PLANNER_ID, "", state.progress.planning.attempt, 1)
+        except OrcsError as error:
+            return PlanOutcome(failure=_failure_of(error))
+        planning, spec = state.progress.planning, state.spec
+        with self._telemetry.plan_span(
+            state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
+        ) as span:
+            try:
+                async with asyncio.timeout(spec.task_timeout_us / 1e6):
+                    outcome = await self.plan(
+                        query, configuration, context, spec.planning, spec.max_tasks, planning.problems, observer
+                    )
+            except TimeoutError:
+                # A task's attempt has its deadline from the core; planning has no task to keep one.
+                seconds = spec.task_timeout_us / 1e6
+                late = f"The planner took longer than {seconds:g} s. Raise task_timeout, or use a faster model."
+                outcome = PlanOutcome(failure=Failure(FailureKind.TIMEOUT, late, retryable=True))
+            if outcome.failure is not None:
+                span.outcome = outcome.failure.kind
+        return outcome
+
+    async def plan(
+        self,
+        query: str,
+        configuration: Configuration,
+        context: RunContext,
+        strategy: PlanningStrategy,
+        max_tasks: int,
+        problems: tuple[str, ...] = (),
+        observer: AttemptObserver | None = None,
+    ) -> PlanOutcome:
+        """Ask the planner for a plan for this query; nothing is stored."""
+        agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
+        known = [agent for agent in agents if agent is not None]
+        planner = next((agent for agent in known if agent.id == PLANNER_ID), None)
+        if planner is None:
+            return PlanOutcome(failure=_unknown_agent(PLANNER_ID))
+        result = await self._runner.run(
+            AgentRun(
+                definition=planner,
+                input=build_planner_input(query, known, strategy, max_tasks, context.external_context, problems),
+                context=context,
+                output_type=PlannerOutput,
+                model=planner.model or configuration.model,
+                on_delta=None if observer is None else observer.delta,
+                on_usage=None if observer is None else observer.usage,
+            )
+        )
+        return _read_plan(result)
+
+    async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
+        """Ask the resources hook; return None when it gave, else why not."""
+        try:
+            hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+            requirements = await self._texts.read_json(state.namespace, state.spec.resource_requirements)
+            granted = await self._hooks.allocate(hooks, state.id, requirements)
+        except OrcsError as error:
+            return f"The resources could not be allocated: {error.message}"
+        return None if granted else "The resources that the workflow requires were refused."
+
+    async def release(self, state: WorkflowState, caller: Caller) -> bool:
+        """Give back what the resources hook gave; False when it has to be tried again."""
+        try:
+            hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+            if hooks.resources is not UNLIMITED_RESOURCES:
+                await self._hooks.release(hooks, state.id)
+        except OrcsError as error:
+            _log.warning("the resources of workflow %s could not be given back yet: %s", state.id, error)
+            return False
+        return True
+
+    async def _permit(self, caller: Caller, agent_id: str) -> None:
+        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+        await self._hooks.authorize(hooks, RUN_OPERATION, agent_id)
+
+    async def _configuration(self, namespace: str, spec: WorkflowSpec) -> Configuration:
+        if spec.configuration is None:
+            return Configuration(())
+        return await self._configurations.read(namespace, spec.configuration)
+
+    async def _context(
+        self, state: WorkflowState, caller: Caller, agent_id: str, task_id: str, attempt: int, run: int
+    ) -> RunContext:
+        async def place() -> tuple[Memory, str]:
+            return self._memory, state.namespace
+
+        return RunContext(
+            namespace=state.namespace,
+            workflow_id=state.id,
+            task_id=task_id,
+            attempt=attempt,
+            run=run,
+            principal=caller.principal,
+            external_context=await self._texts.read_json(state.namespace, state.spec.context),
+            memory=AgentContext(place, agent_id, state.id, task_id),
+        )
+
+    async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
+        if task.spec.output_schema is None:
+            return None
+        return await self._texts.read_json(state.namespace, task.spec.output_schema)
+
+
+def traceparent_of(caller: Caller) -> str:
+    """Return the trace that the caller's request belongs to; "" if there is none."""
+    return dict(caller.metadata).get("traceparent", "")
+
+
+def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
+    if result.failure is not None:
+        return AttemptOutcome(failure=result.failure)
+    blob = blob_of(result.text.encode("utf-8", "replace"))
+    if len(blob.data) > max_bytes:
+        return AttemptOutcome(
+            failure=Failure(
+                FailureKind.INVALID_OUTPUT,
+                f"The output has {len(blob.data)} bytes, more than the {max_bytes} allowed. Ask for a shorter one, or raise "
+                "limits.max_output_bytes.",
+            )
+        )
+    return AttemptOutcome(Output(blob.digest, result.media_type, len(blob.data)), blobs=(blob,))
+
+
+def _read_plan(result: AgentResult) -> PlanOutcome:
+    if result.failure is not None:
+        return PlanOutcome(failure=result.failure, problems=result.problems)
+    answer: PlannerOutput = result.output
+    mistakes = problems_of(answer)
+    if mistakes:
+        return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
+    texts = PlanTexts()
+    return PlanOutcome(to_tasks(answer, texts), blobs=texts.blobs)
+
+
+def _failure_of(error: OrcsError) -> Failure:
+    kind = FailureKind.PERMISSION_DENIED if isinstance(error, PermissionDenied) else FailureKind.INTERNAL
+    return Failure(kind, error.message, retryable=kind is FailureKind.INTERNAL)
+
+
+def _unknown_agent(agent_id: str) -> Failure:
+    return Failure(
+        FailureKind.UNKNOWN_AGENT,
+        f"There is no agent {agent_id!r} on this server any more. Start it with the configuration or registry that has it, "
+        "then retry the task.",
+    )

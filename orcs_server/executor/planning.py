@@ -1,0 +1,94 @@
+"""From the planner's answer to tasks: positions become ids, texts become blobs. Whether the plan holds together is the core's
+to say; what cannot even be written as tasks is told here, in the planner's own terms, so that it can repair it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from orcs_server.agents.planner import PlannerOutput, PlannerTask
+from orcs_server.storage.store import Blob, blob_of
+from orcs_server.workflow.model import TITLE_LIMIT, Digest, TaskSpec
+
+DESCRIPTION_LIMIT = 65_536
+"""Bytes of a description that a planner may write."""
+
+
+class PlanTexts:
+    """Collects a plan's texts as blobs, each once."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[Digest, Blob] = {}
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        return tuple(self._blobs.values())
+
+    def add(self, text: str) -> Digest:
+        """Keep a text and return the digest that stands for it."""
+        blob = blob_of(text.encode("utf-8", "replace"))
+        self._blobs[blob.digest] = blob
+        return blob.digest
+
+
+def problems_of(answer: PlannerOutput) -> tuple[str, ...]:
+    """Return why the answer cannot be written as tasks; () when it can."""
+    if not answer.tasks:
+        return ("tasks: a plan needs at least one task",)
+    return tuple(problem for index, task in enumerate(answer.tasks) for problem in _problems(index, task, answer.tasks))
+
+
+def to_tasks(answer: PlannerOutput, texts: PlanTexts) -> tuple[TaskSpec, ...]:
+    """Return the tasks `t1`, `t2`… of an answer that has no problems."""
+    return tuple(_to_task(index, task, texts) for index, task in enumerate(answer.tasks))
+
+
+def _to_task(index: int, task: PlannerTask, texts: PlanTexts) -> TaskSpec:
+    return TaskSpec(
+        id=f"t{index + 1}",
+        title=_title(task.title),
+        description=texts.add(task.description),
+        agent_id=task.agent_id,
+        dependencies=tuple(f"t{position + 1}" for position in dict.fromkeys(task.dependencies)),
+        priority=task.priority or 0,
+        timeout_us=None if task.timeout_seconds is None else round(task.timeout_seconds * 1e6),
+        max_attempts=task.max_attempts,
+        optional=bool(task.optional),
+        output_schema=texts.add(task.output_schema) if task.output_schema else None,
+    )
+
+
+def _problems(index: int, task: PlannerTask, tasks: Sequence[PlannerTask]) -> list[str]:
+    at = f"tasks[{index}]"
+    found = [
+        f"{at}.dependencies: {position} is not the position of a task; the positions are 0 to {len(tasks) - 1}"
+        for position in task.dependencies
+        if not 0 <= position < len(tasks)
+    ]
+    if index in task.dependencies:
+        found.append(f"{at}.dependencies: a task cannot depend on itself")
+    if not task.title.strip():
+        found.append(f"{at}.title: a task needs a title")
+    if not task.description.strip():
+        found.append(f"{at}.description: a task needs a description")
+    if len(task.description.encode("utf-8", "replace")) > DESCRIPTION_LIMIT:
+        found.append(f"{at}.description: a description has at most {DESCRIPTION_LIMIT} bytes")
+    if task.timeout_seconds is not None and not 0 < task.timeout_seconds < float("inf"):
+        found.append(f"{at}.timeout_seconds: a timeout is a number greater than zero")
+    if task.output_schema and not _is_json_object(task.output_schema):
+        found.append(f"{at}.output_schema: this is no JSON schema: write a JSON object as a string, or leave it out")
+    return found
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _title(text: str) -> str:
+    """Planners are wordy: a long title is cut, not refused."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_LIMIT else line[: TITLE_LIMIT - 1] + "…"

@@ -1,0 +1,54 @@
+"""The texts that an attempt needs, read from the store: what was asked, the context, and what earlier tasks produced."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import Any
+
+from orcs_server.agents.task_input import Predecessor, build_task_input
+from orcs_server.storage.store import Store
+from orcs_server.workflow.model import Digest, TaskState, WorkflowState
+from orcs_server.workflow.states import TaskStatus
+
+CONTEXTS_KEPT = 256
+
+
+class Texts:
+    """Reads blobs as what they stand for. Parsed contexts stay in memory, since every task of a workflow needs its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._contexts: OrderedDict[tuple[str, Digest], dict[str, Any]] = OrderedDict()
+
+    async def read(self, namespace: str, digest: Digest) -> str:
+        """Return a stored text."""
+        return (await self._store.blob(namespace, digest)).decode("utf-8", "replace")
+
+    async def read_json(self, namespace: str, digest: Digest | None) -> dict[str, Any]:
+        """Return a stored JSON object; {} without a digest."""
+        if digest is None:
+            return {}
+        kept = self._contexts.get((namespace, digest))
+        if kept is None:
+            kept = self._contexts[namespace, digest] = dict(json.loads(await self.read(namespace, digest)))
+            if len(self._contexts) > CONTEXTS_KEPT:
+                self._contexts.popitem(last=False)
+        return kept
+
+    async def task_input(self, state: WorkflowState, task: TaskState, max_predecessor_bytes: int) -> str:
+        """Return what the task's agent gets to read."""
+        namespace = state.namespace
+        description = await self.read(namespace, task.spec.description)
+        context = await self.read_json(namespace, state.spec.context)
+        earlier = [state.tasks[name] for name in task.spec.dependencies]
+        predecessors = [await self._predecessor(namespace, one) for one in earlier]
+        return build_task_input(task.spec.title, description, predecessors, context, max_predecessor_bytes)
+
+    async def _predecessor(self, namespace: str, task: TaskState) -> Predecessor:
+        output = task.progress.output
+        if task.status is TaskStatus.COMPLETED and output is not None:
+            return Predecessor(task.spec.id, task.spec.title, await self.read(namespace, output.digest))
+        why = task.progress.failure
+        missing = f"the optional task ended as {task.status}" + (f": {why.message}" if why is not None else "")
+        return Predecessor(task.spec.id, task.spec.title, missing=missing)
