@@ -15,7 +15,9 @@ from openai.types.responses import (
     ResponseTextDeltaEvent,
 )
 
-ANSWER = "The answer of a model that takes no time at all, long enough to look like a sentence or two of real text. " * 2
+ANSWER = (
+    "The answer of a model that takes no time at all, long enough to look like a sentence or two of real text. " * 2
+)
 DELTAS = int(os.environ.get("ORCS_BENCH_DELTAS", "0"))
 
 

@@ -76,7 +76,7 @@ async def drive(server: ServerProcess, concurrency: int, total: int, *, deltas: 
 def floor(concurrency: int, total: int, deltas: int) -> Row:
     """Run the same work under bare `Runner.run`, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.floor", str(concurrency), str(total)]
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         command, check=True, capture_output=True, text=True, env={**os.environ, "ORCS_BENCH_DELTAS": str(deltas)}
     )
     run = json.loads(done.stdout)

@@ -68,11 +68,13 @@ async def _wall_a_task(server: ServerProcess, plan: workflow_pb2.Plan, repeat: i
 def idle_memory() -> None:
     """Compare an idle server with a process that has only imported the Agents SDK."""
     program = "import agents, psutil; print(psutil.Process().memory_info().rss / 1048576)"
-    bare = float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)  # noqa: S603
+    bare = float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
     with serving() as server:
         time.sleep(1)
         ours = server.resident_mib()
-    say(f"\nidle memory: server {ours:.0f} MiB, bare `import agents` {bare:.0f} MiB, ratio {ours / bare:.2f} (aim: 1.3)")
+    say(
+        f"\nidle memory: server {ours:.0f} MiB, bare `import agents` {bare:.0f} MiB, ratio {ours / bare:.2f} (aim: 1.3)"
+    )
 
 
 def measure() -> None:
@@ -81,14 +83,20 @@ def measure() -> None:
         asyncio.run(_cpu_a_task(server, wide(50), 2))
         small = asyncio.run(_cpu_a_task(server, wide(50), 40))
         large = asyncio.run(_cpu_a_task(server, wide(5000), 1))
-        say(f"\nserver CPU a task: {small * 1e6:.0f} us in a 50-task plan, {large * 1e6:.0f} us in a 5,000-task plan, "
-            f"ratio {large / small:.2f} (aim: 1.3)")
+        say(
+            f"\nserver CPU a task: {small * 1e6:.0f} us in a 50-task plan, {large * 1e6:.0f} us in a 5,000-task plan, "
+            f"ratio {large / small:.2f} (aim: 1.3)"
+        )
         small = asyncio.run(_wall_a_task(server, wide(50), 20))
         large = asyncio.run(_wall_a_task(server, wide(5000), 1))
-        say(f"time a task: {small * 1e6:.0f} us in 20 plans of 50 at once, {large * 1e6:.0f} us in one of 5,000, "
-            f"ratio {large / small:.2f} (aim: 1.3)")
+        say(
+            f"time a task: {small * 1e6:.0f} us in 20 plans of 50 at once, {large * 1e6:.0f} us in one of 5,000, "
+            f"ratio {large / small:.2f} (aim: 1.3)"
+        )
         one = asyncio.run(_cpu_a_task(server, wide(50), 10, 1))
         many = asyncio.run(_cpu_a_task(server, wide(50), 10, WATCHERS))
-        say(f"server CPU a task: {one * 1e6:.0f} us with one watcher, {many * 1e6:.0f} us with {WATCHERS}, "
-            f"ratio {many / one:.2f} (aim: less than 2)")
+        say(
+            f"server CPU a task: {one * 1e6:.0f} us with one watcher, {many * 1e6:.0f} us with {WATCHERS}, "
+            f"ratio {many / one:.2f} (aim: less than 2)"
+        )
     idle_memory()

@@ -51,9 +51,7 @@ def serving(*flags: str, **environment: str) -> Iterator[ServerProcess]:
         command = [sys.executable, "-m", "orcs_server", "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
         variables = {"XDG_STATE_HOME": folder, "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
         os.environ["XDG_STATE_HOME"] = folder  # where this process's client finds the token
-        with subprocess.Popen(  # noqa: S603 - our own program
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}
-        ) as child:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
             try:
                 line = child.stdout.readline() if child.stdout else ""
                 if not line.startswith("orcs listening on "):

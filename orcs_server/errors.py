@@ -1,16 +1,16 @@
 """What ORCS raises to a caller. Each error carries a stable reason for programs and a sentence that says what to do.
 
-    OrcsError
-    ├── NotFound             no such workflow, task, agent
-    ├── AlreadyExists        the id is taken
-    ├── InvalidArgument      the request is wrong in itself; carries every violation
-    ├── IllegalTransition    the request is fine, the state does not allow it
-    ├── Conflict             the caller acted on something stale
-    ├── OutOfRange           a cursor that the log no longer holds
-    ├── Unauthenticated      no token, or a wrong one
-    ├── PermissionDenied     the caller may not do this
-    ├── ResourceExhausted    a limit; carries when to try again
-    └── Unavailable          not now: draining, or storage does not answer
+OrcsError
+├── NotFound             no such workflow, task, agent
+├── AlreadyExists        the id is taken
+├── InvalidArgument      the request is wrong in itself; carries every violation
+├── IllegalTransition    the request is fine, the state does not allow it
+├── Conflict             the caller acted on something stale
+├── OutOfRange           a cursor that the log no longer holds
+├── Unauthenticated      no token, or a wrong one
+├── PermissionDenied     the caller may not do this
+├── ResourceExhausted    a limit; carries when to try again
+└── Unavailable          not now: draining, or storage does not answer
 """
 
 from __future__ import annotations

@@ -40,8 +40,6 @@ class Limits(Table):
     """Tasks that the server runs at the same time."""
     agent_slots: dict[AgentId, Annotated[int, Field(ge=1, le=10_000)]] = Field(default_factory=dict)
     """The same for single agents; an agent that is not named has no limit of its own."""
-    max_live_workflows: int = Field(default=100_000, ge=1)
-    """Unfinished workflows of one namespace."""
     max_query_bytes: int = Field(default=256 * KIB, ge=1, le=768 * KIB)
     max_description_bytes: int = Field(default=64 * KIB, ge=1, le=768 * KIB)
     """Of one task."""

@@ -62,6 +62,11 @@ class GuardedHooks:
         self._telemetry_threads = DaemonThreads(TELEMETRY_THREADS, "orcs-telemetry-hook")
         self.recorder = Recorder(self._record, telemetry_queue)
 
+    @property
+    def silent(self) -> bool:
+        """There are no hooks: nobody wants to be told of anything."""
+        return self._factory is null_factory
+
     async def hooks_for(self, caller: Caller, origin: Origin) -> HookSet:
         """Ask the factory for `caller`'s hooks. Raises `Unavailable` (HOOK_FAILED)."""
         if self._factory is null_factory:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from orcs_server.storage.store import Write
 from orcs_server.workflow.events import PlanAdopted, PlanAmended
-from orcs_server.workflow.model import Digest, ResourceStatus, TaskState, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Digest, TaskState, WorkflowSpec, WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
 PLAN_EVENTS = frozenset({PlanAdopted, PlanAmended})
@@ -17,7 +17,7 @@ _INPUT_REQUIRED = tuple(TaskStatus).index(TaskStatus.INPUT_REQUIRED)
 
 def is_live(state: WorkflowState) -> bool:
     """True while a restarted server has to look after the workflow: not ended, or resources not yet given back."""
-    return not state.terminal or state.progress.resources is ResourceStatus.GRANTED
+    return not state.settled
 
 
 def is_idle(state: WorkflowState) -> bool:

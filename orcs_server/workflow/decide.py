@@ -142,7 +142,8 @@ def _tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
     problems = planning.check_addition(turn, message.tasks)
     if problems:
         raise InvalidArgument("PLAN_INVALID", "The tasks cannot be added.", problems)
-    turn.emit(e.PlanAmended(revision + 1, message.source, added=message.tasks, proposer=message.proposer))
+    count = state.progress.task_count + len(message.tasks)
+    turn.emit(e.PlanAmended(revision + 1, message.source, count, added=message.tasks, proposer=message.proposer))
     if turn.state.status is WorkflowStatus.RUNNING:
         progress.make_ready(turn, [task.id for task in message.tasks])
 

@@ -39,6 +39,8 @@ class PlanAmended(Struct, frozen=True, tag=True, omit_defaults=True):
 
     revision: int
     source: PlanSource
+    task_count: int
+    """Tasks that the plan has now."""
     added: tuple[TaskSpec, ...] = ()
     changed: tuple[TaskSpec, ...] = ()
     removed: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ class LocalEngine:
         *,
         limits: EngineLimits | None = None,
         clock: Clock | None = None,
-        on_commit: Callable[[Caller, Sequence[EventRecord]], None] | None = None,
+        on_commit: Callable[[Caller, WorkflowState | None, Sequence[EventRecord]], None] | None = None,
     ) -> None:
         limits = limits or EngineLimits()
         self.store = store
@@ -161,7 +161,7 @@ class LocalEngine:
         self.feeds.wake_namespace(actor.namespace)
         if self._on_commit is not None:
             try:
-                self._on_commit(actor.caller, records)
+                self._on_commit(actor.caller, actor.state, records)
             except Exception:  # noqa: BLE001 - what is stored is stored
                 _log.exception("whoever listens to commits failed; the workflow goes on")
 

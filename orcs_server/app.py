@@ -1,0 +1,242 @@
+"""The one composition root: from settings to a server that receives work, and to its end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.agents.providers import ConfiguredModels
+from orcs_server.agents.runner import AgentRunner
+from orcs_server.config import Address, Settings
+from orcs_server.config.tables import to_us
+from orcs_server.engines.local.engine import EngineLimits, LocalEngine
+from orcs_server.errors import StartupError, Unavailable
+from orcs_server.executor.configuration import Configurations
+from orcs_server.executor.executor import Executor
+from orcs_server.hooks import GuardedHooks, load_factory, null_factory
+from orcs_server.identity import Clock
+from orcs_server.identity.discovery import Announcement
+from orcs_server.identity.private_files import PRIVATE_FOLDER_MODE
+from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
+from orcs_server.rpc.calls import SLOW_AFTER_S
+from orcs_server.rpc.server import RpcServer
+from orcs_server.service.recording import EventRecording
+from orcs_server.service.services import build_services
+from orcs_server.storage.sqlite import SqliteStore
+from orcs_server.telemetry import Telemetry, configure_logging
+
+REQUESTS_KEPT_US: Final = 24 * 3_600_000_000
+"""How long the repetition of a request is known as one."""
+PRUNE_EVERY_S: Final = 3600.0
+CALLS_GRACE_S: Final = 10.0
+"""How long calls that are under way may go on after SIGTERM."""
+GC_THRESHOLDS: Final = (50_000, 20, 20)
+
+_log = logging.getLogger("orcs.app")
+
+
+class Backend:
+    """Everything behind the wire: store, hooks, agents, engine and services. Open it, start it, close it."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+        """Compose everything. Raises StartupError for settings that do not work out; nothing is opened yet."""
+        environ = os.environ if environ is None else environ
+        self.settings = settings
+        self.clock = Clock()
+        self.model = settings.model_choice(environ)
+        self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner)
+        self.telemetry = Telemetry.from_environment(environ)
+        factory = null_factory if settings.hooks is None else load_factory(settings.hooks)
+        self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
+        self._recording = EventRecording(self.hooks, self.telemetry)
+        self.store = SqliteStore(settings.data)
+        self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
+        runner = AgentRunner(self._models, settings=self.model.settings, call_timeout_us=self.model.timeout_us)
+        self.executor = Executor(
+            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry
+        )
+        limits = settings.limits
+        self.engine = LocalEngine(
+            self.store,
+            self.executor,
+            limits=EngineLimits(
+                limits.slots,
+                limits.agent_slots,
+                {name: namespace.weight for name, namespace in settings.namespaces.items()},
+            ),
+            clock=self.clock,
+            on_commit=self._recording.note,
+        )
+        self._pruning: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the storage and build the services. Raises StartupError."""
+        folder = self.settings.data.absolute().parent
+        try:
+            folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"the folder {folder} of the data file cannot be made: {error.strerror}") from None
+        await self.store.open()
+        self.services = build_services(
+            settings=self.settings,
+            store=self.store,
+            engine=self.engine,
+            executor=self.executor,
+            hooks=self.hooks,
+            catalog=self.catalog,
+            clock=self.clock,
+            model=self.model,
+            version=importlib.metadata.version("orcs-server"),
+        )
+
+    async def start(self) -> None:
+        """Take up every live workflow where it stood, and take commands."""
+        await self.engine.start()
+        self._pruning = asyncio.create_task(self._prune(), name="prune requests")
+
+    async def close(self, grace_s: float) -> None:
+        """End in good order: attempts get `grace_s` seconds, everything is stored. Safe after a start that failed."""
+        if self._pruning is not None:
+            self._pruning.cancel()
+            await asyncio.wait((self._pruning,))
+            await self.engine.stop(grace_s)
+        await self._recording.close()
+        await self.hooks.close()
+        await self._models.aclose()
+        await self.store.close()
+        await asyncio.to_thread(self.telemetry.close)
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self.store.prune_requests(self.clock.now_us() - REQUESTS_KEPT_US)
+            except Unavailable as error:
+                _log.warning("old request ids could not be forgotten yet: %s", error)
+            await asyncio.sleep(PRUNE_EVERY_S)
+
+
+class Server:
+    """A whole server, for one event loop: `start`, then `stop`, or `async with`."""
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str] | None = None, *, slow_after_s: float = SLOW_AFTER_S
+    ) -> None:
+        """Compose it. Raises StartupError for settings that do not work out."""
+        self._environ = os.environ if environ is None else environ
+        self._slow_after_s = slow_after_s
+        self.settings = settings
+        self.backend = Backend(settings, self._environ)
+        self.address: Address = settings.address
+        """Where it listens; with its real port once it is started."""
+        self.registry: TokenRegistry | None = None
+        self._rpc: RpcServer | None = None
+        self._announcement: Announcement | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Return once the server receives work. Raises StartupError, and then nothing is left open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End in good order; nothing that was stored is lost, and what ran goes on with the next server."""
+        if self._announcement is not None:
+            self._announcement.withdraw()
+        if self._rpc is not None:
+            await self._rpc.drain()
+            await self._rpc.stop(CALLS_GRACE_S)
+        await self.backend.close(self.settings.drain_grace)
+
+    async def _start(self) -> None:
+        settings, backend = self.settings, self.backend
+        await backend.open()
+        token_file = settings.token_file
+        if not settings.insecure_no_auth:
+            self.registry = TokenRegistry(settings.data, now_us=backend.clock.now_us)
+            given = None if token_file is None else _text_of(token_file)
+            token_file = self.registry.ensure_own_token(given) or token_file
+        rpc = RpcServer(
+            backend.services, backend.store, backend.telemetry, self.registry, slow_after_s=self._slow_after_s
+        )
+        self.address = rpc.bind(settings.address, settings.tls_certificate, settings.tls_key)
+        await backend.start()
+        self._rpc = rpc
+        await rpc.start()
+        announced = None if self.registry is None else token_file
+        self._announcement = Announcement(self.address.host, self.address.port, announced, self._environ)
+        self._announcement.publish()
+
+
+async def serve(settings: Settings) -> int:
+    """Run a server until SIGTERM or SIGINT ends it in good order; a second one ends it at once. Returns the exit status.
+
+    Prints `orcs listening on HOST:PORT` when it receives work. Raises StartupError.
+    """
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _end, number, ending)
+    server = Server(settings)
+    if server.backend.model.provider == "offline":
+        _log.warning(
+            "no model server is configured: the offline model answers, which only demonstrates; for real answers set "
+            "%s, or model.base_url",
+            server.backend.model.api_key_env,
+        )
+    if settings.insecure_no_auth:
+        _log.warning("tokens are off: every program on this machine can use this server")
+    # What has been imported by now stays: collections need not walk it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    async with server:
+        print(f"orcs listening on {server.address}", flush=True)  # noqa: T201 - the one line that starters wait for
+        await ending.wait()
+        _log.info("going down: running attempts get %g s", settings.drain_grace)
+    return 0
+
+
+def run(settings: Settings) -> int:
+    """Run a server as the whole of this process; return its exit status, 2 where it cannot start."""
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        return asyncio.run(serve(settings))
+    except StartupError as error:
+        sys.stderr.write(f"orcs: {error}\n")
+        return 2
+
+
+def _text_of(token_file: Path) -> str:
+    try:
+        with token_file.open("rb") as file:
+            # One byte more than a token may have, so that a longer one is seen to be none.
+            return file.read(TOKEN_LIMIT + 3).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise StartupError(f"{token_file} cannot be read: {error.strerror}") from None
+
+
+def _end(number: signal.Signals, ending: asyncio.Event) -> None:
+    if ending.is_set():
+        os._exit(128 + number)
+    ending.set()

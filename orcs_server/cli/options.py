@@ -1,0 +1,116 @@
+"""The options that commands share, and how what is written in them is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from orcs_client import BlockingOrcsClient, OrcsClient
+
+JSON_LIMIT = 8 * 1024 * 1024
+"""Bytes of a JSON file; no server accepts more."""
+
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="The server; else ORCS_SERVER, else 127.0.0.1:50750."),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="The file with the token; else ORCS_TOKEN, ORCS_TOKEN_FILE, else that of your own server on this machine.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with the field names of the protos.")]
+WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow.", show_default=False)]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
+]
+
+_DURATION = re.compile(r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<unit>s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def connect(server: str | None, token_file: Path | None) -> BlockingOrcsClient:
+    """Return a client for one command. Raises `orcs_client.SettingsError`."""
+    from orcs_client import BlockingOrcsClient
+
+    return BlockingOrcsClient(server, token_file=token_file)
+
+
+def connect_async(server: str | None, token_file: Path | None) -> OrcsClient:
+    """Return a client for a command that watches. Raises `orcs_client.SettingsError`."""
+    from orcs_client import OrcsClient
+
+    return OrcsClient(server, token_file=token_file)
+
+
+def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
+    """Return labels that were written as KEY=VALUE."""
+    read: dict[str, str] = {}
+    for label in labels or ():
+        key, equals, value = label.partition("=")
+        if not equals or not key:
+            raise typer.TyperException(f"{label[:80]!r} is no label: write it as KEY=VALUE.")
+        if read.get(key, value) != value:
+            raise typer.TyperException(f"The label {key[:80]!r} is given twice: give it once.")
+        read[key] = value
+    return read
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return the time that is named, or lies this long ahead by the clock of this machine."""
+    if text is None:
+        return None
+    now = datetime.now(UTC)
+    match = _DURATION.fullmatch(text.strip())
+    try:
+        if match is not None:
+            return now + timedelta(seconds=float(match["count"]) * _SECONDS[match["unit"]])
+        moment = datetime.fromisoformat(text.strip())
+        # One without a zone is meant as the clock on the wall says.
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.TyperException(
+            f"{text[:80]!r} is no time: write how long from now, as in 90s, 30m, 2h or 7d, or a time, as in 2030-01-31T18:00."
+        ) from None
+
+
+def read_json_object(text: str | None) -> dict[str, Any] | None:
+    """Return a JSON object that is written out, or lies in the file after an @."""
+    if text is None:
+        return None
+    if text.startswith("@"):
+        text = read_text_file(Path(text[1:]))
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.TyperException(f"The context is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise typer.TyperException(
+            'The context must be a JSON object, as in \'{"audience": "engineers"}\', or @FILE with one.'
+        )
+    return value
+
+
+def read_text_file(path: Path) -> str:
+    """Return the text of a file of reasonable size."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(JSON_LIMIT + 1)
+    except OSError as error:
+        raise typer.TyperException(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > JSON_LIMIT:
+        raise typer.TyperException(f"{path} is larger than {JSON_LIMIT} bytes, more than a server accepts.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise typer.TyperException(f"{path} is not UTF-8 text: byte {error.start} does not fit.") from None

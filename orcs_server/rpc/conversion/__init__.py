@@ -1,0 +1,1 @@
+"""Between the messages of `protos/orcs/v1` and the domain, in both directions."""

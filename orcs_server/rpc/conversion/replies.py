@@ -1,0 +1,124 @@
+"""From what the service returns to reply messages."""
+
+from __future__ import annotations
+
+from orcs_client.v1 import (
+    agent_service_pb2,
+    common_pb2,
+    system_service_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
+from orcs_server.agents.definition import AgentDefinition
+from orcs_server.outputs import Rendered
+from orcs_server.rpc.conversion import enums, workflows
+from orcs_server.rpc.conversion.times import optional_duration, timestamp
+from orcs_server.service.preview import PreviewedPlan
+from orcs_server.service.reading import TaskView, WorkflowView
+from orcs_server.service.requests import NewTask
+from orcs_server.service.results import WorkflowOutput
+from orcs_server.service.system import ServerInfo
+from orcs_server.storage.store import StoredTask
+
+API_VERSION = "v1"
+
+
+def workflow_view(view: WorkflowView, *, full: bool) -> workflow_service_pb2.GetWorkflowResponse:
+    messages = workflows.TaskMessages(view.workflow.id, view.workflow.spec)
+    return workflow_service_pb2.GetWorkflowResponse(
+        workflow=workflows.workflow(view.workflow, view.texts if full else None),
+        tasks=[messages.task(task) for task in view.tasks],
+        next_page_token=view.next_page_token,
+        cursor=view.cursor,
+    )
+
+
+def task_view(view: TaskView, *, full: bool) -> task_service_pb2.GetTaskResponse:
+    messages = workflows.TaskMessages(view.workflow.id, view.workflow.spec)
+    return task_service_pb2.GetTaskResponse(
+        task=messages.task(view.task, view.texts if full else None), cursor=view.cursor
+    )
+
+
+def previewed_plan(plan: PreviewedPlan) -> workflow_service_pb2.PreviewPlanResponse:
+    return workflow_service_pb2.PreviewPlanResponse(
+        plan=workflow_pb2.Plan(tasks=[_planned(task) for task in plan.tasks]),
+        violations=[
+            common_pb2.Violation(field=violation.field, description=violation.description)
+            for violation in plan.violations
+        ],
+        usage=workflows.usage(plan.usage),
+    )
+
+
+def _planned(task: NewTask) -> workflow_pb2.PlanTask:
+    return workflow_pb2.PlanTask(
+        id=task.id,
+        title=task.title,
+        description=task.description,
+        agent_id=task.agent_id,
+        dependencies=task.dependencies,
+        priority=task.priority,
+        timeout=optional_duration(task.timeout_us),
+        max_attempts=task.max_attempts,
+        optional=task.optional,
+        output_schema=task.output_schema,
+    )
+
+
+def document(rendered: Rendered) -> common_pb2.Part:
+    return workflows.content_part(rendered.media_type, rendered.content)
+
+
+def workflow_output(output: WorkflowOutput) -> workflow_service_pb2.GetWorkflowOutputResponse:
+    return workflow_service_pb2.GetWorkflowOutputResponse(
+        content=document(output.content),
+        complete=output.complete,
+        truncated=output.truncated,
+        task_outputs=[_task_output(task, final=task.spec.id in output.final) for task in output.tasks],
+    )
+
+
+def _task_output(task: StoredTask, *, final: bool) -> workflow_service_pb2.TaskOutput:
+    return workflow_service_pb2.TaskOutput(
+        task_id=task.spec.id,
+        title=task.spec.title,
+        state=enums.TASK_STATE.to_wire(task.progress.status),
+        output=workflows.optional_output(task.progress.output),
+        final=final,
+    )
+
+
+def agent(definition: AgentDefinition) -> agent_service_pb2.Agent:
+    return agent_service_pb2.Agent(
+        id=definition.id,
+        name=definition.id.replace("_", " ").capitalize(),
+        description=definition.description,
+        revision=definition.revision,
+        model=definition.model or "",
+        tools=definition.tools,
+    )
+
+
+def server_info(info: ServerInfo) -> system_service_pb2.GetServerInfoResponse:
+    return system_service_pb2.GetServerInfoResponse(
+        version=info.version,
+        api_version=API_VERSION,
+        log_epoch=info.log_epoch,
+        start_time=timestamp(info.started_us),
+        model=system_service_pb2.ModelInfo(
+            offline=info.model.provider == "offline", provider=info.model.provider, default_model=info.model.name
+        ),
+        limits=system_service_pb2.Limits(
+            max_tasks=info.max_tasks,
+            max_text_bytes=info.max_text_bytes,
+            max_title_characters=info.max_title_characters,
+            max_page_size=info.max_page_size,
+            default_page_size=info.default_page_size,
+        ),
+        features=info.features,
+        caller=system_service_pb2.CallerInfo(
+            principal=info.caller.principal, namespace=info.caller.namespace, roles=info.caller.roles
+        ),
+    )

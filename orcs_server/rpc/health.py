@@ -1,0 +1,103 @@
+"""Whether the server receives work, by grpc.health.v1. Asking needs no token."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from orcs_server.errors import Unavailable
+from orcs_server.storage.store import Store
+
+CHECK_EVERY_S: Final = 5.0
+SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
+
+_Status = health_pb2.HealthCheckResponse.ServingStatus
+
+
+class Health:
+    """SERVING from when the engine takes work until it no longer does, except while the store does not answer."""
+
+    def __init__(self, store: Store, services: tuple[str, ...]) -> None:
+        self._store = store
+        self._services = frozenset(("", *services))
+        self._serving = False
+        self._ended = False
+        self._changed = asyncio.Condition()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Say that the server receives work, and keep an eye on the store."""
+        await self._look()
+        self._looking = asyncio.create_task(self._keep_looking(), name="health")
+
+    async def end(self) -> None:
+        """Say, to those who watch too, that the server receives no more work."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+        self._ended = True
+        await self._say(serving=False)
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return the handlers of grpc.health.v1."""
+        request = health_pb2.HealthCheckRequest.FromString
+        reply = health_pb2.HealthCheckResponse.SerializeToString
+        behaviours: dict[str, Any] = {
+            "Check": grpc.unary_unary_rpc_method_handler(self._check, request, reply),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, reply),
+            "List": grpc.unary_unary_rpc_method_handler(
+                self._list, health_pb2.HealthListRequest.FromString, health_pb2.HealthListResponse.SerializeToString
+            ),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE.full_name, behaviours)
+
+    def _status(self, service: str) -> Any:
+        if service not in self._services:
+            return _Status.Value("SERVICE_UNKNOWN")
+        return _Status.Value("SERVING" if self._serving else "NOT_SERVING")
+
+    async def _check(self, request: Any, context: Any) -> Any:
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
+        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+
+    async def _list(self, _request: Any, _context: Any) -> Any:
+        reply = health_pb2.HealthListResponse()
+        for service in sorted(self._services):
+            reply.statuses[service].status = self._status(service)
+        return reply
+
+    async def _watch(self, request: Any, context: Any) -> None:
+        said = None
+        while True:
+            status = self._status(request.service)
+            if status != said:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                said = status
+            # A watch that stayed would hold up the server's end.
+            if self._ended:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "The server is going down.")
+            async with self._changed:
+                if not self._ended and self._status(request.service) == said:
+                    await self._changed.wait()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._store.check()
+        except Unavailable:
+            await self._say(serving=False)
+        else:
+            await self._say(serving=True)
+
+    async def _say(self, *, serving: bool) -> None:
+        async with self._changed:
+            self._serving = serving
+            self._changed.notify_all()

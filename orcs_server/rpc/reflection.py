@@ -1,0 +1,48 @@
+"""Server reflection, for those who have a token: what the services are, told by the server itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection import aio
+
+from orcs_server.identity import Caller
+from orcs_server.rpc.callers import Callers
+from orcs_server.rpc.errors import refusal
+
+NAMES: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+"""The messages of both versions are the same on the wire; newer tools ask for the first, older ones for the second."""
+
+
+def reflection_handlers(
+    services: tuple[str, ...], callers: Callers, authorise: Callable[[Caller, str], Awaitable[object]]
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Return the handlers of reflection over these services."""
+    servicer = aio.ReflectionServicer((*services, NAMES[1]))
+
+    async def admitted(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        # Refused after the first question and not before: a client that is still writing would miss why.
+        known = False
+        async for request in requests:
+            if not known:
+                try:
+                    await authorise(callers.identify(context.invocation_metadata()), "system.reflect")
+                except Exception as error:  # noqa: BLE001 - every error becomes a status
+                    refused = refusal(error, "ServerReflectionInfo")
+                    await context.abort(refused.code, refused.message, refused.trailers)
+                known = True
+            yield request
+
+    async def reflect(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for reply in servicer.ServerReflectionInfo(admitted(requests, context), context):
+            yield reply
+
+    handler = grpc.stream_stream_rpc_method_handler(
+        reflect,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}) for name in NAMES)

@@ -1,0 +1,118 @@
+"""The gRPC server: its ports, its options, its services, and how it comes to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_server.config import Address
+from orcs_server.errors import StartupError
+from orcs_server.identity.tokens import TokenRegistry
+from orcs_server.rpc.callers import Callers
+from orcs_server.rpc.calls import SLOW_AFTER_S, Calls
+from orcs_server.rpc.health import SERVICE as HEALTH
+from orcs_server.rpc.health import Health
+from orcs_server.rpc.reflection import reflection_handlers
+from orcs_server.rpc.servicers import AgentServicer, SystemServicer, TaskServicer, WorkflowServicer
+from orcs_server.service.services import Services
+from orcs_server.storage.store import Store
+from orcs_server.telemetry import Telemetry
+
+RECEIVE_BYTES: Final = 8 * 1024 * 1024
+FILE_LIMIT: Final = 1024 * 1024
+
+# No maximum_concurrent_rpcs: open watches would starve all other calls.
+OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # Otherwise two servers share one port, and neither says so.
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_concurrent_streams", 1_000),
+    ("grpc.max_receive_message_length", RECEIVE_BYTES),
+)
+
+
+class RpcServer:
+    """Serves the services over gRPC. Used from one event loop, once: `bind`, `start`, `drain`, `stop`."""
+
+    def __init__(
+        self,
+        services: Services,
+        store: Store,
+        telemetry: Telemetry,
+        registry: TokenRegistry | None,
+        *,
+        slow_after_s: float = SLOW_AFTER_S,
+    ) -> None:
+        """Without a registry of tokens everybody may call, and do everything."""
+        callers = Callers(registry)
+        calls = Calls(callers, telemetry, slow_after_s=slow_after_s)
+        servicers = {
+            workflow_service_pb2: WorkflowServicer(services),
+            task_service_pb2: TaskServicer(services.reading),
+            agent_service_pb2: AgentServicer(services.agents),
+            system_service_pb2: SystemServicer(services.system),
+        }
+        declared = [
+            (service, servicer)
+            for file, servicer in servicers.items()
+            for service in file.DESCRIPTOR.services_by_name.values()
+        ]
+        names = tuple(service.full_name for service, _ in declared)
+        self._open_watches = services.open_watches
+        self._health = Health(store, names)
+        self._server = grpc.aio.server(options=OPTIONS)
+        self._server.add_generic_rpc_handlers(
+            (
+                *(calls.handlers(service, servicer) for service, servicer in declared),
+                self._health.handlers(),
+                *reflection_handlers((*names, HEALTH.full_name), callers, services.authorisation.enter),
+            )
+        )
+
+    def bind(self, address: Address, certificate: Path | None = None, key: Path | None = None) -> Address:
+        """Take the address, with TLS if there is a certificate; return it with its real port. Raises StartupError."""
+        try:
+            if certificate is None or key is None:
+                port = self._server.add_insecure_port(str(address))
+            else:
+                credentials = grpc.ssl_server_credentials([(_content(key), _content(certificate))])
+                port = self._server.add_secure_port(str(address), credentials)
+        except RuntimeError:
+            # gRPC says no more than that it did not work.
+            port = 0
+        if port == 0:
+            raise StartupError(
+                f"cannot listen on {address}: the port may be in use, or the address not this machine's; choose another one "
+                "with --listen, or end what uses it"
+                + ("" if certificate is None else "; the certificate and its key may also be unusable")
+            )
+        return Address(address.host, port)
+
+    async def start(self) -> None:
+        """Take calls, and say by health that there is a server that receives work."""
+        await self._server.start()
+        await self._health.begin()
+
+    async def drain(self) -> None:
+        """Say that no more work is received, and end all watches with the cursor to go on from."""
+        await self._health.end()
+        self._open_watches.drain()
+
+    async def stop(self, grace_s: float) -> None:
+        """End the server once its calls have ended, or after `grace_s` seconds."""
+        await self._server.stop(grace_s)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_LIMIT)
+    except OSError as error:
+        raise StartupError(f"{path} cannot be read: {error.strerror}") from None

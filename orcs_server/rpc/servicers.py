@@ -1,0 +1,146 @@
+"""The services of `protos/orcs/v1`: each method reads its request, calls the service and writes its reply."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_server.identity import Caller
+from orcs_server.outputs import GraphFormat
+from orcs_server.rpc.calls import StreamCall
+from orcs_server.rpc.conversion import enums, replies, requests
+from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages
+from orcs_server.rpc.conversion.workflows import TaskMessages, workflow, workflow_summary
+from orcs_server.service.agents import Agents
+from orcs_server.service.reading import Reading
+from orcs_server.service.services import Services
+from orcs_server.service.system import System
+from orcs_server.service.validation import Findings
+
+_w = workflow_service_pb2
+
+
+class WorkflowServicer:
+    """`orcs.v1.WorkflowService`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def create_workflow(self, request: _w.CreateWorkflowRequest, caller: Caller) -> _w.CreateWorkflowResponse:
+        findings = Findings()
+        new = requests.new_workflow(request, findings)
+        created = await self._services.creation.create(caller, new, request.request_id, findings.all)
+        return _w.CreateWorkflowResponse(workflow=workflow(created.workflow), cursor=created.cursor)
+
+    async def preview_plan(self, request: _w.PreviewPlanRequest, caller: Caller) -> _w.PreviewPlanResponse:
+        findings = Findings()
+        draft = requests.plan_draft(request, findings)
+        return replies.previewed_plan(await self._services.preview.plan(caller, draft, findings.all))
+
+    async def start_workflow(self, request: _w.StartWorkflowRequest, caller: Caller) -> _w.StartWorkflowResponse:
+        started = await self._services.control.start(caller, request.workflow_id, request.request_id)
+        return _w.StartWorkflowResponse(workflow=workflow(started.workflow), cursor=started.cursor)
+
+    async def delete_workflow(self, request: _w.DeleteWorkflowRequest, caller: Caller) -> _w.DeleteWorkflowResponse:
+        cursor = await self._services.control.delete(caller, request.workflow_id, request.request_id)
+        return _w.DeleteWorkflowResponse(cursor=cursor)
+
+    async def get_workflow(self, request: _w.GetWorkflowRequest, caller: Caller) -> _w.GetWorkflowResponse:
+        full = requests.full_view(request.view)
+        view = await self._services.reading.workflow(caller, request.workflow_id, full=full, tasks=request.page_size)
+        return replies.workflow_view(view, full=full)
+
+    async def list_workflows(self, request: _w.ListWorkflowsRequest, caller: Caller) -> _w.ListWorkflowsResponse:
+        which = requests.workflow_wish(request.filter)
+        page = await self._services.reading.workflows(caller, which, request.page_size, request.page_token)
+        return _w.ListWorkflowsResponse(
+            workflows=[workflow_summary(summary) for summary in page.workflows], next_page_token=page.next_page_token
+        )
+
+    async def get_workflow_output(
+        self, request: _w.GetWorkflowOutputRequest, caller: Caller
+    ) -> _w.GetWorkflowOutputResponse:
+        findings = Findings()
+        wanted = requests.output_format(request.format, "format", findings)
+        findings.raise_any()
+        return replies.workflow_output(await self._services.results.output(caller, request.workflow_id, wanted))
+
+    async def render_graph(self, request: _w.RenderGraphRequest, caller: Caller) -> _w.RenderGraphResponse:
+        findings = Findings()
+        form = enums.GRAPH_FORMAT.from_wire(request.format, "format", findings)
+        findings.raise_any()
+        drawing = await self._services.results.graph(caller, request.workflow_id, form or GraphFormat.MERMAID)
+        return _w.RenderGraphResponse(content=replies.document(drawing))
+
+    async def watch_workflow(self, request: _w.WatchWorkflowRequest, call: StreamCall) -> None:
+        stream = await self._services.watching.open(call.identify, requests.watch_wish(request))
+        await call.accept()
+        async with aclosing(stream.batches()) as batches:
+            async for batch in batches:
+                for message in watch_messages(batch, stream.cursors):
+                    await call.send(message)
+
+    async def watch_workflows(self, request: _w.WatchWorkflowsRequest, call: StreamCall) -> None:
+        stream = await self._services.watching_all.open(call.identify, requests.watch_all_wish(request))
+        await call.accept()
+        async with aclosing(stream.batches()) as batches:
+            async for batch in batches:
+                for message in workflows_messages(batch, stream.cursors):
+                    await call.send(message)
+
+
+class TaskServicer:
+    """`orcs.v1.TaskService`."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    async def get_task(
+        self, request: task_service_pb2.GetTaskRequest, caller: Caller
+    ) -> task_service_pb2.GetTaskResponse:
+        full = requests.full_view(request.view)
+        view = await self._reading.task(caller, request.workflow_id, request.task_id, full=full)
+        return replies.task_view(view, full=full)
+
+    async def list_tasks(
+        self, request: task_service_pb2.ListTasksRequest, caller: Caller
+    ) -> task_service_pb2.ListTasksResponse:
+        which = requests.task_wish(request)
+        page = await self._reading.tasks(caller, request.workflow_id, which, request.page_size, request.page_token)
+        messages = TaskMessages(page.workflow.id, page.workflow.spec)
+        return task_service_pb2.ListTasksResponse(
+            tasks=[messages.task(task) for task in page.tasks], next_page_token=page.next_page_token
+        )
+
+
+class AgentServicer:
+    """`orcs.v1.AgentService`."""
+
+    def __init__(self, agents: Agents) -> None:
+        self._agents = agents
+
+    async def get_agent(
+        self, request: agent_service_pb2.GetAgentRequest, caller: Caller
+    ) -> agent_service_pb2.GetAgentResponse:
+        definition = await self._agents.agent(caller, request.agent_id)
+        return agent_service_pb2.GetAgentResponse(agent=replies.agent(definition))
+
+    async def list_agents(
+        self, request: agent_service_pb2.ListAgentsRequest, caller: Caller
+    ) -> agent_service_pb2.ListAgentsResponse:
+        page = await self._agents.agents(caller, request.page_size, request.page_token)
+        return agent_service_pb2.ListAgentsResponse(
+            agents=[replies.agent(definition) for definition in page.agents], next_page_token=page.next_page_token
+        )
+
+
+class SystemServicer:
+    """`orcs.v1.SystemService`."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    async def get_server_info(
+        self, _request: system_service_pb2.GetServerInfoRequest, caller: Caller
+    ) -> system_service_pb2.GetServerInfoResponse:
+        return replies.server_info(await self._system.info(caller))

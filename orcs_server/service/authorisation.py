@@ -1,0 +1,83 @@
+"""Who may do what. An operation needs a role of the token first and the authorization hook's leave second; in doubt neither
+is given. The names of the operations are published: hooks see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from orcs_server.errors import PermissionDenied
+from orcs_server.hooks import GuardedHooks, HookSet, Origin
+from orcs_server.identity import Caller
+
+OPERATIONS: Final = {
+    "workflows.create": "operate",
+    "workflows.preview": "operate",
+    "workflows.start": "operate",
+    "workflows.delete": "operate",
+    "workflows.get": "view",
+    "workflows.list": "view",
+    "workflows.output": "view",
+    "workflows.graph": "view",
+    "workflows.watch": "view",
+    "tasks.get": "view",
+    "tasks.list": "view",
+    "agents.get": "view",
+    "agents.list": "view",
+    "system.info": "view",
+    "system.reflect": "view",
+}
+"""Operation -> the role that it needs. Every role includes `view`, `administer` includes all."""
+
+ANYTHING: Final = "*"
+"""The resource id of an operation that is about no single resource."""
+
+
+class Visit(Struct, frozen=True):
+    """An authorised call: the caller, in the namespace that it works in, and the hooks that were made for it."""
+
+    caller: Caller
+    hooks: HookSet
+
+    @property
+    def namespace(self) -> str:
+        return self.caller.namespace
+
+
+class Authorisation:
+    """Lets callers in, operation by operation."""
+
+    def __init__(self, hooks: GuardedHooks) -> None:
+        self._hooks = hooks
+
+    async def enter(self, caller: Caller, operation: str, resource_id: str = ANYTHING) -> Visit:
+        """Return the visit if the caller may do this. Raises PermissionDenied, or Unavailable when a hook fails.
+
+        `resource_id` is `*` where there is none, a workflow's id, or `WORKFLOW/TASK`.
+        """
+        check_role(caller, operation)
+        hooks = await self._hooks.hooks_for(caller, Origin.RPC)
+        namespace = await self._hooks.namespace(hooks, caller)
+        await self._hooks.authorize(hooks, operation, resource_id)
+        if namespace != caller.namespace:
+            caller = replace(caller, namespace=namespace)
+        return Visit(caller, hooks)
+
+    async def permitted(self, visit: Visit, operation: str, resource_ids: Sequence[str]) -> frozenset[str]:
+        """Return those that the caller may see: lists are filtered by it."""
+        return frozenset(await self._hooks.permitted(visit.hooks, operation, resource_ids))
+
+
+def check_role(caller: Caller, operation: str) -> None:
+    """Raise PermissionDenied unless one of the caller's roles allows the operation."""
+    needed = OPERATIONS[operation]
+    if needed in caller.roles or "administer" in caller.roles or (needed == "view" and caller.roles):
+        return
+    raise PermissionDenied(
+        "PERMISSION_DENIED",
+        f"{operation} needs the role {needed!r}, which this token does not have: use one that has it.",
+    )

@@ -1,0 +1,84 @@
+"""Which settings a new workflow gets: the server's, changed by the configuration hook, to be frozen into it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.config import Settings
+from orcs_server.errors import Unavailable
+from orcs_server.executor.configuration import Configuration, freeze, pack
+from orcs_server.hooks import NO_CONFIGURATION, GuardedHooks, HookSet
+from orcs_server.storage.store import Blob
+
+HOOKED_KEYS: Final = (
+    "limits.max_tasks",
+    "limits.max_parallel_tasks",
+    "limits.max_query_bytes",
+    "limits.max_description_bytes",
+    "limits.max_context_bytes",
+    "limits.max_predecessor_bytes",
+    "limits.max_output_bytes",
+    "retry.max_attempts",
+    "retry.initial_backoff",
+    "retry.max_backoff",
+    "retry.multiplier",
+    "planning.strategy",
+    "planning.max_repairs",
+    "prompts.planner",
+    "model.name",
+    "task_timeout",
+)
+"""What the configuration hook is asked for at each creation: settings by their names in the configuration file."""
+
+_log = logging.getLogger("orcs.service")
+
+
+class WorkflowSettings:
+    """The settings that hold for new workflows."""
+
+    def __init__(self, settings: Settings, catalog: AgentCatalog, hooks: GuardedHooks) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._hooks = hooks
+        self._packed = pack(self.frozen(settings))
+
+    async def resolve(self, hooks: HookSet) -> Settings:
+        """Return the settings for this caller. Raises Unavailable (HOOK_FAILED) when the hook's values are unusable."""
+        if hooks.configuration is NO_CONFIGURATION:
+            return self._settings
+        tree = self._settings.model_dump()
+        for key in HOOKED_KEYS:
+            place, name = _place(tree, key)
+            place[name] = await self._hooks.configuration(hooks, key, place[name])
+        try:
+            return Settings.model_validate(tree)
+        except ValidationError as error:
+            _log.error("the configuration hook returned values that are no settings: %s", error)
+            raise Unavailable(
+                "HOOK_FAILED", "the server's configuration hook failed: try again later; the server's log says why"
+            ) from None
+
+    def frozen(self, settings: Settings) -> Configuration:
+        """Return what is frozen into a workflow that is created with these settings."""
+        return freeze(
+            self._catalog,
+            planner_prompt=settings.prompts.planner,
+            model=settings.model.name,
+            max_predecessor_bytes=settings.limits.max_predecessor_bytes,
+            max_output_bytes=settings.limits.max_output_bytes,
+        )
+
+    def packed(self, settings: Settings) -> Blob:
+        """Return the same as the blob that the workflow refers to."""
+        return self._packed if settings is self._settings else pack(self.frozen(settings))
+
+
+def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    *tables, name = key.split(".")
+    for table in tables:
+        tree = tree[table]
+    return tree, name

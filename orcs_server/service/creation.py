@@ -1,0 +1,275 @@
+"""Creating workflows: a request is completed by hooks and settings, checked as a whole, and handed to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.config import Settings
+from orcs_server.engines.base import Command, Engine, Receipt
+from orcs_server.errors import InvalidArgument, NotFound, Violation
+from orcs_server.hooks import UNLIMITED_RESOURCES, GuardedHooks
+from orcs_server.identity import WORKFLOW_ID, Caller, Clock, new_workflow_id
+from orcs_server.service.authorisation import ANYTHING, Authorisation, Visit
+from orcs_server.service.configuration import WorkflowSettings
+from orcs_server.service.cursors import WorkflowCursors
+from orcs_server.service.plans import CheckedPlan, read_plan
+from orcs_server.service.requests import NewWorkflow, RetryWish, command_hash
+from orcs_server.service.validation import LARGEST, Findings, one_line
+from orcs_server.storage.store import Blob, RequestKey, Store, WorkflowSummary, blob_of
+from orcs_server.workflow.messages import CreateWorkflow
+from orcs_server.workflow.model import (
+    TITLE_LIMIT,
+    Digest,
+    OutputFormat,
+    PlanningStrategy,
+    RetryPolicy,
+    WorkflowSpec,
+)
+from orcs_server.workflow.states import WORKFLOW_TERMINAL
+
+METHOD = "CreateWorkflow"
+
+
+class Changed(Struct, frozen=True):
+    """A workflow after a command, and the cursor of the command's last event."""
+
+    workflow: WorkflowSummary
+    cursor: str
+
+
+class Creation:
+    """Creates workflows, each once, however often its request comes."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        store: Store,
+        authorisation: Authorisation,
+        hooks: GuardedHooks,
+        catalog: AgentCatalog,
+        settings: WorkflowSettings,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._authorisation = authorisation
+        self._hooks = hooks
+        self._catalog = catalog
+        self._settings = settings
+        self._clock = clock
+
+    async def create(
+        self, caller: Caller, new: NewWorkflow, request_id: str = "", found: Sequence[Violation] = ()
+    ) -> Changed:
+        """Store a new workflow and return it; planning and tasks follow by themselves.
+
+        `found` is what was wrong already where the request was read. Raises InvalidArgument with every violation (FIELD_INVALID,
+        PLAN_INVALID, REQUEST_ID_REUSED), AlreadyExists, PermissionDenied, Unavailable, ResourceExhausted.
+        """
+        named = WORKFLOW_ID.fullmatch(new.workflow_id) is not None
+        visit = await self._authorisation.enter(caller, "workflows.create", new.workflow_id if named else ANYTHING)
+        findings = Findings(found)
+        findings.request_id(request_id)
+        hashed = ""
+        if request_id and not findings:
+            hashed = command_hash(new)
+            receipt = await self._repeated(visit.caller, request_id, hashed)
+            if receipt is not None:
+                return await changed(self._store, visit.namespace, receipt)
+        settings = await self._settings.resolve(visit.hooks)
+        plan = await self._check(new, visit, settings, findings)
+        raise_findings(findings)
+        spec, blobs = await self._specify(new, plan, visit, settings)
+        workflow_id = new.workflow_id or new_workflow_id()
+        request = CreateWorkflow(visit.namespace, workflow_id, spec, None if plan is None else plan.tasks)
+        command = Command(visit.caller, workflow_id, request, METHOD, request_id, hashed, tuple(blobs.values()))
+        return await changed(self._store, visit.namespace, await self._engine.submit(command))
+
+    async def _repeated(self, caller: Caller, request_id: str, hashed: str) -> Receipt | None:
+        """Return the first request's receipt. What is checked by the clock or asked of hooks must not fail a repetition."""
+        record = await self._store.find_request(RequestKey(caller.namespace, caller.principal, METHOD, request_id))
+        if record is None:
+            return None
+        if record.command_hash != hashed:
+            raise InvalidArgument(
+                "REQUEST_ID_REUSED",
+                f"The request id {request_id!r} belongs to another {METHOD}: use a new one for a new request.",
+            )
+        return Receipt(record.workflow_id, record.seq, repeated=True)
+
+    # Checks
+
+    async def _check(
+        self, new: NewWorkflow, visit: Visit, settings: Settings, findings: Findings
+    ) -> CheckedPlan | None:
+        limits = settings.limits
+        if new.workflow_id:
+            findings.workflow_id("workflow_id", new.workflow_id)
+        findings.line("title", new.title, TITLE_LIMIT)
+        findings.labels(new.labels, limits.max_labels)
+        findings.priority(new.priority)
+        findings.json_object("context", new.context, limits.max_context_bytes)
+        findings.json_object("resource_requirements", new.resource_requirements, limits.max_context_bytes)
+        findings.json_schema("output_schema", new.output_schema)
+        if new.output_schema and new.output_format is not OutputFormat.JSON:
+            findings.add(
+                "output_schema", "It goes with OUTPUT_FORMAT_JSON only: set the format, or leave the schema out."
+            )
+        findings.between("max_parallel_tasks", new.max_parallel_tasks, 0, limits.max_parallel_tasks)
+        findings.between("max_tasks", new.max_tasks, 1, limits.max_tasks)
+        for name in ("tokens", "cost_micros", "wall_time_us"):
+            field = f"budget.{name.removesuffix('_us')}"
+            findings.between(field, getattr(new.budget, name), 1, LARGEST)
+        _check_times(new, self._clock.now_us(), findings)
+        _check_retry(new.retry, settings, findings)
+        await self._check_origin(new, visit.namespace, findings)
+        return self._check_source(new, settings, findings)
+
+    def _check_source(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
+        limits = settings.limits
+        if (new.query is None) == (new.plan is None):
+            findings.add("query", "Give either a query or a plan, and not both.")
+        if new.query is not None:
+            check_query(new.query, limits.max_query_bytes, findings)
+        if new.plan is None:
+            return None
+        return read_plan(
+            new.plan,
+            findings,
+            agents=dict(self._catalog.revisions()),
+            max_tasks=min(new.max_tasks or limits.max_tasks, limits.max_tasks),
+            max_description_bytes=limits.max_description_bytes,
+        )
+
+    async def _check_origin(self, new: NewWorkflow, namespace: str, findings: Findings) -> None:
+        if not new.continue_from:
+            return
+        before = len(findings)
+        findings.workflow_id("continue_from", new.continue_from)
+        if len(findings) > before:
+            return
+        origin = await self._store.get_summary(namespace, new.continue_from)
+        if origin is None:
+            findings.add("continue_from", "There is no such workflow: name one that has ended, or leave it out.")
+        elif origin.progress.status not in WORKFLOW_TERMINAL:
+            findings.add(
+                "continue_from", f"That workflow has not ended, it is {origin.progress.status}: wait for its end."
+            )
+
+    # Building
+
+    async def _specify(
+        self, new: NewWorkflow, plan: CheckedPlan | None, visit: Visit, settings: Settings
+    ) -> tuple[WorkflowSpec, dict[Digest, Blob]]:
+        blobs = {} if plan is None else {blob.digest: blob for blob in plan.blobs}
+
+        def keep(text: str | bytes) -> Digest | None:
+            if not text:
+                return None
+            blob = blob_of(text)
+            blobs[blob.digest] = blob
+            return blob.digest
+
+        context = merged_context(new.context, await self._hooks.context(visit.hooks))
+        configuration = self._settings.packed(settings)
+        blobs[configuration.digest] = configuration
+        limits = settings.limits
+        spec = WorkflowSpec(
+            title=new.title.strip() or title_of(new),
+            query=keep(new.query or ""),
+            labels=new.labels,
+            priority=new.priority,
+            execution=new.execution,
+            failure_policy=new.failure_policy,
+            planning=new.planning or PlanningStrategy(settings.planning.strategy),
+            approval_policy=new.approval_policy,
+            auto_start=new.auto_start,
+            max_parallel_tasks=new.max_parallel_tasks or limits.max_parallel_tasks,
+            max_tasks=new.max_tasks or limits.max_tasks,
+            max_plan_repairs=settings.planning.max_repairs,
+            task_timeout_us=settings.task_timeout_us,
+            retry=retry_policy(new.retry, settings),
+            budget=new.budget,
+            deadline_us=new.deadline_us,
+            not_before_us=new.not_before_us,
+            holds_resources=bool(new.resource_requirements) or visit.hooks.resources is not UNLIMITED_RESOURCES,
+            resource_requirements=keep(new.resource_requirements),
+            context=keep(context),
+            output_format=new.output_format,
+            output_schema=keep(new.output_schema),
+            continue_from=new.continue_from or None,
+            agents=self._catalog.revisions(),
+            configuration=configuration.digest,
+        )
+        return spec, blobs
+
+
+async def changed(store: Store, namespace: str, receipt: Receipt) -> Changed:
+    """Return the workflow that a command was about. Raises NotFound when it was deleted since a repeated command."""
+    summary = await store.get_summary(namespace, receipt.workflow_id)
+    if summary is None:
+        raise NotFound(
+            "WORKFLOW_NOT_FOUND", f"The workflow {receipt.workflow_id!r} of this request has been deleted since."
+        )
+    return Changed(summary, WorkflowCursors(store.epoch, namespace, receipt.workflow_id).at(receipt.seq))
+
+
+def raise_findings(findings: Findings) -> None:
+    """Raise InvalidArgument with everything that was found: PLAN_INVALID where only the plan is at fault."""
+    findings.raise_any("PLAN_INVALID" if findings.only_within("plan") else "FIELD_INVALID")
+
+
+def check_query(query: str, limit: int, findings: Findings) -> None:
+    if not query.strip():
+        findings.add("query", "It is empty: say what is wanted.")
+    findings.text("query", query, limit)
+
+
+def retry_policy(wish: RetryWish, settings: Settings) -> RetryPolicy:
+    """Return the policy: what the caller wishes, and the settings for the rest."""
+    retry = settings.retry
+    return RetryPolicy(
+        wish.max_attempts if wish.max_attempts is not None else retry.max_attempts,
+        wish.initial_backoff_us if wish.initial_backoff_us is not None else retry.initial_backoff_us,
+        wish.max_backoff_us if wish.max_backoff_us is not None else retry.max_backoff_us,
+        wish.multiplier if wish.multiplier is not None else retry.multiplier,
+    )
+
+
+def title_of(new: NewWorkflow) -> str:
+    """Return a title for a workflow that was given none."""
+    if new.plan is None:
+        return one_line(new.query or "")
+    first, more = one_line(new.plan[0].title), len(new.plan) - 1
+    return one_line(f"{first} and {more} more tasks") if more else first
+
+
+def merged_context(text: str, from_hook: Mapping[str, Any]) -> str | bytes:
+    """Return the context as JSON; what the operator's hook says wins over what the client says."""
+    if not from_hook:
+        return text
+    given = msgspec.json.decode(text) if text else {}
+    return msgspec.json.encode({**given, **from_hook})
+
+
+def _check_times(new: NewWorkflow, now_us: int, findings: Findings) -> None:
+    if new.deadline_us is not None and new.deadline_us <= now_us:
+        findings.add("deadline_time", "It has passed: set a time to come, or leave it out.")
+    if new.deadline_us is not None and new.not_before_us is not None and new.deadline_us <= new.not_before_us:
+        findings.add("not_before_time", "It must lie before deadline_time.")
+
+
+def _check_retry(wish: RetryWish, settings: Settings, findings: Findings) -> None:
+    findings.attempts("retry_policy.max_attempts", wish.max_attempts)
+    findings.duration("retry_policy.initial_backoff", wish.initial_backoff_us)
+    findings.duration("retry_policy.max_backoff", wish.max_backoff_us)
+    findings.multiplier("retry_policy.multiplier", wish.multiplier)
+    policy = retry_policy(wish, settings)
+    if policy.max_backoff_us < policy.initial_backoff_us:
+        findings.add("retry_policy.max_backoff", "It must not be shorter than initial_backoff.")

@@ -1,0 +1,82 @@
+"""Telling telemetry of what was stored: the operator's hook of every event, OpenTelemetry of every workflow that ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from orcs_server.errors import Unavailable
+from orcs_server.hooks import GuardedHooks, Origin
+from orcs_server.identity import Caller
+from orcs_server.storage.store import EventRecord
+from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
+from orcs_server.workflow.events import WorkflowCompleted, WorkflowFailed
+from orcs_server.workflow.model import WorkflowState
+
+QUEUE_LIMIT = 10_000
+"""Commits that may wait for their hooks; what comes beyond is dropped, since telemetry must never hold up a run."""
+
+_log = logging.getLogger("orcs.service")
+
+
+class EventRecording:
+    """Passes stored events on to the telemetry hook, in their order and without holding anything up."""
+
+    def __init__(self, hooks: GuardedHooks, telemetry: Telemetry = TELEMETRY_OFF) -> None:
+        self._hooks = hooks
+        self._telemetry = telemetry
+        self._waiting: deque[tuple[Caller, Sequence[EventRecord]]] = deque()
+        self._passing_on: asyncio.Task[None] | None = None
+
+    def note(self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord]) -> None:
+        """Take note of a commit; no state means that the workflow was deleted. Returns at once."""
+        if state is not None and isinstance(records[-1].event, WorkflowCompleted | WorkflowFailed):
+            traceparent = dict(caller.metadata).get("traceparent", "")
+            progress = state.progress
+            ended_us = progress.finished_us or records[-1].time_us
+            self._telemetry.record_workflow(
+                state.namespace, state.id, progress.status, progress.created_us, ended_us, traceparent
+            )
+        if self._hooks.silent:
+            return
+        if len(self._waiting) >= QUEUE_LIMIT:
+            _log.warning("the hooks cannot keep up: %d events were not recorded", len(records))
+            return
+        self._waiting.append((caller, records))
+        if self._passing_on is None or self._passing_on.done():
+            self._passing_on = asyncio.create_task(self._pass_on(), name="event recording")
+
+    async def close(self) -> None:
+        """Wait until everything has been handed to the hook's queue."""
+        if self._passing_on is not None:
+            await asyncio.wait((self._passing_on,))
+
+    async def _pass_on(self) -> None:
+        while self._waiting:
+            caller, records = self._waiting.popleft()
+            try:
+                hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+            except Unavailable:
+                continue  # The failure of the factory is in the log already.
+            for record in records:
+                self._hooks.record(hooks, type(record.event).__name__, record.workflow_id, _metadata(record))
+
+
+def _metadata(record: EventRecord) -> dict[str, Any]:
+    """Return what a hook gets to know: structure, and never what users or models wrote."""
+    metadata: dict[str, Any] = {
+        "namespace": record.namespace,
+        "sequence": record.seq,
+        "position": record.position,
+        "time_us": record.time_us,
+        "actor": record.actor,
+        "cause": record.cause,
+    }
+    for name in ("task_id", "attempt"):
+        value = getattr(record.event, name, None)
+        if value is not None:
+            metadata[name] = value
+    return metadata

@@ -1,0 +1,92 @@
+"""All of the service over one engine and one store: what the RPCs and embedding programs call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.config import Settings
+from orcs_server.config.models import ModelChoice
+from orcs_server.engines.base import Engine
+from orcs_server.executor.executor import Executor
+from orcs_server.hooks import GuardedHooks
+from orcs_server.identity import Clock
+from orcs_server.service.agents import Agents
+from orcs_server.service.authorisation import Authorisation
+from orcs_server.service.configuration import WorkflowSettings
+from orcs_server.service.control import Control
+from orcs_server.service.creation import Creation
+from orcs_server.service.openwatches import OpenWatches
+from orcs_server.service.preview import Preview
+from orcs_server.service.reading import Reading
+from orcs_server.service.results import Results
+from orcs_server.service.system import System
+from orcs_server.service.watching import Watching
+from orcs_server.service.watchingall import WatchingAll
+from orcs_server.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The service, topic by topic."""
+
+    authorisation: Authorisation
+    creation: Creation
+    control: Control
+    preview: Preview
+    reading: Reading
+    results: Results
+    agents: Agents
+    system: System
+    watching: Watching
+    watching_all: WatchingAll
+    open_watches: OpenWatches
+
+
+def build_services(
+    *,
+    settings: Settings,
+    store: Store,
+    engine: Engine,
+    executor: Executor,
+    hooks: GuardedHooks,
+    catalog: AgentCatalog,
+    clock: Clock,
+    model: ModelChoice,
+    version: str,
+) -> Services:
+    """Put the service together. The store is open."""
+    authorisation = Authorisation(hooks)
+    open_watches = OpenWatches(settings.limits.max_watches_per_caller)
+    for_workflows = WorkflowSettings(settings, catalog, hooks)
+    pages = settings.limits.max_page_size
+    return Services(
+        authorisation=authorisation,
+        creation=Creation(
+            engine=engine,
+            store=store,
+            authorisation=authorisation,
+            hooks=hooks,
+            catalog=catalog,
+            settings=for_workflows,
+            clock=clock,
+        ),
+        control=Control(engine=engine, store=store, authorisation=authorisation),
+        preview=Preview(
+            executor=executor, authorisation=authorisation, hooks=hooks, catalog=catalog, settings=for_workflows
+        ),
+        reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
+        results=Results(store=store, authorisation=authorisation),
+        agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
+        system=System(
+            settings=settings,
+            model=model,
+            version=version,
+            log_epoch=store.epoch,
+            started_us=clock.now_us(),
+            authorisation=authorisation,
+        ),
+        watching=Watching(engine=engine, store=store, authorisation=authorisation, open_watches=open_watches),
+        watching_all=WatchingAll(engine=engine, store=store, authorisation=authorisation, open_watches=open_watches),
+        open_watches=open_watches,
+    )

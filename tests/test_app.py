@@ -1,0 +1,182 @@
+"""A server from its start to its end: refused starts, orderly ends, sudden ends, and what clients see of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from orcs_client import Event, OrcsClient
+from orcs_client.v1 import workflow_pb2, workflow_service_pb2
+from orcs_server.app import Server, run
+from orcs_server.errors import StartupError
+from tests.rpc.servers import settings_in
+from tests.rpc.wire import Wire, broken_off, connected, plan_of
+from tests.server_process import ServerProcess
+
+_w = workflow_service_pb2
+Start = Callable[..., ServerProcess]
+
+
+def chain(length: int) -> workflow_pb2.Plan:
+    names = [f"c{number}" for number in range(length)]
+    return plan_of(**{name: tuple(names[max(place - 1, 0) : place]) for place, name in enumerate(names)})
+
+
+async def log_of(wire: Wire, workflow_id: str) -> list[Any]:
+    return [event for reply in await wire.watched(workflow_id=workflow_id) for event in reply.events]
+
+
+async def test_a_client_sees_the_whole_log_once_although_the_server_is_killed_under_it(start_server: Start) -> None:
+    server = start_server(offline_pace="0.2")
+    seen: list[Event] = []
+    async with OrcsClient(server.address, token=server.token) as client:
+        created = await client.create_workflow(plan=chain(5))
+        killed = False
+        async for item in client.watch(created.workflow.id):
+            assert isinstance(item, Event)
+            seen.append(item)
+            if item.message.WhichOneof("body") == "task_completed" and not killed:
+                killed = True
+                server.kill()
+                await asyncio.to_thread(server.start)
+        assert killed
+    async with connected(server.address, server.token) as wire:
+        log = await log_of(wire, created.workflow.id)
+        workflow = (await wire.call("GetWorkflow", _w.GetWorkflowRequest(workflow_id=created.workflow.id))).workflow
+    assert workflow.state == workflow_pb2.WORKFLOW_STATE_COMPLETED
+    assert [item.message for item in seen] == log
+    assert [event.sequence for event in log] == list(range(1, len(log) + 1))
+    assert "attempt_lost" in {event.WhichOneof("body") for event in log}
+
+
+async def test_an_orderly_end_tells_watches_where_to_go_on_and_loses_nothing(start_server: Start) -> None:
+    server = start_server(offline_pace="0.3", drain_grace="0")
+    announced = next((server.folder / "state" / "orcs" / "servers").iterdir())
+    assert json.loads(announced.read_bytes())["address"] == server.address
+    async with connected(server.address, server.token) as wire:
+        created = await wire.create(plan=chain(3))
+        health = health_pb2_grpc.HealthStub(wire.channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch = wire.watch(workflow_id=created.workflow.id)
+        replies = [await watch.read()]
+        ended = asyncio.create_task(asyncio.to_thread(server.terminate))
+        answer = await broken_off(watch, replies)
+        assert (answer.code.name, answer.reason) == ("UNAVAILABLE", "SERVER_DRAINING")
+        assert answer.metadata["cursor"] == replies[-1].cursor
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await ended == 0
+    assert not announced.exists()
+    server.start()
+    async with connected(server.address, server.token) as wire:
+        workflow = await wire.finished(created.workflow.id)
+        assert workflow.state == workflow_pb2.WORKFLOW_STATE_COMPLETED
+        log = await log_of(wire, created.workflow.id)
+        assert [event.sequence for event in log] == list(range(1, len(log) + 1))
+        known = [event for reply in replies for event in reply.events]
+        after = await wire.watched(workflow_id=created.workflow.id, after_cursor=replies[-1].cursor)
+        assert known + [event for reply in after for event in reply.events] == log
+        assert not {"attempt_failed", "attempt_lost"} & {event.WhichOneof("body") for event in log}
+
+
+async def test_a_server_that_cannot_start_says_so_in_one_line_and_ends_with_status_2(
+    orcs_server_process: ServerProcess, tmp_path: Path
+) -> None:
+    second = ServerProcess(tmp_path)
+    second.address = orcs_server_process.address
+    process = second.launch()
+    assert await asyncio.to_thread(process.wait, 60) == 2
+    assert process.stdout is not None
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    lines = [line for line in second.errors.read_text().splitlines() if "offline model" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"orcs: cannot listen on {orcs_server_process.address}")
+
+
+def test_a_start_that_is_refused_leaves_nothing_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "orcs.db"
+    data.write_bytes(b"this is no database, but long enough to look at" * 100)
+    settings = settings_in(tmp_path)
+    assert run(settings) == 2
+    assert "orcs.db" in capsys.readouterr().err
+    data.unlink()
+
+
+async def test_two_servers_never_share_a_data_file_or_a_port(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    async with Server(settings_in(tmp_path), environ) as first:
+        with pytest.raises(StartupError, match="is in use by the server with process id"):
+            await Server(settings_in(tmp_path), environ).start()
+        elsewhere = tmp_path / "elsewhere"
+        with pytest.raises(StartupError, match="cannot listen on"):
+            await Server(settings_in(elsewhere, listen=str(first.address)), environ).start()
+        async with connected(str(first.address), None) as wire:
+            answer = await health_pb2_grpc.HealthStub(wire.channel).Check(health_pb2.HealthCheckRequest())
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    # What was refused left nothing behind, and what has ended let go of everything.
+    async with Server(settings_in(elsewhere, listen=str(first.address)), environ):
+        pass
+
+
+async def test_a_data_file_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with Server(settings, {"XDG_STATE_HOME": str(tmp_path)}):
+        pass
+    with sqlite3.connect(settings.data, isolation_level=None) as connection:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+    connection.close()
+    with pytest.raises(StartupError, match="newer"):
+        await Server(settings, {"XDG_STATE_HOME": str(tmp_path)}).start()
+
+
+async def test_health_follows_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orcs_server.errors import Unavailable
+    from orcs_server.rpc import health
+
+    monkeypatch.setattr(health, "CHECK_EVERY_S", 0.02)
+    running = Server(settings_in(tmp_path), {"XDG_STATE_HOME": str(tmp_path)})
+    async with running as server, connected(str(server.address), None) as wire:
+        stub = health_pb2_grpc.HealthStub(wire.channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="orcs.v1.WorkflowService"))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        unknown = stub.Watch(health_pb2.HealthCheckRequest(service="nothing"))
+        assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        with monkeypatch.context() as broken:
+
+            async def fail() -> None:
+                raise Unavailable("STORAGE_UNAVAILABLE", "The disk is full.")
+
+            broken.setattr(server.backend.store, "check", fail)
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_tls_by_certificate_files(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    try:
+        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed, so there is no certificate to try TLS with")
+    settings = settings_in(tmp_path, tls_certificate=str(certificate), tls_key=str(key))
+    async with Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server:
+        credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+        async with grpc.aio.secure_channel(str(server.address), credentials) as channel:
+            token = (tmp_path / "orcs.db.token").read_text().strip()
+            assert (await Wire(channel, token).create(plan=plan_of(a=()))).workflow.id
+        with socket.create_connection((server.address.host, server.address.port)) as plain:
+            plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            assert b"HTTP" not in await asyncio.to_thread(plain.recv, 100)
