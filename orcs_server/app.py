@@ -100,8 +100,11 @@ class Backend:
         )
 
     async def start(self) -> None:
-        """Take up every live workflow where it stood, and take commands."""
-        await self.engine.start()
+        """Take up every live workflow where it stood, and take commands. Raises StartupError for a file that cannot be read."""
+        try:
+            await self.engine.start()
+        except Unavailable as error:
+            raise StartupError(f"{self.settings.data} cannot be used: {error.message}") from error
         self._pruning = asyncio.create_task(self._prune(), name="prune requests")
 
     async def close(self, grace_s: float) -> None:
@@ -109,7 +112,7 @@ class Backend:
         if self._pruning is not None:
             self._pruning.cancel()
             await asyncio.wait((self._pruning,))
-            await self.engine.stop(grace_s)
+        await self.engine.stop(grace_s)
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from orcs_server.errors import NotFound, StartupError
 
 DESCRIPTION_LIMIT = 2_000
 """Characters of an agent's description."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class AgentCatalog:
@@ -177,7 +179,8 @@ def _fingerprint(agent: Agent[Any]) -> str:
     ]
     dynamic = None if isinstance(agent.instructions, str) else getattr(agent.instructions, "__qualname__", "")
     content = [agent.name, dynamic, tools, handoffs, guardrails, repr(agent.output_type), repr(agent.tool_use_behavior)]
-    return json.dumps(content, sort_keys=True, default=repr)
+    # Addresses differ from one start of the server to the next, though nothing has changed.
+    return _ADDRESS.sub("", json.dumps(content, sort_keys=True, default=repr))
 
 
 def _bad_id(agent_id: object, where: str) -> str:

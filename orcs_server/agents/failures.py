@@ -29,14 +29,13 @@ from agents.exceptions import (
     UserError,
 )
 
+from orcs_server.workflow.backoff import RETRY_AFTER_LIMIT_US
 from orcs_server.workflow.model import Failure, FailureKind, Usage
 
 logger = logging.getLogger(__name__)
 
 QUOTE_LIMIT = 400
 """Characters quoted from a model server's error message."""
-RETRY_AFTER_LIMIT_US = 24 * 3600 * 1_000_000
-"""The longest pause that a model server may ask for; a longer one is taken as this."""
 
 _SECRET = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|key|api[_-]?key)[-_=:]\s*[\w.*-]{4,}|[A-Za-z0-9_\-]{32,})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 KIB = 1024
 MIB = 1024 * KIB
-YEAR = 365 * 24 * 3600.0
+LONGEST = 30 * 24 * 3600.0
+"""Seconds. No more than a workflow's own settings may have: what is set here must not make every request fail."""
 
-Seconds = Annotated[float, Field(ge=0, le=YEAR, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=YEAR, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-6, le=LONGEST, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$")]
 AgentId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -56,10 +57,10 @@ class Limits(Table):
 class Retry(Table):
     """When a failed attempt is tried again, unless the request says otherwise: full jitter over an exponential backoff."""
 
-    max_attempts: int = Field(default=3, ge=1, le=1_000)
+    max_attempts: int = Field(default=3, ge=1, le=100)
     initial_backoff: Positive = 1.0
     max_backoff: Positive = 60.0
-    multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
+    multiplier: float = Field(default=2.0, ge=1, le=10, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _ordered(self) -> Retry:

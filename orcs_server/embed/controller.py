@@ -38,7 +38,7 @@ class WorkflowController:
     """Creates workflows and reads them.
 
     `planner_agent` is a `PlannerAgent` or an agent of the Agents SDK. The `permission_checker` is asked for everything that is done
-    with `memory_system`, executions included, and fails closed.
+    with the workflows of `memory_system`, executions included, and fails closed.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class WorkflowController:
         requirements = msgspec.json.encode(resource_requirements).decode() if resource_requirements else ""
         new = NewWorkflow(workflow_id=workflow_id, query=query, auto_start=False, resource_requirements=requirements)
         async with session(self.memory, self._hooks(context_provider), self._planner) as at:
-            with at.alone(workflow_id):
-                await at.services.creation.create(at.caller, new)
-                await at.planned(workflow_id)
+            at.claim(workflow_id)
+            await at.services.creation.create(at.caller, new)
+            await at.planned(workflow_id)
             workflow = await read_workflow(at.store, at.namespace, workflow_id)
         if workflow.status is WorkflowStatus.FAILED:
             raise PlanningFailed(workflow_id, workflow.error or "no reason is stored")

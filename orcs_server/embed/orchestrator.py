@@ -64,14 +64,14 @@ class WorkflowOrchestrator:
             authorization=bond_of(self.memory).authorization, resources=self._resources, telemetry=self._telemetry
         )
         async with session(self.memory, hooks) as at:
-            with at.alone(workflow.id):
-                await _update(workflow, at)
-                await _begin(workflow, at)
-                if workflow.status not in WORKFLOW_TERMINAL:
-                    await _follow(workflow, at, status_callback)
-                await _given_back(workflow, at)
-                await _update(workflow, at)
-                return await _output(workflow, at)
+            at.claim(workflow.id)
+            await _update(workflow, at)
+            await _begin(workflow, at)
+            if workflow.status not in WORKFLOW_TERMINAL:
+                await _follow(workflow, at, status_callback)
+            await _given_back(workflow, at)
+            await _update(workflow, at)
+            return await _output(workflow, at)
 
 
 async def _begin(workflow: Workflow, at: Session) -> None:

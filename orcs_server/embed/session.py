@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -66,14 +66,15 @@ class Session:
     services: Services
     memory: Memory
     shared: SharedStore
+    claimed: set[tuple[str, str]] = field(default_factory=set)
+    """(namespace, workflow id) of what nobody else in this process may plan or execute before the session has ended."""
 
     @property
     def namespace(self) -> str:
         return self.caller.namespace
 
-    @contextmanager
-    def alone(self, workflow_id: str) -> Iterator[None]:
-        """Be the only one in this process who plans or executes the workflow. Raises IllegalTransition."""
+    def claim(self, workflow_id: str) -> None:
+        """Be the only one in this process who plans or executes the workflow, until all is stored. Raises IllegalTransition."""
         key = (self.namespace, workflow_id)
         if key in self.shared.executing:
             raise IllegalTransition(
@@ -81,10 +82,7 @@ class Session:
                 f"The workflow {workflow_id!r} is being executed already: wait for that execution.",
             )
         self.shared.executing.add(key)
-        try:
-            yield
-        finally:
-            self.shared.executing.discard(key)
+        self.claimed.add(key)
 
     async def planned(self, workflow_id: str) -> None:
         """Wait until the workflow has a plan, or has failed to get one."""
@@ -133,10 +131,14 @@ async def session(
         model=choice,
         version=importlib.metadata.version("orcs-server"),
     )
+    at = Session(caller, store, engine, services, Memory(store, clock), shared)
     try:
-        yield Session(caller, store, engine, services, Memory(store, clock), shared)
+        yield at
     finally:
-        await engine.stop(0)
+        try:
+            await engine.stop(0)
+        finally:
+            shared.executing -= at.claimed
         await recording.close()
         await guarded.close()
         await models.aclose()

@@ -263,5 +263,5 @@ def _unknown_agent(agent_id: str) -> Failure:
     return Failure(
         FailureKind.UNKNOWN_AGENT,
         f"There is no agent {agent_id!r} on this server any more. Start it with the configuration or registry that has it, "
-        "then retry the task.",
+        "then create the workflow again.",
     )

@@ -8,8 +8,10 @@ import json
 from collections.abc import Sequence
 
 from orcs_server.agents.planner import PlannerOutput, PlannerTask
+from orcs_server.agents.structured import schema_problems
 from orcs_server.storage.store import Blob, blob_of
 from orcs_server.workflow.model import TITLE_LIMIT, Digest, TaskSpec
+from orcs_server.workflow.plan import TIMEOUT_LIMIT_US
 
 DESCRIPTION_LIMIT = 65_536
 """Bytes of a description that a planner may write."""
@@ -74,18 +76,19 @@ def _problems(index: int, task: PlannerTask, tasks: Sequence[PlannerTask]) -> li
         found.append(f"{at}.description: a task needs a description")
     if len(task.description.encode("utf-8", "replace")) > DESCRIPTION_LIMIT:
         found.append(f"{at}.description: a description has at most {DESCRIPTION_LIMIT} bytes")
-    if task.timeout_seconds is not None and not 0 < task.timeout_seconds < float("inf"):
-        found.append(f"{at}.timeout_seconds: a timeout is a number greater than zero")
-    if task.output_schema and not _is_json_object(task.output_schema):
-        found.append(f"{at}.output_schema: this is no JSON schema: write a JSON object as a string, or leave it out")
+    if task.timeout_seconds is not None and not 0 < task.timeout_seconds <= TIMEOUT_LIMIT_US / 1e6:
+        found.append(f"{at}.timeout_seconds: a timeout is more than zero and at most 30 days")
+    if task.output_schema:
+        found += (f"{at}.output_schema: {problem}" for problem in _schema_problems(task.output_schema))
     return found
 
 
-def _is_json_object(text: str) -> bool:
+def _schema_problems(text: str) -> tuple[str, ...]:
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+        schema = json.loads(text)
+    except (ValueError, RecursionError):
+        return ("this is no JSON schema: write a JSON object as a string, or leave it out",)
+    return schema_problems(schema)
 
 
 def _title(text: str) -> str:

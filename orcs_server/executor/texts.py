@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from typing import Any
 
 from orcs_server.agents.task_input import Predecessor, build_task_input
@@ -11,30 +10,20 @@ from orcs_server.storage.store import Store
 from orcs_server.workflow.model import Digest, TaskState, WorkflowState
 from orcs_server.workflow.states import TaskStatus
 
-CONTEXTS_KEPT = 256
-
 
 class Texts:
-    """Reads blobs as what they stand for. Parsed contexts stay in memory, since every task of a workflow needs its own."""
+    """Reads blobs as what they stand for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._contexts: OrderedDict[tuple[str, Digest], dict[str, Any]] = OrderedDict()
 
     async def read(self, namespace: str, digest: Digest) -> str:
         """Return a stored text."""
         return (await self._store.blob(namespace, digest)).decode("utf-8", "replace")
 
     async def read_json(self, namespace: str, digest: Digest | None) -> dict[str, Any]:
-        """Return a stored JSON object; {} without a digest."""
-        if digest is None:
-            return {}
-        kept = self._contexts.get((namespace, digest))
-        if kept is None:
-            kept = self._contexts[namespace, digest] = dict(json.loads(await self.read(namespace, digest)))
-            if len(self._contexts) > CONTEXTS_KEPT:
-                self._contexts.popitem(last=False)
-        return kept
+        """Return a stored JSON object, the caller's own to change; {} without a digest."""
+        return {} if digest is None else dict(json.loads(await self.read(namespace, digest)))
 
     async def task_input(self, state: WorkflowState, task: TaskState, max_predecessor_bytes: int) -> str:
         """Return what the task's agent gets to read."""

@@ -23,10 +23,8 @@ def is_live(state: WorkflowState) -> bool:
 def is_idle(state: WorkflowState) -> bool:
     """True when nothing is due and only a person, or a timer, moves the workflow on. In doubt False, which is harmless."""
     match state.progress.status:
-        case WorkflowStatus.PAUSED:
+        case WorkflowStatus.PAUSED | WorkflowStatus.READY:
             return True
-        case WorkflowStatus.READY:
-            return not state.spec.auto_start
         case WorkflowStatus.RUNNING:
             waiting = state.progress.counts[_INPUT_REQUIRED] > 0
             return waiting and not state.ready and not state.running

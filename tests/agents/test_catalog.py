@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from orcs_server.agents.catalog import AgentCatalog
+import pytest
+from agents import Agent, FunctionToolResult, RunContextWrapper, ToolsToFinalOutputResult
+
+from orcs_server.agents.catalog import AgentCatalog, definition_of
 from orcs_server.config.tables import AgentTable
 from orcs_server.errors import NotFound, StartupError
 
@@ -110,3 +113,15 @@ def test_a_registry_is_a_mapping_or_a_function_that_returns_one(name: str) -> No
 def test_a_registry_that_cannot_be_used_says_what_to_do(reference: str, advice: str) -> None:
     with pytest.raises(StartupError, match=advice):
         AgentCatalog.build(registry=reference)
+
+
+def test_the_revision_of_an_agent_with_code_is_the_same_after_a_restart() -> None:
+    def made() -> Agent[Any]:
+        def stop(_: RunContextWrapper[Any], __: list[FunctionToolResult]) -> ToolsToFinalOutputResult:
+            return ToolsToFinalOutputResult(is_final_output=False)
+
+        return Agent(name="coded", instructions="Code.", tool_use_behavior=stop)
+
+    first, second = made(), made()
+    assert first.tool_use_behavior is not second.tool_use_behavior
+    assert definition_of("coded", first).revision == definition_of("coded", second).revision

@@ -8,13 +8,13 @@ import pytest
 from agents.exceptions import ModelBehaviorError, ModelTimeoutError, ToolTimeoutError, UserError
 
 from orcs_server.agents.failures import (
-    RETRY_AFTER_LIMIT_US,
     call_failure,
     ending_failure,
     quoted,
     retry_after_us,
     run_failure,
 )
+from orcs_server.workflow.backoff import RETRY_AFTER_LIMIT_US
 from orcs_server.workflow.model import FAILURE_MESSAGE_LIMIT, FailureKind
 
 

@@ -10,11 +10,11 @@ from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply
 
 from orcs_server.agents.builtin import PLANNER, RESEARCH
-from orcs_server.agents.failures import RETRY_AFTER_LIMIT_US
 from orcs_server.agents.planner import PlannerOutput, build_planner_input
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRun, AgentRunner
 from orcs_server.config.models import ModelChoice
+from orcs_server.workflow.backoff import RETRY_AFTER_LIMIT_US
 from orcs_server.workflow.model import FailureKind, Usage
 from tests.agents.support import AGENT, KEY, Api, choice, http_runner
 

@@ -12,7 +12,10 @@ from orcs_server.config import Settings
 from orcs_server.config.sources import variables
 from orcs_server.config.tables import Planning
 from orcs_server.errors import StartupError
-from orcs_server.workflow.model import PlanningStrategy
+from orcs_server.service.creation import retry_policy
+from orcs_server.service.requests import RetryWish
+from orcs_server.workflow.model import PlanningStrategy, WorkflowSpec
+from orcs_server.workflow.plan import check_spec
 
 HOME = {"HOME": "/home/ann"}
 
@@ -43,6 +46,19 @@ def test_without_any_source_the_defaults_hold() -> None:
     assert settings.task_timeout_us == 600_000_000
     assert (settings.retry.initial_backoff_us, settings.retry.max_backoff_us) == (1_000_000, 60_000_000)
     assert settings.hook_timeout_us == 5_000_000
+
+
+def test_what_the_settings_allow_at_most_and_at_least_no_workflow_is_refused_for() -> None:
+    month = 30 * 24 * 3600
+    most = {"max_attempts": 100, "initial_backoff": month, "max_backoff": month, "multiplier": 10}
+    least = {"max_attempts": 1, "initial_backoff": 1e-6, "max_backoff": 1e-6, "multiplier": 1}
+    for retry, timeout in ((most, month), (least, 1e-6)):
+        settings = Settings.load({"retry": retry, "task_timeout": timeout}, environ=HOME)
+        policy = retry_policy(RetryWish(), settings)
+        assert check_spec(WorkflowSpec("Title", task_timeout_us=settings.task_timeout_us, retry=policy)) == ()
+    for name, value in most.items():
+        refused(name.replace("_", "-"), flags={"retry": most | {name: value + 1}})
+    refused("task-timeout", flags={"task_timeout": month + 1})
 
 
 def test_xdg_data_home_is_followed_if_absolute() -> None:

@@ -26,6 +26,7 @@ from orcs_server import (
     WorkflowStatus,
     create_planner_agent,
 )
+from orcs_server.engines.local.engine import LocalEngine
 from orcs_server.errors import IllegalTransition, InvalidArgument, NotFound, PermissionDenied
 from tests.engines.support import Gate, Stage, plan_of
 
@@ -227,6 +228,36 @@ async def test_a_cancelled_execution_goes_on_where_it_stood(memory: MemorySystem
     assert gate.cancelled
     result = await orchestrator.execute(workflow)
     assert (result["status"], stage.calls) == ("COMPLETED", ["", "a", "b", "b"])
+
+
+async def test_an_execution_that_is_still_ending_keeps_others_off(
+    memory: MemorySystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, gate = Stage(), Gate()
+    stage.acts.update({"": [plan_of(("a", ()))], "a": [gate]})
+    planner, registry = staged(stage)
+    orchestrator = WorkflowOrchestrator(memory, registry)
+    controller = WorkflowController(planner, memory)
+    workflow = await controller.get_workflow(await controller.create_workflow(QUERY))
+    ending, go_on, stop = asyncio.Event(), asyncio.Event(), LocalEngine.stop
+
+    async def slow(engine: LocalEngine, grace_s: float) -> None:
+        ending.set()
+        await go_on.wait()
+        await stop(engine, grace_s)
+
+    execution = asyncio.create_task(orchestrator.execute(workflow))
+    await gate.reached.wait()
+    monkeypatch.setattr(LocalEngine, "stop", slow)
+    execution.cancel()
+    await ending.wait()
+    monkeypatch.undo()
+    with pytest.raises(IllegalTransition, match="already"):
+        await orchestrator.execute(workflow)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await execution
+    assert (await orchestrator.execute(workflow))["status"] == "COMPLETED"
 
 
 async def test_an_error_of_the_callback_ends_the_execution_but_not_the_workflow(memory: MemorySystem) -> None:

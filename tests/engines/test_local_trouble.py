@@ -1,27 +1,22 @@
-"""The local engine when things go wrong: crashes, shutdowns, repeated requests, a store that fails, agents that misbehave."""
+"""The local engine when things go wrong: crashes, shutdowns, repeated requests, agents that misbehave."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from orcs_server.engines.base import Receipt
+from orcs_server.engines.local.flights import Flights
 from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument, NotFound, Unavailable
 from orcs_server.storage.store import Write
-from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import FailureKind
+from orcs_server.workflow.model import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
-from tests.engines.support import PLANNING, FaultyStore, Gate, Stage, World, outcome, plan_of, server, task
-
-
-def faults(world: World) -> FaultyStore:
-    return cast("FaultyStore", world.store)
-
+from tests.engines.support import PLANNING, Gate, Stage, World, outcome, plan_of, server, task
 
 # Repetition
 
@@ -87,6 +82,54 @@ async def test_a_start_and_a_doomed_create_at_once_do_not_get_in_each_others_way
         )
         assert isinstance(created, AlreadyExists)
         assert isinstance(started, Receipt)
+        await world.end()
+
+
+async def test_a_start_while_a_doomed_create_is_being_stored_is_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with server(tmp_path / "orcs.db") as world:
+        await world.create(tasks=[task("a")], auto_start=False)
+        await world.at_rest()
+        storing, go_on, commit = asyncio.Event(), asyncio.Event(), world.store.commit
+
+        async def slow(write: Write) -> None:
+            storing.set()
+            await go_on.wait()
+            await commit(write)
+
+        monkeypatch.setattr(world.store, "commit", slow)
+        creating = asyncio.create_task(outcome(world.create(tasks=[task("b")])))
+        await storing.wait()
+        starting = asyncio.create_task(outcome(world.send(m.StartWorkflow())))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert isinstance(await creating, AlreadyExists)
+        assert isinstance(await starting, Receipt)
+        await world.end()
+
+
+async def test_a_start_that_loads_the_workflow_is_carried_out_despite_a_doomed_create(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with server(tmp_path / "orcs.db") as world:
+        await world.create(tasks=[task("a")], auto_start=False)
+        await world.at_rest()
+        loading, go_on, load = asyncio.Event(), asyncio.Event(), world.store.load
+
+        async def slow(namespace: str, workflow_id: str) -> Any:
+            loading.set()
+            await go_on.wait()
+            return await load(namespace, workflow_id)
+
+        monkeypatch.setattr(world.store, "load", slow)
+        starting = asyncio.create_task(outcome(world.send(m.StartWorkflow())))
+        await loading.wait()
+        creating = asyncio.create_task(outcome(world.create(tasks=[task("b")])))
+        await asyncio.sleep(0)
+        go_on.set()
+        assert isinstance(await starting, Receipt)
+        assert isinstance(await creating, AlreadyExists)
         await world.end()
 
 
@@ -176,6 +219,32 @@ async def test_a_stop_in_the_middle_of_commits_loses_nothing(tmp_path: Path) -> 
             assert {(one.progress.losses, one.progress.failures) for one in ended.tasks} == {(0, 0)}
 
 
+async def test_a_stop_in_the_moment_in_which_an_attempt_begins_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with server(tmp_path / "orcs.db") as world:
+        follow = Flights.follow
+
+        def follow_and_stop(flights: Flights, state: WorkflowState, now_us: int) -> int | None:
+            wake_at_us = follow(flights, state, now_us)
+            if flights:
+                world.engine.draining = True
+                flights.interrupt()
+            return wake_at_us
+
+        async def endless(*_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(Flights, "follow", follow_and_stop)
+        monkeypatch.setattr(world.engine.executor, "run_attempt", endless)
+        await world.create(tasks=[task("a")])
+    async with server(tmp_path / "orcs.db") as world:
+        monkeypatch.undo()
+        ended = await world.end()
+        assert "AttemptInterrupted a" in await world.happened()
+        assert (ended.tasks[0].progress.losses, ended.tasks[0].progress.failures) == (0, 0)
+
+
 async def test_an_agent_that_ignores_its_cancellation_does_not_hold_up_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,111 +271,6 @@ async def test_an_agent_that_ignores_its_cancellation_does_not_hold_up_a_stop(
         assert (await world.happened())[-1] == "AttemptInterrupted a"
         release.set()
         await asyncio.sleep(0.01)
-
-
-# A store that fails
-
-
-async def test_a_store_that_fails_for_a_while_loses_nothing(tmp_path: Path) -> None:
-    stage, gate = Stage(), Gate("kept")
-    stage.acts["a"] = [gate]
-    async with server(tmp_path / "orcs.db", stage, faulty=True) as world:
-        await world.create(tasks=[task("a"), task("b", "a"), task("c")])
-        await gate.reached.wait()
-        faults(world).down = True
-        gate.opened.set()
-        await _until_refused(world, 2)
-        refused = await outcome(world.create("w2", tasks=[task("a")]))
-        faults(world).down = False
-        ended = await world.end()
-        assert isinstance(refused, Unavailable)
-        assert sorted(stage.calls) == ["a", "b", "c"]
-        assert {one.progress.attempt for one in ended.tasks} == {1}
-        await world.at_rest()
-        assert world.engine.slots.free == 8
-
-
-async def test_a_start_that_could_not_be_stored_is_tried_again(tmp_path: Path) -> None:
-    """The turn had no message at all: only a slot that had come free."""
-    stage, gate = Stage(), Gate()
-    stage.acts["a"] = [gate]
-    async with server(tmp_path / "orcs.db", stage, faulty=True) as world:
-        await world.create("first", tasks=[task("a")], max_parallel_tasks=1)
-        await gate.reached.wait()
-        failed = 0
-
-        def refuse_two_starts(write: Write) -> Exception | None:
-            nonlocal failed
-            only_starts = all(isinstance(record.event, e.AttemptStarted) for record in write.events)
-            if only_starts and failed < 2:
-                failed += 1
-                return Unavailable("STORAGE_UNAVAILABLE", "not now")
-            return None
-
-        faults(world).raises = refuse_two_starts
-        world.engine.slots._free = 0
-        await world.create("second", tasks=[task("b")])
-        for _ in range(7):
-            world.engine.slots.release("worker")
-        await world.end("second")
-        assert failed > 0
-        gate.opened.set()
-        await world.end("first")
-
-
-async def test_a_commit_whose_answer_was_lost_is_found_and_watchers_see_it_all(tmp_path: Path) -> None:
-    stage, gate = Stage(), Gate()
-    stage.acts["a"] = [gate]
-    told: list[int] = []
-    async with server(
-        tmp_path / "orcs.db", stage, faulty=True, on_commit=lambda _, __, records: told.extend(r.seq for r in records)
-    ) as world:
-        await world.create(tasks=[task("a"), task("b", "a")])
-        await gate.reached.wait()
-        faults(world).lose_answers = 1
-        gate.opened.set()
-        await world.end()
-        await world.at_rest()
-        assert told == [record.seq for record in await world.log()]
-        assert stage.calls == ["a", "b"]
-
-
-async def test_a_creation_whose_answer_was_lost_runs_and_its_repetition_is_answered(tmp_path: Path) -> None:
-    async with server(tmp_path / "orcs.db", faulty=True) as world:
-        faults(world).lose_answers = 1
-        lost = await outcome(world.create(tasks=[task("a")], request_id="r1"))
-        assert isinstance(lost, Unavailable)
-        assert (await world.create(tasks=[task("a")], request_id="r1")).repeated
-        await world.end()
-        await world.at_rest()
-
-
-async def test_a_report_that_cannot_be_stored_fails_its_attempt_and_nothing_else(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def poison(write: Write) -> Exception | None:
-        bad = any(isinstance(one.event, e.AttemptSucceeded) and one.event.task_id == "a" for one in write.events)
-        return OverflowError("integer out of range") if bad else None
-
-    async with server(tmp_path / "orcs.db", faulty=True) as world:
-        faults(world).raises = poison
-        await world.create(tasks=[task("a"), task("b")])
-        ended = await world.until(WorkflowStatus.FAILED)
-        failure = ended.tasks[0].progress.failure
-        assert failure is not None
-        assert failure.kind is FailureKind.INTERNAL
-        assert "integer out of range" not in failure.message
-        assert ended.tasks[1].progress.output is not None
-        assert "integer out of range" in caplog.text
-
-
-async def test_a_listener_that_fails_does_not_harm_the_run(tmp_path: Path) -> None:
-    def broken(*_: Any) -> None:
-        raise ValueError("broken")
-
-    async with server(tmp_path / "orcs.db", on_commit=broken) as world:
-        await world.create(tasks=[task("a")])
-        await world.end()
 
 
 # Agents that misbehave
@@ -348,10 +312,4 @@ async def _until_completed(world: World, title: str) -> None:
             tasks = await world.store.list_tasks("default", "w1")
             if any(one.spec.title == title and one.progress.output is not None for one in tasks):
                 return
-            await asyncio.sleep(0.002)
-
-
-async def _until_refused(world: World, times: int) -> None:
-    async with asyncio.timeout(10):
-        while faults(world).refusals < times:  # noqa: ASYNC110 - a counter has no event
             await asyncio.sleep(0.002)

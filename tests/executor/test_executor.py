@@ -152,6 +152,30 @@ async def test_tools_get_the_context_and_the_memory_of_their_workflow(tmp_path: 
     ]
 
 
+async def test_what_an_agent_changes_in_its_context_no_other_run_sees(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @function_tool
+    async def scribble(context: RunContextWrapper[RunContext]) -> str:
+        """Change the context."""
+        given = context.context.external_context
+        assert isinstance(given, dict)
+        seen.append(json.loads(json.dumps(given)))
+        given["list"].append("scribbled")
+        return "done"
+
+    def coded(name: str) -> AgentDefinition:
+        model = ScriptedModel([[function_call("scribble", {}, call_id="c1")], [assistant_message("done")]])
+        return definition_of(name, Agent(name=name, instructions="Code.", tools=[scribble], model=model))
+
+    async with server(tmp_path / "orcs.db", agents=[coded("one"), coded("two")]) as world:
+        context = blob_of('{"list": []}')
+        await world.store.put_blobs("default", [context])
+        await world.create(tasks=[task("a", agent_id="one"), task("b", "a", agent_id="two")], context=context.digest)
+        await world.end()
+    assert seen == [{"list": []}, {"list": []}]
+
+
 def test_a_planner_prompt_is_frozen_into_the_planner(tmp_path: Path) -> None:
     planner = AgentDefinition(PLANNER_ID, "Plan.")
     catalog = AgentCatalog([planner, WORKER])

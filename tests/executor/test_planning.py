@@ -69,8 +69,11 @@ def test_an_empty_plan_is_a_problem() -> None:
         ({"timeout_seconds": 0}, "timeout"),
         ({"timeout_seconds": float("nan")}, "timeout"),
         ({"timeout_seconds": float("inf")}, "timeout"),
-        ({"output_schema": "[]"}, "no JSON schema"),
+        ({"timeout_seconds": 1e308}, "timeout"),
+        ({"output_schema": "[]"}, "must be a JSON object"),
         ({"output_schema": "{"}, "no JSON schema"),
+        ({"output_schema": "[" * 100_000}, "no JSON schema"),
+        ({"output_schema": '{"type": "array"}'}, "output_schema: the schema's root"),
     ],
 )
 def test_each_mistake_is_told_in_the_planners_own_terms(fields: dict[str, Any], problem: str) -> None:

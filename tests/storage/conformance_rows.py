@@ -280,12 +280,13 @@ class WorkflowConformance:
         with pytest.raises(Unavailable, match="tasks are not all there"):
             await store.commit(replace(begun, base_seq=1))
 
-    async def test_an_idle_workflow_is_one_that_only_a_person_moves_on(self, store: Store) -> None:
+    async def test_an_idle_workflow_is_one_that_only_a_person_or_its_time_moves_on(self, store: Store) -> None:
         draft = await planned(store)
         assert [row.idle for row in await store.live()] == [False]
         counts = [0] * len(TaskStatus)
         counts[tuple(TaskStatus).index(TaskStatus.INPUT_REQUIRED)] = 1
         for status, idle in (
+            (WorkflowStatus.READY, True),
             (WorkflowStatus.PAUSED, True),
             (WorkflowStatus.RUNNING, True),
             (WorkflowStatus.PAUSING, False),

@@ -145,6 +145,20 @@ async def test_a_full_disk_is_a_clear_error_and_passes(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_file_that_another_program_locks_is_a_clear_error_and_passes(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    store = SqliteStore(path)
+    await store.open()
+    draft = Draft("w1")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="does not answer"):
+            await store.commit(Draft("w1").create())
+    await store.commit(draft.create())
+    assert await store.last_position() == 1
+    await store.close()
+
+
 def _limit_pages(connection: sqlite3.Connection, pages: int) -> None:
     connection.execute(f"PRAGMA max_page_count = {pages}")
 

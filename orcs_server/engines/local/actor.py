@@ -321,7 +321,7 @@ class WorkflowActor:
             self._once_more = True
             if not isinstance(error, DuplicateRequest):
                 _log.error("workflow %s could not store its progress, will try again: %s", self.workflow_id, error)
-        elif not again and not isinstance(error, Unavailable):
+        elif not self._mailbox and not isinstance(error, Unavailable):
             return
         if isinstance(error, Unavailable):
             await self._pause()

@@ -194,6 +194,9 @@ class LocalEngine:
         namespace = command.caller.namespace
         key = (namespace, command.workflow_id)
         if isinstance(command.request, m.CreateWorkflow):
+            if key in self._loading:
+                # There is such a workflow, or soon known to be none: an empty actor must not take its place.
+                await asyncio.wait((self._loading[key],))
             actor = self._actors.get(key)
             if actor is None:
                 actor = self._actors[key] = WorkflowActor(self, *key, None, 0, command.caller)

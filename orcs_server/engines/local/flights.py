@@ -139,7 +139,8 @@ class Flights:
         self._cancelled.add(flight)
         if flying.observer is not None:
             flying.observer.muted = True
-        flying.task.cancel()
+        # Not at once: a task that is cancelled before its first step never runs, not even what it has to do at its end.
+        asyncio.get_running_loop().call_soon(flying.task.cancel)
 
     def _ground(self, flight: Flight) -> None:
         """Report an attempt as interrupted, whether or not it has begun, and give its slot back if it has not."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from orcs_server.identity import Clock
 
 LONGEST_SLEEP_S = 3600.0
+
+STALE_KEPT = 1_000
+"""Entries of the heap that mean nothing any more; with more of them than of valid ones it is made anew."""
 
 Key = tuple[str, str]
 """Namespace and workflow id."""
@@ -33,6 +36,9 @@ class Sleepers:
         """Have the workflow woken at this time."""
         self._times[key] = time_us
         heappush(self._heap, (time_us, key))
+        if len(self._heap) > 2 * len(self._times) + STALE_KEPT:
+            self._heap = [(due_us, sleeper) for sleeper, due_us in self._times.items()]
+            heapify(self._heap)
         if self._heap[0] == (time_us, key):
             self._set_alarm()
 

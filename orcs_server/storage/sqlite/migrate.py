@@ -58,6 +58,8 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
+        # From now on it works on the event loop: another program that locks the file must not hold that up for long.
+        connection.execute("PRAGMA busy_timeout = 100")
     except sqlite3.Error as error:
         connection.close()
         raise startup_error(path, error) from error

@@ -76,6 +76,7 @@ class Writer(aiosqlite.Connection):
         """
         await self._room.acquire()
         if self._closing:
+            self._room.release()
             raise closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((operation, future))
