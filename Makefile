@@ -52,5 +52,5 @@ constraints:
 	$(PYTHON) tools/pin.py
 
 clean:
-	rm -rf .venv .venv-* build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .cache build dist htmlcov .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,13 @@ from orcs_client import Event, OrcsClient
 from orcs_client.v1 import workflow_pb2, workflow_service_pb2
 from orcs_server.app import Server, run
 from orcs_server.errors import StartupError
+from orcs_server.identity import Caller
+from orcs_server.service.requests import NewWorkflow
+from orcs_server.storage.sqlite import SqliteStore
 from tests.rpc.servers import settings_in
 from tests.rpc.wire import Wire, broken_off, connected, plan_of
 from tests.server_process import ServerProcess
+from tests.storage.samples import Draft
 
 _w = workflow_service_pb2
 Start = Callable[..., ServerProcess]
@@ -110,6 +115,55 @@ def test_a_start_that_is_refused_leaves_nothing_open(tmp_path: Path, capsys: pyt
     assert run(settings) == 2
     assert "orcs.db" in capsys.readouterr().err
     data.unlink()
+
+
+async def test_a_start_that_fails_late_stops_in_good_order_what_it_took_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path, offline_pace=60, drain_grace=0)
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    caller = Caller("ada", "default", ("operate",))
+    async with Server(settings, environ) as server:
+        wanted = NewWorkflow(workflow_id="w1", query="Compare tea and coffee")
+        await server.backend.services.creation.create(caller, wanted)
+    broken = Server(settings, environ)
+    engine = broken.backend.engine
+
+    async def start() -> None:
+        await type(engine).start(engine)
+        while (state := engine.state("default", "w1")) is None or not state.progress.planning.running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        raise StartupError("too late")
+
+    monkeypatch.setattr(engine, "start", start)
+    with pytest.raises(StartupError, match="too late"):
+        await broken.start()
+    store = SqliteStore(settings.data)
+    await store.open()
+    names = [type(record.event).__name__ for record in await store.events("default", "w1", 0, 100)]
+    await store.close()
+    assert "AttemptLost" not in names
+    assert names[-1] == "AttemptInterrupted"
+
+
+def test_a_data_file_with_damaged_rows_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fill() -> None:
+        store = SqliteStore(tmp_path / "orcs.db")
+        await store.open()
+        await store.commit(Draft().create())
+        await store.close()
+
+    asyncio.run(fill())
+    path = tmp_path / "orcs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'workflows'").fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    assert run(settings_in(tmp_path)) == 2
+    assert f"orcs: {path} cannot be used: The data file is damaged" in capsys.readouterr().err
 
 
 async def test_two_servers_never_share_a_data_file_or_a_port(tmp_path: Path) -> None:

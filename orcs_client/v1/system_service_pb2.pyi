@@ -133,32 +133,44 @@ class Limits(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAX_TASKS_FIELD_NUMBER: _builtins.int
-    MAX_TEXT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_QUERY_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TITLE_CHARACTERS_FIELD_NUMBER: _builtins.int
     MAX_PAGE_SIZE_FIELD_NUMBER: _builtins.int
     DEFAULT_PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    MAX_DESCRIPTION_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CONTEXT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_SCHEMA_BYTES_FIELD_NUMBER: _builtins.int
     max_tasks: _builtins.int
     """The most tasks of a workflow."""
-    max_text_bytes: _builtins.int
-    """The longest query, description, context or schema in bytes of UTF-8."""
+    max_query_bytes: _builtins.int
+    """The longest query in bytes of UTF-8."""
     max_title_characters: _builtins.int
     """The longest title in characters."""
     max_page_size: _builtins.int
     """The largest page of a list."""
     default_page_size: _builtins.int
     """The page of a list where page_size is 0."""
+    max_description_bytes: _builtins.int
+    """The longest description of a task in bytes of UTF-8."""
+    max_context_bytes: _builtins.int
+    """The longest context, and the longest resource requirements, in bytes of UTF-8."""
+    max_schema_bytes: _builtins.int
+    """The longest JSON Schema in bytes of UTF-8."""
     def __init__(
         self,
         *,
         max_tasks: _builtins.int = ...,
-        max_text_bytes: _builtins.int = ...,
+        max_query_bytes: _builtins.int = ...,
         max_title_characters: _builtins.int = ...,
         max_page_size: _builtins.int = ...,
         default_page_size: _builtins.int = ...,
+        max_description_bytes: _builtins.int = ...,
+        max_context_bytes: _builtins.int = ...,
+        max_schema_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_page_size", b"default_page_size", "max_page_size", b"max_page_size", "max_tasks", b"max_tasks", "max_text_bytes", b"max_text_bytes", "max_title_characters", b"max_title_characters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_page_size", b"default_page_size", "max_context_bytes", b"max_context_bytes", "max_description_bytes", b"max_description_bytes", "max_page_size", b"max_page_size", "max_query_bytes", b"max_query_bytes", "max_schema_bytes", b"max_schema_bytes", "max_tasks", b"max_tasks", "max_title_characters", b"max_title_characters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -305,7 +305,7 @@ class _GraphFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GraphForm
     GRAPH_FORMAT_SVG: _GraphFormat.ValueType  # 3
     """An SVG image without scripts."""
     GRAPH_FORMAT_JSON: _GraphFormat.ValueType  # 4
-    """A JSON object with the lists "tasks" and "dependencies"."""
+    """A JSON object with "title" and the list "tasks"; of each "id", "title", "agent_id", "state" and "dependencies"."""
 
 class GraphFormat(_GraphFormat, metaclass=_GraphFormatEnumTypeWrapper):
     """The form of a drawn task graph."""
@@ -319,7 +319,7 @@ GRAPH_FORMAT_DOT: GraphFormat.ValueType  # 2
 GRAPH_FORMAT_SVG: GraphFormat.ValueType  # 3
 """An SVG image without scripts."""
 GRAPH_FORMAT_JSON: GraphFormat.ValueType  # 4
-"""A JSON object with the lists "tasks" and "dependencies"."""
+"""A JSON object with "title" and the list "tasks"; of each "id", "title", "agent_id", "state" and "dependencies"."""
 Global___GraphFormat: _TypeAlias = GraphFormat  # noqa: Y015
 
 class _PendingInputKind:

@@ -266,6 +266,9 @@ class PreviewPlanResponse(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    PLAN_OMITTED_FIELD_NUMBER: _builtins.int
+    plan_omitted: _builtins.bool
+    """True if the plan is too long for a message: it is left out, and only what is wrong with it is said."""
     @_builtins.property
     def plan(self) -> _workflow_pb2.Plan:
         """The plan with all ids filled in, also where it breaks rules."""
@@ -284,10 +287,11 @@ class PreviewPlanResponse(_message.Message):
         plan: _workflow_pb2.Plan | None = ...,
         violations: _abc.Iterable[_common_pb2.Violation] | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        plan_omitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "usage", b"usage", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "plan_omitted", b"plan_omitted", "usage", b"usage", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 from agents import Model, ModelProvider, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel
-from openai import AsyncOpenAI, AsyncStream, Timeout
-from openai.resources.chat import AsyncChat, AsyncCompletions
-from openai.types import CompletionUsage
-from openai.types.chat import ChatCompletionChunk
+from openai import AsyncOpenAI, Timeout
 from pydantic import ValidationError
 
-from orcs_server.agents.failures import ModelCallError, output_limit_reached, refused, truncated
 from orcs_server.agents.offline import OfflineModel
 from orcs_server.config.models import OFFLINE_MODEL, ModelChoice
 from orcs_server.errors import StartupError
-from orcs_server.workflow.model import Usage
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 10.0
@@ -71,78 +65,14 @@ def _client(choice: ModelChoice, environ: Mapping[str, str]) -> AsyncOpenAI | No
         raise StartupError(
             f"{choice.api_key_env} is not set: put your OpenAI key into it, or set model.base_url for a server of your own"
         )
+    # Imported where it is used: with the offline model alone these megabytes stay out.
+    from orcs_server.agents.openai_client import OpenAIClient
+
     seconds = choice.timeout_us / 1_000_000
     # A server of one's own may do without a key, but the client library insists on one.
-    return _Client(
+    return OpenAIClient(
         api_key=key or "none",
         base_url=choice.base_url or OPENAI_URL,
         timeout=Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
         max_retries=0,
-    )
-
-
-class _Client(AsyncOpenAI):
-    """OpenAI's client, with chat completions that report usage and whose streams must end properly."""
-
-    @cached_property
-    def chat(self) -> AsyncChat:
-        return _Chat(self)
-
-
-class _Chat(AsyncChat):
-    @cached_property
-    def completions(self) -> AsyncCompletions:
-        return _Completions(self._client)
-
-
-class _Completions(AsyncCompletions):
-    async def create(self, **request: Any) -> Any:
-        """Do what the base class does; only the SDK calls this, with keywords."""
-        if not request.get("stream"):
-            return await super().create(**request)
-        if not isinstance(request.get("stream_options"), dict):
-            request["stream_options"] = {"include_usage": True}
-        return _CheckedStream(await super().create(**request))
-
-
-class _CheckedStream:
-    """A stream of chunks that raises at its end unless the server said that the model was done.
-
-    The SDK checks this for OpenAI's own address only, and takes a cut answer of any other server for a whole one.
-    """
-
-    def __init__(self, stream: AsyncStream[ChatCompletionChunk]) -> None:
-        self.response = stream.response
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
-        reason: str | None = None
-        usage: CompletionUsage | None = None
-        async for chunk in self._stream:
-            usage = chunk.usage or usage
-            for choice in chunk.choices or ():
-                reason = choice.finish_reason or reason
-            yield chunk
-        if reason is None:
-            raise ModelCallError(truncated(), _spent(usage))
-        if reason == "length":
-            raise ModelCallError(output_limit_reached(), _spent(usage))
-        if reason == "content_filter":
-            raise ModelCallError(refused("The model server's content filter"), _spent(usage))
-
-    async def close(self) -> None:
-        await self._stream.close()
-
-
-def _spent(usage: CompletionUsage | None) -> Usage:
-    if usage is None:
-        return Usage(requests=1)
-    cached = usage.prompt_tokens_details
-    reasoning = usage.completion_tokens_details
-    return Usage(
-        1,
-        max(usage.prompt_tokens or 0, 0),
-        max((cached.cached_tokens if cached else 0) or 0, 0),
-        max(usage.completion_tokens or 0, 0),
-        max((reasoning.reasoning_tokens if reasoning else 0) or 0, 0),
     )

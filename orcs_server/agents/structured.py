@@ -7,14 +7,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 from agents import AgentOutputSchema, AgentOutputSchemaBase
-from jsonschema.protocols import Validator
 from pydantic import BaseModel, ValidationError
-from referencing import Registry
+
+if TYPE_CHECKING:
+    import jsonschema
 
 SCHEMA_LIMIT = 64 * 1024
 """Characters of a JSON schema, as compact JSON."""
@@ -26,8 +26,6 @@ _NAMED = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
 _VALUES = frozenset({"enum", "const", "default", "examples"})
 CHECK_LIMIT = 100_000
 """Keywords checked for one answer, at most."""
-_NOTHING: Registry[Any] = Registry()
-"""References are looked up within the schema only: never fetched."""
 
 
 class RawJson(AgentOutputSchemaBase):
@@ -64,6 +62,9 @@ def schema_problems(schema: object) -> tuple[str, ...]:
     """Return what is wrong with a JSON schema for a task's output; empty if it can be used."""
     if not isinstance(schema, Mapping):
         return ("the schema must be a JSON object",)
+    # Imported where it is used, here and below: most servers never see a schema, and it takes some megabytes.
+    import jsonschema
+
     problems: list[str] = []
     try:
         if len(json.dumps(schema)) > SCHEMA_LIMIT:
@@ -118,10 +119,9 @@ def read_by_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, tuple[str
     if problems:
         return None, problems
     _checks_left.set([CHECK_LIMIT])
-    validator: Validator = _Validator(dict(schema), registry=_NOTHING)
     found = []
     try:
-        for error in validator.iter_errors(value):
+        for error in _validator()(dict(schema)).iter_errors(value):
             found.append(f"{error.json_path}: {_cut(error.message)}")
             if len(found) == PROBLEM_LIMIT:
                 break
@@ -153,8 +153,23 @@ def _bounded(check: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
+@cache
+def _validator() -> Callable[[dict[str, Any]], Any]:
+    """Return what makes a validator of a schema: it counts its checks, and looks references up within the schema only."""
+    import jsonschema
+    from referencing import Registry
+
+    checks = {**jsonschema.Draft202012Validator.VALIDATORS, "uniqueItems": _unique_items}
+    counted = {name: _bounded(check) for name, check in checks.items()}
+    bounded: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, counted)  # type: ignore[no-untyped-call]
+    nothing: Registry[Any] = Registry()
+    return lambda schema: bounded(schema, registry=nothing)
+
+
 def _unique_items(_: Any, wanted: Any, instance: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
     """Compare by canonical text: the library's own way compares each item with every other."""
+    import jsonschema
+
     if wanted and isinstance(instance, list):
         texts = {json.dumps(item, sort_keys=True) for item in instance}
         if len(texts) < len(instance):
@@ -204,12 +219,3 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _cut(text: str, limit: int = 160) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    {
-        name: _bounded(check)
-        for name, check in {**jsonschema.Draft202012Validator.VALIDATORS, "uniqueItems": _unique_items}.items()
-    },
-)

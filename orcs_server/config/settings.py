@@ -1,5 +1,5 @@
 """All settings of the server: flag before environment before file before default. Nothing is read from the working
-directory by itself, and what names code to load never comes from a file.
+directory by itself, and the hooks, which see every caller, never come from a file.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+WAITING_LIMIT = 1_000
+"""Calls that may wait for a thread. Without it, hooks that hang for good would make the server grow with every call."""
+
 _Call = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop, contextvars.Context]
 
 
@@ -26,7 +29,12 @@ class DaemonThreads:
         self._unfinished = 0
 
     def submit(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run `call` in a thread, in the current context. Cancelling the future before its turn drops the call."""
+        """Run `call` in a thread, in the current context. Cancelling the future before its turn drops the call.
+
+        Raises RuntimeError where more than 1,000 calls wait already.
+        """
+        if self._unfinished >= self._limit + WAITING_LIMIT:
+            raise RuntimeError(f"all {self._limit} threads for hooks are busy and {WAITING_LIMIT} calls wait for them")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._calls.put((call, future, loop, contextvars.copy_context()))

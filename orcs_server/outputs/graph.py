@@ -43,8 +43,8 @@ class GraphFormat(StrEnum):
     JSON = "JSON"
 
 
-class GraphTask(Struct, frozen=True):
-    """A task as the graph shows it."""
+class GraphTask(Struct, frozen=True, rename={"status": "state"}):
+    """A task as the graph shows it, and, with the protos' names, as its JSON has it."""
 
     id: str
     title: str

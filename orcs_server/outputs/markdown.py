@@ -7,9 +7,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x1f]+", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&])")
@@ -29,18 +33,19 @@ class Section(Struct, frozen=True):
     is_markdown: bool
 
 
+@cache
 def _renderer() -> MarkdownIt:
+    # Imported where it is used: many servers never render HTML.
+    from markdown_it import MarkdownIt
+
     renderer = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
     renderer.validateLink = lambda url: _LINK.fullmatch(url) is not None  # type: ignore[method-assign]
     return renderer
 
 
-_MARKDOWN = _renderer()
-
-
 def to_html(markdown: str) -> str:
     """Return the fragment of HTML for a text that nobody vouches for."""
-    return str(_MARKDOWN.render(markdown))
+    return str(_renderer().render(markdown))
 
 
 def markdown_literal(text: str) -> str:

@@ -18,7 +18,8 @@ DOMAIN: Final = "orcs"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 DETAILS_BYTES: Final = 4096
 """Room for details: trailers over 8 KiB are refused by clients, and the details go there in base64."""
-MESSAGE_CHARACTERS: Final = 500
+MESSAGE_BYTES: Final = 500
+"""Of a status' message, which travels twice, once percent-encoded."""
 
 CODES: Final[dict[type[errors.OrcsError], grpc.StatusCode]] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
@@ -42,13 +43,19 @@ class Refusal:
 
     def __init__(self, code: grpc.StatusCode, message: str, details: list[Message]) -> None:
         self.code = code
-        self.message = message if len(message) <= MESSAGE_CHARACTERS else f"{message[: MESSAGE_CHARACTERS - 1]}…"
+        self.message = _cut(message)
         status = status_pb2.Status(code=code.value[0], message=self.message)
         for detail in details:
             packed = AnyMessage()
             packed.Pack(detail)
             status.details.append(packed)
         self.trailers = ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def _cut(message: str) -> str:
+    if len(message.encode()) <= MESSAGE_BYTES:
+        return message
+    return f"{message.encode()[: MESSAGE_BYTES - 3].decode(errors='ignore')}…"
 
 
 def refusal(error: Exception, method: str) -> Refusal:

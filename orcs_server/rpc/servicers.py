@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
 from orcs_server.identity import Caller
-from orcs_server.outputs import GraphFormat
+from orcs_server.outputs.graph import GraphFormat
 from orcs_server.rpc.calls import StreamCall
 from orcs_server.rpc.conversion import enums, replies, requests
 from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages

@@ -128,7 +128,7 @@ class Creation:
             findings.between(field, getattr(new.budget, name), 1, LARGEST)
         _check_times(new, self._clock.now_us(), findings)
         _check_retry(new.retry, settings, findings)
-        await self._check_origin(new, visit.namespace, findings)
+        await self._check_origin(new, visit, findings)
         return self._check_source(new, settings, findings)
 
     def _check_source(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
@@ -147,14 +147,16 @@ class Creation:
             max_description_bytes=limits.max_description_bytes,
         )
 
-    async def _check_origin(self, new: NewWorkflow, namespace: str, findings: Findings) -> None:
+    async def _check_origin(self, new: NewWorkflow, visit: Visit, findings: Findings) -> None:
         if not new.continue_from:
             return
         before = len(findings)
         findings.workflow_id("continue_from", new.continue_from)
         if len(findings) > before:
             return
-        origin = await self._store.get_summary(namespace, new.continue_from)
+        # Its outputs will be read: whoever may not do so is told what is told of a workflow that is not there.
+        readable = await self._authorisation.permitted(visit, "workflows.output", [new.continue_from])
+        origin = await self._store.get_summary(visit.namespace, new.continue_from) if readable else None
         if origin is None:
             findings.add("continue_from", "There is no such workflow: name one that has ended, or leave it out.")
         elif origin.progress.status not in WORKFLOW_TERMINAL:

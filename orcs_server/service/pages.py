@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from orcs_server.errors import InvalidArgument, Violation
+from orcs_server.service.validation import LARGEST
 
 DEFAULT_PAGE_SIZE = 100
 REPLY_BYTES = 768 * 1024
@@ -40,15 +41,21 @@ class PageBinding:
         try:
             raw = base64.b64decode(token[:TOKEN_LIMIT].encode("ascii"), altchars=b"-_", validate=True)
             bound_to, key = msgspec.json.decode(raw, type=tuple[str, Any])
-            if bound_to == self._hash:
+            if bound_to == self._hash and _storable(key):
                 return msgspec.convert(key, kind)
-        except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError):
+        except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError, RecursionError):
             pass  # Not a token at all: the same answer as for a token of another list.
         raise InvalidArgument(
             "PAGE_TOKEN_INVALID",
             "The page token is not one of this list: repeat the request that gave it with nothing but the token changed, "
             "or begin again without a token.",
         )
+
+
+def _storable(key: Any) -> bool:
+    """Whether the store can look for it: whoever makes up a token can write any number into it."""
+    parts = key if isinstance(key, list) else [key]
+    return all(abs(part) <= LARGEST for part in parts if isinstance(part, int))
 
 
 def page_size(asked: int, limit: int) -> int:

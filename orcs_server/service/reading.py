@@ -14,6 +14,8 @@ from orcs_server.service.validation import LABEL_VALUE_LIMIT, Findings
 from orcs_server.storage.store import PageKey, Store, StoredTask, WorkflowFilter, WorkflowSummary
 from orcs_server.workflow.model import Digest
 
+ROWS_AT_ONCE = 500
+"""Tasks read from the store at a time where most of them may not fit."""
 FIXED_WEIGHT = 4 * 1024
 """Bytes of a workflow or a task in a reply, beside its labels or dependencies: title, failure, numbers, times."""
 
@@ -155,10 +157,12 @@ class Reading:
         self, visit: Visit, workflow_id: str, which: TaskWish, after: int, wanted: int
     ) -> list[StoredTask]:
         found: list[StoredTask] = []
+        # The store knows nothing of agents: with few of an agent's tasks among many, small reads would take thousands.
+        at_once = max(wanted, ROWS_AT_ONCE) if which.agent_id else wanted
         while len(found) < wanted:
-            rows = await self._store.list_tasks(visit.namespace, workflow_id, after, wanted, which.statuses)
+            rows = await self._store.list_tasks(visit.namespace, workflow_id, after, at_once, which.statuses)
             found.extend(row for row in rows if which.agent_id in ("", row.spec.agent_id))
-            if len(rows) < wanted:
+            if len(rows) < at_once:
                 break
             after = rows[-1].ordinal
         return found[:wanted]

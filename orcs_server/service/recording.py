@@ -18,6 +18,8 @@ from orcs_server.workflow.model import WorkflowState
 
 QUEUE_LIMIT = 10_000
 """Commits that may wait for their hooks; what comes beyond is dropped, since telemetry must never hold up a run."""
+GRACE_S = 1.0
+"""How long the end of the server waits for the hooks of what is left."""
 
 _log = logging.getLogger("orcs.service")
 
@@ -50,9 +52,14 @@ class EventRecording:
             self._passing_on = asyncio.create_task(self._pass_on(), name="event recording")
 
     async def close(self) -> None:
-        """Wait until everything has been handed to the hook's queue."""
-        if self._passing_on is not None:
+        """Hand what is left to the hook's queue; what takes longer than a second is dropped, and the log says so."""
+        if self._passing_on is None:
+            return
+        await asyncio.wait((self._passing_on,), timeout=GRACE_S)
+        if not self._passing_on.done():
+            self._passing_on.cancel()
             await asyncio.wait((self._passing_on,))
+            _log.warning("the hooks did not come in time: %d commits were not recorded", len(self._waiting) + 1)
 
     async def _pass_on(self) -> None:
         while self._waiting:

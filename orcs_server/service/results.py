@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from orcs_server.errors import IllegalTransition, InvalidArgument, Violation
 from orcs_server.identity import Caller
-from orcs_server.outputs import FinishedTask, GraphFormat, GraphTask, Rendered, compose, final_tasks, render_graph
+from orcs_server.outputs.compose import FinishedTask, Rendered, compose, final_tasks
+from orcs_server.outputs.graph import GraphFormat, GraphTask, render_graph
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.pages import REPLY_BYTES, fitting
 from orcs_server.service.reading import no_workflow

@@ -6,9 +6,11 @@ from msgspec import Struct
 
 from orcs_server.config import Settings
 from orcs_server.config.models import ModelChoice
+from orcs_server.config.tables import Limits
 from orcs_server.identity import Caller
 from orcs_server.service.authorisation import Authorisation
-from orcs_server.service.pages import DEFAULT_PAGE_SIZE
+from orcs_server.service.pages import page_size
+from orcs_server.service.validation import SCHEMA_BYTES
 from orcs_server.workflow.model import TITLE_LIMIT
 
 FEATURES: tuple[str, ...] = ("deltas", "preview", "watch_workflows")
@@ -22,12 +24,11 @@ class ServerInfo(Struct, frozen=True):
     log_epoch: str
     started_us: int
     model: ModelChoice
-    max_tasks: int
-    max_text_bytes: int
-    max_page_size: int
+    limits: Limits
     caller: Caller
+    default_page_size: int
     max_title_characters: int = TITLE_LIMIT
-    default_page_size: int = DEFAULT_PAGE_SIZE
+    max_schema_bytes: int = SCHEMA_BYTES
     features: tuple[str, ...] = FEATURES
 
 
@@ -60,8 +61,7 @@ class System:
             self._log_epoch,
             self._started_us,
             self._model,
-            limits.max_tasks,
-            limits.max_query_bytes,
-            limits.max_page_size,
+            limits,
             visit.caller,
+            page_size(0, limits.max_page_size),
         )

@@ -11,6 +11,7 @@ from tests.cli.command_line import environ_for
 from tests.server_process import ServerProcess
 
 HEAVY = {"agents", "openai", "pydantic_settings", "aiosqlite", "sqlite3", "opentelemetry", "httpx", "jsonschema"}
+HEAVY |= {"markdown_it", "msgspec"}
 """Not pydantic: typer itself reads its options with it."""
 SERVER = {"orcs_server.app", "orcs_server.config", "orcs_server.agents", "orcs_server.service", "orcs_server.storage"}
 PROGRAM = """

@@ -13,6 +13,7 @@ import pytest
 
 from orcs_server.errors import PermissionDenied, Unavailable
 from orcs_server.hooks import NULL_HOOKS, GuardedHooks, HookSet, Origin, inline, null_factory
+from orcs_server.hooks.threads import WAITING_LIMIT, DaemonThreads
 from orcs_server.identity import Caller
 
 CALLER = Caller("ann", "default")
@@ -304,3 +305,15 @@ asyncio.run(main())
 def test_a_hook_that_hangs_for_ever_does_not_keep_the_program_from_ending() -> None:
     done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "unavailable\n"
+
+
+async def test_hooks_that_hang_for_good_make_nothing_grow() -> None:
+    released = threading.Event()
+    threads = DaemonThreads(1, "stuck")
+    calls = [threads.submit(released.wait) for _ in range(1 + WAITING_LIMIT)]
+    with pytest.raises(RuntimeError, match="busy"):
+        threads.submit(released.wait)
+    released.set()
+    await asyncio.gather(*calls)
+    assert await threads.submit(lambda: "again") == "again"
+    threads.close()

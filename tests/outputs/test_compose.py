@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from orcs_server.outputs import FinishedTask, compose, final_tasks
+from orcs_server.outputs.compose import FinishedTask, compose, final_tasks
 from orcs_server.workflow.model import OutputFormat
 from orcs_server.workflow.states import TaskStatus
 

@@ -10,8 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from orcs_server.errors import InvalidArgument
-from orcs_server.outputs import GraphFormat, GraphTask, render_graph
-from orcs_server.outputs.graph import COLOURS
+from orcs_server.outputs.graph import COLOURS, GraphFormat, GraphTask, render_graph
 from orcs_server.workflow.states import TaskStatus
 
 MERMAID, DOT, SVG, JSON = GraphFormat.MERMAID, GraphFormat.DOT, GraphFormat.SVG, GraphFormat.JSON
@@ -108,7 +107,7 @@ def test_json_carries_everything() -> None:
         "id": "c",
         "title": "Right",
         "agent_id": "data_agent",
-        "status": "FAILED",
+        "state": "FAILED",
         "dependencies": ["a"],
     }
 

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
-from orcs_client.v1 import common_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_client.v1 import agent_service_pb2, common_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
 from orcs_server.app import Server
 from orcs_server.hooks import HookSet, Origin, inline
 from orcs_server.identity import Caller
@@ -191,6 +191,13 @@ async def test_hooks_decide_on_permission_namespace_and_context(tmp_path: Path) 
             assert [each.id for each in (await client.call("ListWorkflows", _w.ListWorkflowsRequest())).workflows] == [
                 "open-1"
             ]
+            # Outputs that nobody may read are not handed to a new workflow's agents either.
+            answer = await refused(client.create(plan=plan_of(a=()), continue_from="secret-1"))
+            assert answer.violations["continue_from"].startswith("There is no such workflow")
+            assert ("workflows.output", "secret-1") in asked
+            # Whether there is such an agent is told to those who may see it only.
+            hidden = agent_service_pb2.GetAgentRequest(agent_id="secret_agent")
+            assert (await refused(client.call("GetAgent", hidden))).reason == "PERMISSION_DENIED"
 
 
 async def test_a_fault_of_the_server_is_told_by_its_id_only(

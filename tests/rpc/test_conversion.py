@@ -137,3 +137,12 @@ def test_the_details_of_an_error_fit_into_trailers() -> None:
     violations = tuple(errors.Violation(f"plan.tasks[{n}].title", "é" * 3000) for n in range(500))
     answer = refusal(errors.InvalidArgument("PLAN_INVALID", "w" * 5000, violations), "CreateWorkflow")
     assert sum(len(value) for _, value in answer.trailers) + len(answer.message) < 6000
+
+
+def test_a_refusal_in_any_script_fits_into_trailers() -> None:
+    message = "\U0001f600" * 5000
+    answer = refusal(errors.IllegalTransition("OUTPUT_NOT_READY", message), "GetWorkflowOutput")
+    assert answer.message.endswith("\U0001f600…")
+    # gRPC sends the message percent-encoded, and the details, which repeat it, in base64.
+    on_the_wire = 3 * len(answer.message.encode()) + 4 * len(answer.trailers[0][1]) // 3
+    assert on_the_wire < 8 * 1024

@@ -246,3 +246,14 @@ async def test_the_server_says_what_it_is_and_who_the_caller_is_to_it(wire: Wire
     assert info.limits.max_tasks == 10_000
     assert info.caller.namespace == DEFAULT_NAMESPACE
     assert "administer" in info.caller.roles
+
+
+async def test_a_previewed_plan_too_long_for_a_message_is_left_out_but_checked(wire: Wire) -> None:
+    plan = plan_of(**{f"a{number}": () for number in range(40)}, b=("nowhere",))
+    for task in plan.tasks:
+        task.description = "x" * 60_000
+    checked = await wire.call("PreviewPlan", _w.PreviewPlanRequest(plan=plan))
+    assert checked.plan_omitted
+    assert not checked.plan.tasks
+    assert {violation.field for violation in checked.violations} == {"plan.tasks[40].dependencies[0]"}
+    assert checked.ByteSize() < 1024 * 1024

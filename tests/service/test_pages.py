@@ -33,6 +33,14 @@ def test_a_token_of_another_list_is_refused(other: PageBinding) -> None:
     assert caught.value.reason == "PAGE_TOKEN_INVALID"
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**80)])
+def test_a_made_up_token_with_a_number_that_no_row_has_is_refused(number: int) -> None:
+    for key, kind in ((PageKey(number, "w"), PageKey), (number, int)):
+        with pytest.raises(InvalidArgument) as caught:
+            BINDING.key(BINDING.token(key), kind)
+        assert caught.value.reason == "PAGE_TOKEN_INVALID"
+
+
 @given(st.text(min_size=1, max_size=3000))
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):

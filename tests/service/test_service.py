@@ -18,7 +18,7 @@ from orcs_server.executor.configuration import Configuration
 from orcs_server.hooks import HookSet, Origin, inline
 from orcs_server.identity import ROLES, Caller
 from orcs_server.service.pages import REPLY_BYTES
-from orcs_server.service.requests import NewTask, NewWorkflow, WatchWish
+from orcs_server.service.requests import NewTask, NewWorkflow, TaskWish, WatchWish
 from orcs_server.service.watching import WatchBatch
 from orcs_server.workflow import events as e
 from orcs_server.workflow.model import OutputFormat
@@ -175,3 +175,54 @@ async def test_a_result_that_is_too_large_is_cut_and_says_so(backend_with: Open,
     assert b"left out here" in output.content.content
     assert output.final == frozenset(names)
     assert [task.spec.id for task in output.tasks] == names
+
+
+class _StuckFactory:
+    """A factory of hooks that takes up calls only."""
+
+    async def __call__(self, caller: Caller, /, origin: Origin) -> HookSet:
+        if origin is not Origin.RPC:
+            await asyncio.Event().wait()
+        return HookSet(telemetry=_Telemetry())
+
+
+stuck = _StuckFactory()
+
+
+async def test_hooks_that_hang_do_not_hold_up_the_end_of_the_server(
+    backend_with: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The factory would be waited for this long, for each of the commits.
+    async with backend_with(hooks=f"{__name__}:stuck", hook_timeout=86_400) as backend:
+        for _ in range(3):
+            await backend.services.creation.create(ADA, NewWorkflow(plan=PLAN, auto_start=False))
+    assert "3 commits were not recorded" in caplog.text
+
+
+async def test_few_tasks_of_an_agent_among_many_are_found_in_few_reads(
+    backend_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = (NewTask("Look", "Look into it.", "research_agent"),) * 600
+    plan = (*others, NewTask("Count", "Count them.", "data_agent"))
+    reads: list[int] = []
+    async with backend_with() as backend:
+        created = await backend.services.creation.create(ADA, NewWorkflow(plan=plan, auto_start=False))
+        store = type(backend.store)
+        list_tasks = store.list_tasks
+
+        async def counted(self: Any, *arguments: Any) -> Any:
+            reads.append(1)
+            return await list_tasks(self, *arguments)
+
+        monkeypatch.setattr(store, "list_tasks", counted)
+        which = TaskWish(agent_id="data_agent")
+        page = await backend.services.reading.tasks(ADA, created.workflow.id, which, 1)
+    assert [task.spec.agent_id for task in page.tasks] == ["data_agent"]
+    assert not page.next_page_token
+    assert len(reads) == 2
+
+
+async def test_the_limits_that_are_told_are_those_that_hold(backend_with: Open) -> None:
+    async with backend_with(limits={"max_page_size": 20, "max_description_bytes": 1000}) as backend:
+        info = await backend.services.system.info(ADA)
+    assert (info.default_page_size, info.limits.max_description_bytes) == (20, 1000)

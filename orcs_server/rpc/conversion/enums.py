@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from orcs_client.v1 import common_pb2, workflow_pb2
-from orcs_server.outputs import GraphFormat
+from orcs_server.outputs.graph import GraphFormat
 from orcs_server.service.validation import Findings
 from orcs_server.workflow import model, states
 

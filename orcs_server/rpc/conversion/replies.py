@@ -11,9 +11,10 @@ from orcs_client.v1 import (
     workflow_service_pb2,
 )
 from orcs_server.agents.definition import AgentDefinition
-from orcs_server.outputs import Rendered
+from orcs_server.outputs.compose import Rendered
 from orcs_server.rpc.conversion import enums, workflows
 from orcs_server.rpc.conversion.times import optional_duration, timestamp
+from orcs_server.service.pages import REPLY_BYTES
 from orcs_server.service.preview import PreviewedPlan
 from orcs_server.service.reading import TaskView, WorkflowView
 from orcs_server.service.requests import NewTask
@@ -42,7 +43,7 @@ def task_view(view: TaskView, *, full: bool) -> task_service_pb2.GetTaskResponse
 
 
 def previewed_plan(plan: PreviewedPlan) -> workflow_service_pb2.PreviewPlanResponse:
-    return workflow_service_pb2.PreviewPlanResponse(
+    message = workflow_service_pb2.PreviewPlanResponse(
         plan=workflow_pb2.Plan(tasks=[_planned(task) for task in plan.tasks]),
         violations=[
             common_pb2.Violation(field=violation.field, description=violation.description)
@@ -50,6 +51,10 @@ def previewed_plan(plan: PreviewedPlan) -> workflow_service_pb2.PreviewPlanRespo
         ],
         usage=workflows.usage(plan.usage),
     )
+    if message.plan.ByteSize() > REPLY_BYTES:
+        message.ClearField("plan")
+        message.plan_omitted = True
+    return message
 
 
 def _planned(task: NewTask) -> workflow_pb2.PlanTask:
@@ -111,11 +116,14 @@ def server_info(info: ServerInfo) -> system_service_pb2.GetServerInfoResponse:
             offline=info.model.provider == "offline", provider=info.model.provider, default_model=info.model.name
         ),
         limits=system_service_pb2.Limits(
-            max_tasks=info.max_tasks,
-            max_text_bytes=info.max_text_bytes,
+            max_tasks=info.limits.max_tasks,
+            max_query_bytes=info.limits.max_query_bytes,
             max_title_characters=info.max_title_characters,
-            max_page_size=info.max_page_size,
+            max_page_size=info.limits.max_page_size,
             default_page_size=info.default_page_size,
+            max_description_bytes=info.limits.max_description_bytes,
+            max_context_bytes=info.limits.max_context_bytes,
+            max_schema_bytes=info.max_schema_bytes,
         ),
         features=info.features,
         caller=system_service_pb2.CallerInfo(
