@@ -171,13 +171,10 @@ class Executor:
         return _read_plan(result)
 
     async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
-        """Ask the resources hook; return None when it gave, else why not."""
-        try:
-            hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
-            requirements = await self._texts.read_json(state.namespace, state.spec.resource_requirements)
-            granted = await self._hooks.allocate(hooks, state.id, requirements)
-        except OrcsError as error:
-            return f"The resources could not be allocated: {error.message}"
+        """Ask the resources hook; return None when it gave, else why not. Raises Unavailable when it has to be asked again."""
+        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+        requirements = await self._texts.read_json(state.namespace, state.spec.resource_requirements)
+        granted = await self._hooks.allocate(hooks, state.id, requirements)
         return None if granted else "The resources that the workflow requires were refused."
 
     async def release(self, state: WorkflowState, caller: Caller) -> bool:
@@ -218,9 +215,17 @@ class Executor:
         )
 
     async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
-        if task.spec.output_schema is None:
-            return None
-        return await self._texts.read_json(state.namespace, task.spec.output_schema)
+        digest = task.spec.output_schema
+        if digest is None and state.spec.output_schema is not None and _is_only_sink(state, task):
+            digest = state.spec.output_schema  # Its output is the workflow's.
+        return None if digest is None else await self._texts.read_json(state.namespace, digest)
+
+
+def _is_only_sink(state: WorkflowState, task: TaskState) -> bool:
+    """Whether nothing builds on this task, and this holds for no other task."""
+    if state.dependants.get(task.spec.id):
+        return False
+    return sum(1 for name in state.tasks if not state.dependants.get(name)) == 1
 
 
 def traceparent_of(caller: Caller) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 
 import grpc
@@ -13,6 +14,8 @@ from orcs_server.storage.store import Store
 
 CHECK_EVERY_S: Final = 5.0
 SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
+
+_log = logging.getLogger("orcs.rpc")
 
 _Status = health_pb2.HealthCheckResponse.ServingStatus
 
@@ -93,6 +96,10 @@ class Health:
         try:
             await self._store.check()
         except Unavailable:
+            await self._say(serving=False)
+        except Exception:  # noqa: BLE001 - see below
+            # Whatever it is, a server that cannot even say how it is should get no work, and go on looking.
+            _log.exception("the storage could not be looked at")
             await self._say(serving=False)
         else:
             await self._say(serving=True)

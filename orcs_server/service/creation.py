@@ -19,18 +19,18 @@ from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.plans import CheckedPlan, read_plan
 from orcs_server.service.requests import NewWorkflow, RetryWish, command_hash
-from orcs_server.service.validation import LARGEST, Findings, one_line
+from orcs_server.service.validation import Findings, one_line
 from orcs_server.storage.store import Blob, RequestKey, Store, WorkflowSummary, blob_of
 from orcs_server.workflow.messages import CreateWorkflow
 from orcs_server.workflow.model import (
     TITLE_LIMIT,
+    Budget,
     Digest,
     OutputFormat,
     PlanningStrategy,
     RetryPolicy,
     WorkflowSpec,
 )
-from orcs_server.workflow.states import WORKFLOW_TERMINAL
 
 METHOD = "CreateWorkflow"
 
@@ -83,7 +83,7 @@ class Creation:
             if receipt is not None:
                 return await changed(self._store, visit.namespace, receipt)
         settings = await self._settings.resolve(visit.hooks)
-        plan = await self._check(new, visit, settings, findings)
+        plan = self._check(new, settings, findings)
         raise_findings(findings)
         spec, blobs = await self._specify(new, plan, visit, settings)
         workflow_id = new.workflow_id or new_workflow_id()
@@ -105,9 +105,7 @@ class Creation:
 
     # Checks
 
-    async def _check(
-        self, new: NewWorkflow, visit: Visit, settings: Settings, findings: Findings
-    ) -> CheckedPlan | None:
+    def _check(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
         limits = settings.limits
         if new.workflow_id:
             findings.workflow_id("workflow_id", new.workflow_id)
@@ -123,12 +121,12 @@ class Creation:
             )
         findings.between("max_parallel_tasks", new.max_parallel_tasks, 0, limits.max_parallel_tasks)
         findings.between("max_tasks", new.max_tasks, 1, limits.max_tasks)
-        for name in ("tokens", "cost_micros", "wall_time_us"):
-            field = f"budget.{name.removesuffix('_us')}"
-            findings.between(field, getattr(new.budget, name), 1, LARGEST)
+        if new.budget != Budget():
+            findings.add("budget", "This version does not enforce budgets: leave it out, it would promise too much.")
+        if new.continue_from:
+            findings.add("continue_from", "This version does not hand results on: put them into the context instead.")
         _check_times(new, self._clock.now_us(), findings)
         _check_retry(new.retry, settings, findings)
-        await self._check_origin(new, visit, findings)
         return self._check_source(new, settings, findings)
 
     def _check_source(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
@@ -146,23 +144,6 @@ class Creation:
             max_tasks=min(new.max_tasks or limits.max_tasks, limits.max_tasks),
             max_description_bytes=limits.max_description_bytes,
         )
-
-    async def _check_origin(self, new: NewWorkflow, visit: Visit, findings: Findings) -> None:
-        if not new.continue_from:
-            return
-        before = len(findings)
-        findings.workflow_id("continue_from", new.continue_from)
-        if len(findings) > before:
-            return
-        # Its outputs will be read: whoever may not do so is told what is told of a workflow that is not there.
-        readable = await self._authorisation.permitted(visit, "workflows.output", [new.continue_from])
-        origin = await self._store.get_summary(visit.namespace, new.continue_from) if readable else None
-        if origin is None:
-            findings.add("continue_from", "There is no such workflow: name one that has ended, or leave it out.")
-        elif origin.progress.status not in WORKFLOW_TERMINAL:
-            findings.add(
-                "continue_from", f"That workflow has not ended, it is {origin.progress.status}: wait for its end."
-            )
 
     # Building
 
@@ -197,7 +178,6 @@ class Creation:
             max_plan_repairs=settings.planning.max_repairs,
             task_timeout_us=settings.task_timeout_us,
             retry=retry_policy(new.retry, settings),
-            budget=new.budget,
             deadline_us=new.deadline_us,
             not_before_us=new.not_before_us,
             holds_resources=bool(new.resource_requirements) or visit.hooks.resources is not UNLIMITED_RESOURCES,
@@ -205,7 +185,6 @@ class Creation:
             context=keep(context),
             output_format=new.output_format,
             output_schema=keep(new.output_schema),
-            continue_from=new.continue_from or None,
             agents=self._catalog.revisions(),
             configuration=configuration.digest,
         )

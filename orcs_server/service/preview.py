@@ -11,7 +11,7 @@ from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.config import Settings
-from orcs_server.errors import Violation
+from orcs_server.errors import ResourceExhausted, Violation
 from orcs_server.executor.executor import RUN_OPERATION, Executor
 from orcs_server.hooks import GuardedHooks
 from orcs_server.identity import Caller
@@ -23,6 +23,10 @@ from orcs_server.service.requests import NewTask, PlanDraft
 from orcs_server.service.validation import Findings
 from orcs_server.workflow.model import NO_USAGE, Digest, PlanningStrategy, TaskSpec, Usage
 from orcs_server.workflow.plan import check_plan
+
+PREVIEWS_AT_ONCE = 8
+"""Previews that the planner makes at the same time: they take no slot, so that a full server still answers them."""
+PREVIEW_RETRY_US = 2_000_000
 
 
 class PreviewedPlan(Struct, frozen=True):
@@ -63,6 +67,7 @@ class Preview:
         self._hooks = hooks
         self._catalog = catalog
         self._settings = settings
+        self._planning = 0
 
     async def plan(self, caller: Caller, draft: PlanDraft, found: Sequence[Violation] = ()) -> PreviewedPlan:
         """Return the plan that a creation would adopt, or a client's own with all that is wrong with it.
@@ -108,9 +113,17 @@ class Preview:
         note = _UsageNote()
         strategy = draft.planning or PlanningStrategy(settings.planning.strategy)
         configuration = self._settings.frozen(settings)
-        outcome = await self._executor.plan(
-            draft.query or "", configuration, context, strategy, max_tasks, observer=note
-        )
+        if self._planning >= PREVIEWS_AT_ONCE:
+            raise ResourceExhausted(
+                "QUOTA_EXCEEDED", f"The planner makes {PREVIEWS_AT_ONCE} previews already. Try again.", PREVIEW_RETRY_US
+            )
+        self._planning += 1
+        try:
+            outcome = await self._executor.plan(
+                draft.query or "", configuration, context, strategy, max_tasks, observer=note
+            )
+        finally:
+            self._planning -= 1
         if outcome.tasks is None:
             said = outcome.problems or ((outcome.failure.message,) if outcome.failure is not None else ())
             return PreviewedPlan((), tuple(Violation("query", problem) for problem in said), note.total)

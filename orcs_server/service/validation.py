@@ -13,13 +13,18 @@ from orcs_server.errors import InvalidArgument, Violation
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.identity import LABEL_KEY, TASK_ID, WORKFLOW_ID
 from orcs_server.workflow.model import TITLE_LIMIT
-from orcs_server.workflow.plan import ATTEMPTS_LIMIT, PRIORITY_LIMIT, TIMEOUT_LIMIT_US, VIOLATION_LIMIT
+from orcs_server.workflow.plan import (
+    ATTEMPTS_LIMIT,
+    MULTIPLIER_LIMIT,
+    PRIORITY_LIMIT,
+    TIMEOUT_LIMIT_US,
+    VIOLATION_LIMIT,
+)
 
 LABEL_VALUE_LIMIT: Final = 255
 REQUEST_ID_LIMIT: Final = 128
 SCHEMA_BYTES: Final = 64 * 1024
 LARGEST: Final = 2**63 - 1
-MULTIPLIER_LIMIT: Final = 10.0
 _SHOWN: Final = 80
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters, line separators, and what turns the direction of writing: none belongs into a line of text."""

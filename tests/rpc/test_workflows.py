@@ -218,12 +218,14 @@ async def test_a_workflow_is_deleted_once_it_has_ended(wire: Wire) -> None:
     assert (taken.code.name, taken.reason) == ("ALREADY_EXISTS", "WORKFLOW_ALREADY_EXISTS")
 
 
-async def test_a_workflow_continues_from_one_that_has_ended(wire: Wire) -> None:
-    first = await wire.create(plan=plan_of(a=()))
-    await wire.finished(first.workflow.id)
-    second = await wire.create(plan=plan_of(a=()), continue_from=first.workflow.id)
-    assert second.workflow.continue_from == first.workflow.id
-    assert (await wire.finished(second.workflow.id)).state == workflow_pb2.WORKFLOW_STATE_COMPLETED
+async def test_a_result_meets_the_workflows_schema(wire: Wire) -> None:
+    schema = '{"type": "object", "properties": {"verdict": {"type": "string"}}, "required": ["verdict"]}'
+    created = await wire.create(
+        plan=plan_of(a=(), b=("a",)), output_format=workflow_pb2.OUTPUT_FORMAT_JSON, output_schema=schema
+    )
+    await wire.finished(created.workflow.id)
+    reply = await wire.call("GetWorkflowOutput", _w.GetWorkflowOutputRequest(workflow_id=created.workflow.id))
+    assert isinstance(json.loads(reply.content.json)["verdict"], str)
 
 
 async def test_agents_are_listed_with_their_revisions_and_the_planner_is_not_among_them(wire: Wire) -> None:

@@ -97,8 +97,11 @@ class LocalEngine:
                 continue
             try:
                 await self._actor(*key)
-            except (NotFound, Unavailable) as error:
+            except NotFound as error:
                 _log.error("workflow %s cannot be continued: %s", live.workflow_id, error)
+            except Unavailable as error:
+                _log.error("workflow %s cannot be continued yet and will be tried again: %s", live.workflow_id, error)
+                self._sleepers.put(key, self.clock.now_us() + BUSY_RETRY_US)
 
     async def take_up(self, namespace: str, workflow_id: str) -> None:
         """Take up one workflow where it stood, as `start` does with all. Raises NotFound, Unavailable."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.engines.local.slots import Want
 from orcs_server.engines.reconcile import Flight, flight_of, reconcile
+from orcs_server.errors import Unavailable
 from orcs_server.executor.outcome import AttemptOutcome, PlanOutcome
 from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("orcs.engine")
 
 _ALLOCATION = Flight(AllocateResources)
-RELEASE_RETRY_S = (1.0, 60.0)
-"""First and longest pause before resources are given back again after the hook failed."""
+HOOK_RETRY_S = (1.0, 60.0)
+"""First and longest pause before the resources hook is asked again after it failed."""
 
 
 class Observer:
@@ -227,18 +228,30 @@ class Flights:
         self._tell(report, flight_of(effect), actor=f"agent:{PLANNER_ID}", blobs=outcome.blobs)
 
     async def _allocate(self, state: WorkflowState) -> None:
-        try:
-            refusal = await self._actor.engine.executor.allocate(state, self._actor.caller)
-        except Exception as error:  # noqa: BLE001 - the log has it; the workflow is told that it gets nothing
-            refusal = _internal("allocating resources", state.id, error).message
+        pause_s = HOOK_RETRY_S[0]
+        while True:
+            try:
+                refusal = await self._actor.engine.executor.allocate(state, self._actor.caller)
+                break
+            except Unavailable as error:
+                _log.warning("the resources of workflow %s could not be allocated yet: %s", state.id, error)
+                refusal = error.message
+                current = self._actor.state
+                if current is None or current.terminal:
+                    break  # Nobody waits for them any more; what may have been given is given back.
+            except Exception as error:  # noqa: BLE001 - the log has it; the workflow is told that it gets nothing
+                refusal = _internal("allocating resources", state.id, error).message
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, HOOK_RETRY_S[1])
         report = m.ResourcesGranted() if refusal is None else m.ResourcesRefused(refusal)
         self._tell(report, Flight(AllocateResources))
 
     async def _release(self, state: WorkflowState) -> None:
-        pause_s = RELEASE_RETRY_S[0]
+        pause_s = HOOK_RETRY_S[0]
         while not await self._released(state):
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RELEASE_RETRY_S[1])
+            pause_s = min(pause_s * 2, HOOK_RETRY_S[1])
         self._tell(m.ResourcesReleased(), Flight(ReleaseResources))
 
     async def _released(self, state: WorkflowState) -> bool:
