@@ -1,5 +1,11 @@
 """The Python client of ORCS: the generated messages and stubs in `orcs_client.v1`, and a typed client over them."""
 
+import os
+
+# gRPC's core writes its own log to standard error, many lines for each failed handshake. Errors say it in a sentence; whoever wants
+# the log sets the variable. It is read when gRPC is loaded.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from orcs_client.blocking import BlockingOrcsClient
 from orcs_client.client import OrcsClient, Outcome
 from orcs_client.errors import (

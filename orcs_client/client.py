@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from orcs_client.errors import OrcsError
     from orcs_client.watching import WatchItem, WorkflowsUpdate
 
     Page = TypeVar(
@@ -220,6 +221,8 @@ class OrcsClient:
         event_types: Iterable[event_pb2.EventType.ValueType] = (),
         heartbeat_interval: float = watching.HEARTBEAT,
         reconnect_timeout: float | None = None,
+        on_disconnect: Callable[[OrcsError], object] | None = None,
+        on_reconnect: Callable[[], object] | None = None,
     ) -> AsyncGenerator[WatchItem, None]:
         """Yield each event of a workflow once and in order, whatever breaks in between, and end when the workflow has.
 
@@ -229,8 +232,9 @@ class OrcsClient:
         (`contextlib.aclosing`) if you leave it early.
 
         A stream that breaks is opened again after the last event, with growing delays, also when the server was restarted or
-        nothing came for three times `heartbeat_interval` (seconds, 1 to 300); after `reconnect_timeout` seconds without an answer
-        it gives up (None: never). Raises `Unavailable` if the server never answered at all, `GapError` if events are
+        nothing came for three times `heartbeat_interval` (seconds, 1 to 300); once the server was away for `reconnect_timeout`
+        seconds it gives up (None: never). `on_disconnect` is called with the error that cut the watch off, and `on_reconnect` once
+        it goes on, both in the client's thread. Raises `Unavailable` if the server never answered at all, `GapError` if events are
         missing, and what another attempt would not change, such as `NotFound` and `OutOfRange`.
         """
         return watching.watch_workflow(
@@ -242,6 +246,8 @@ class OrcsClient:
             event_types=event_types,
             heartbeat_interval=heartbeat_interval,
             reconnect_timeout=reconnect_timeout,
+            on_disconnect=on_disconnect,
+            on_reconnect=on_reconnect,
         )
 
     def watch_workflows(
@@ -253,6 +259,8 @@ class OrcsClient:
         snapshot: bool = False,
         heartbeat_interval: float = watching.HEARTBEAT,
         reconnect_timeout: float | None = None,
+        on_disconnect: Callable[[OrcsError], object] | None = None,
+        on_reconnect: Callable[[], object] | None = None,
     ) -> AsyncGenerator[WorkflowsUpdate, None]:
         """Yield workflows as they change, without an end; with `snapshot`, all that fit at first. It goes on over cuts as
         `watch` does; changes in between come as one.
@@ -264,6 +272,8 @@ class OrcsClient:
             snapshot=snapshot,
             heartbeat_interval=heartbeat_interval,
             reconnect_timeout=reconnect_timeout,
+            on_disconnect=on_disconnect,
+            on_reconnect=on_reconnect,
         )
 
     async def wait(

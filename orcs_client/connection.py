@@ -157,4 +157,4 @@ class Connection:
 
     def error(self, error: grpc.aio.AioRpcError) -> OrcsError:
         """Return what a failed call stands for."""
-        return error_from_call(error, self.address)
+        return error_from_call(error, self.address, tls=self._address.tls)

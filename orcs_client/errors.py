@@ -194,15 +194,23 @@ _ADVICE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "{address} did not answer in time: try again, or give the client a longer timeout",
     grpc.StatusCode.UNIMPLEMENTED: "{address} does not know this call ({message}): is it an ORCS server, and not an older one?",
 }
+# What gRPC's core says of a connection that was made, but not for these two to talk -> what to do about it.
+_TLS_ADVICE = {
+    "WRONG_VERSION_NUMBER": "{address} answers without TLS: write its address without https:// and unset ORCS_TLS_ROOT_CERTIFICATES",
+    "CERTIFICATE_VERIFY_FAILED": "{address} has a certificate that is not trusted: name its own or its authority's, a PEM file, with ORCS_TLS_ROOT_CERTIFICATES",
+    "Hostname Verification Check failed": "{address} has a certificate for another name: use the name that the certificate is for",
+    "andshake failed": "{address} and this client find no way to encrypt ({message}): see its certificate and ORCS_TLS_ROOT_CERTIFICATES",
+    "Socket closed": "{address} hung up at once: if it wants TLS, write https:// before its address, else see its log",
+}
 
 
-def error_from_call(error: grpc.aio.AioRpcError, address: str) -> OrcsError:
+def error_from_call(error: grpc.aio.AioRpcError, address: str, *, tls: bool = False) -> OrcsError:
     """Return the error that a failed call to the server at `address` stands for. Details that are damaged are left out."""
     code = error.code()
     message = error.details() or f"the server gave no reason ({code.name})"
     details = _details(error)
     if details.error_info is None:
-        message = _ADVICE.get(code, "{message}").format(address=address, message=message)
+        message = _advice(code, message, tls=tls).format(address=address, message=message)
     reason, metadata = details.error_info or ("", {})
     given: dict[str, Any] = {"reason": reason, "code": code, "metadata": metadata}
     cls = _CLASSES.get(code, InternalError)
@@ -211,6 +219,16 @@ def error_from_call(error: grpc.aio.AioRpcError, address: str) -> OrcsError:
     if issubclass(cls, ResourceExhausted | Unavailable):
         given["retry_after"] = details.retry_after
     return cls(message, **given)
+
+
+def _advice(code: grpc.StatusCode, message: str, *, tls: bool) -> str:
+    if code is grpc.StatusCode.UNAVAILABLE and message.startswith("failed to connect"):
+        for sign, advice in _TLS_ADVICE.items():
+            if sign in message:
+                return advice
+        # Of several addresses of a name only the last one's failure is told.
+        return _ADVICE[code] + ("; check also its certificate and ORCS_TLS_ROOT_CERTIFICATES" if tls else "")
+    return _ADVICE.get(code, "{message}")
 
 
 @dataclass(slots=True)

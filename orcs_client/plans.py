@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -13,6 +14,11 @@ from orcs_client.v1 import workflow_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import NotRequired
+
+_LAYER = re.compile(r"^Failed to (?:parse tasks field|load JSON): ")
+_UNKNOWN_FIELD = re.compile(
+    r'Message type "orcs\.v1\.(?P<kind>\w+)" has no field named "(?P<name>.*)" at "(?P<place>[^"]*)"\.', re.DOTALL
+)
 
 PLAN_LIMIT = 8 * 1024 * 1024
 """The largest plan in bytes; no server accepts more."""
@@ -83,10 +89,22 @@ def parse_plan(text: str, name: str = "plan") -> workflow_pb2.Plan:
     try:
         json_format.Parse(text, made)
     except (json_format.ParseError, RecursionError) as error:
-        raise _invalid(name, f"it is no plan: {error}") from error
+        raise _invalid(name, f"it is no plan: {_plainly(str(error))}") from error
     if not made.tasks:
         raise _invalid(name, 'it holds no tasks: {"tasks": […]} must name at least one')
     return made
+
+
+def _plainly(message: str) -> str:
+    """Return what protobuf says of wrong JSON, without its own layers and with the fields as the proto spells them."""
+    while (unwrapped := _LAYER.sub("", message)) != message:
+        message = unwrapped
+    unknown = _UNKNOWN_FIELD.match(message)
+    if unknown is not None:
+        kind = workflow_pb2.PlanTask if unknown["kind"] == "PlanTask" else workflow_pb2.Plan
+        names = ", ".join(name for name in kind.DESCRIPTOR.fields_by_name if not name.endswith("_sha256"))
+        return f"{unknown['place'].removeprefix('Plan.')} has no field {unknown['name']!r}; it may have {names}"
+    return message.rstrip(".").replace("at Plan.", "at ")
 
 
 def _duration(seconds: object) -> Duration:

@@ -60,7 +60,20 @@ def creation(
             fields[name] = _timestamp(name, fields[name])
     if query is not None:
         fields["query"] = query
-    return workflow_service_pb2.CreateWorkflowRequest(plan=plan, **fields)
+    try:
+        return workflow_service_pb2.CreateWorkflowRequest(plan=plan, **fields)
+    except UnicodeEncodeError as error:
+        raise _invalid(
+            _where(error.object, fields), f"{error.object[:80]!r} is not Unicode text: write it in UTF-8"
+        ) from None
+
+
+def _where(text: str, fields: Mapping[str, Any]) -> str:
+    """Return the name of the field that holds a text, whole or as a label."""
+    for name, value in fields.items():
+        if value == text or (name == "labels" and text in {*value, *value.values()}):
+            return name
+    return "request"
 
 
 def check_source(query: str | None, plan: workflow_pb2.Plan | None) -> None:
@@ -82,12 +95,16 @@ def context_part(context: Mapping[str, Any] | common_pb2.Part | None) -> common_
 
 
 def _json(name: str, value: Mapping[str, Any] | str) -> str:
-    if isinstance(value, str):
-        return value
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid(
+            name, f"character {error.start} is half of a surrogate pair, which is not Unicode text"
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise _invalid(name, f"it cannot be written as JSON: {error}") from error
+    return text
 
 
 def _timestamp(name: str, value: datetime | Timestamp) -> Timestamp:

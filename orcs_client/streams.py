@@ -42,26 +42,31 @@ async def replies(
     *,
     longest_silence: float,
     reconnect_timeout: float | None,
+    on_disconnect: Callable[[OrcsError], object] | None = None,
+    on_reconnect: Callable[[], object] | None = None,
 ) -> AsyncGenerator[R, None]:
     """Yield the replies of one stream after the other; the generator never ends by itself.
 
     `open_stream` is called for each, after all replies so far were taken, so it can ask for what comes after them. A stream
     without a reply for `longest_silence` seconds counts as cut. Raises the `OrcsError` of a status that another attempt
     will not change, the last cut's after a few attempts on a server that never answered or that fails without saying why,
-    and once no reply came for `reconnect_timeout` seconds (None: never).
+    and once the server was away for `reconnect_timeout` seconds (None: never). `on_disconnect` is called with the cut when a
+    server that had answered is lost, `on_reconnect` when it takes a stream again.
     """
     failures = 0
     token_renewed = False
-    last_reply = time.monotonic()
+    absence = _Absence(connection, on_disconnect, on_reconnect)
     cut: OrcsError
     while True:
         call = open_stream()
         stream = aiter(call)
         try:
+            if absence.told and await _accepted(connection, call, longest_silence):
+                absence.end()
             while True:
                 reply = await _next(connection, stream, longest_silence)
-                last_reply = time.monotonic()
                 connection.reached = True
+                absence.end()
                 token_renewed = False
                 if not reply.bookmark:
                     failures = 0
@@ -74,14 +79,68 @@ async def replies(
             token_renewed = True
             continue
         failures += 1
+        away = absence.lasts()
         delay = _delay(failures, cut)
         lost = failures >= FIRST_ATTEMPTS and not (
             connection.reached and isinstance(cut, Unavailable | ResourceExhausted)
         )
-        late = reconnect_timeout is not None and time.monotonic() + delay - last_reply > reconnect_timeout
+        late = reconnect_timeout is not None and away + delay > reconnect_timeout
         if lost or late or not _may_pass(cut):
             raise cut
+        absence.tell(cut)
         await asyncio.sleep(delay)
+
+
+class _Absence:
+    """Since when a server is away, and whether the watch's owner was told so."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        on_disconnect: Callable[[OrcsError], object] | None,
+        on_reconnect: Callable[[], object] | None,
+    ) -> None:
+        self._connection = connection
+        self._on_disconnect = on_disconnect
+        self._on_reconnect = on_reconnect
+        self._since: float | None = None
+        self.told = False
+
+    def lasts(self) -> float:
+        """Return its seconds so far; it begins with the first call."""
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return now - self._since
+
+    def tell(self, cut: OrcsError) -> None:
+        """Say once that the server is lost; one that never answered is not."""
+        if self._connection.reached and not self.told:
+            self.told = True
+            if self._on_disconnect is not None:
+                self._on_disconnect(cut)
+
+    def end(self) -> None:
+        """The server is there. Say so if it was said to be lost."""
+        self._since = None
+        if self.told:
+            self.told = False
+            if self._on_reconnect is not None:
+                self._on_reconnect()
+
+
+async def _accepted(connection: Connection, call: grpc.aio.UnaryStreamCall[Q, R], longest_silence: float) -> bool:
+    """Whether the server takes the stream; it says so at once, also where no reply is due for long. A refusal is left to the
+    first reply.
+    """
+    try:
+        async with asyncio.timeout(longest_silence):
+            await call.initial_metadata()
+    except asyncio.CancelledError:
+        connection.check_open()
+        raise
+    except (TimeoutError, grpc.aio.AioRpcError):
+        return False
+    return not call.done()
 
 
 async def _next(connection: Connection, stream: AsyncIterator[R], longest_silence: float) -> R:

@@ -16,12 +16,13 @@ from orcs_client.v1.workflow_service_pb2 import Delta
 from orcs_client.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
     import grpc
     from google.protobuf.message import Message
 
     from orcs_client.connection import Connection
+    from orcs_client.errors import OrcsError
     from orcs_client.v1 import workflow_pb2
 
 HEARTBEAT = 15.0
@@ -125,6 +126,8 @@ async def watch_workflow(
     event_types: Iterable[event_pb2.EventType.ValueType],
     heartbeat_interval: float,
     reconnect_timeout: float | None,
+    on_disconnect: Callable[[OrcsError], object] | None,
+    on_reconnect: Callable[[], object] | None,
 ) -> AsyncGenerator[WatchItem, None]:
     """Yield what `OrcsClient.watch` promises."""
     if snapshot and after_cursor:
@@ -153,6 +156,8 @@ async def watch_workflow(
         open_stream,
         longest_silence=_SILENT_BEATS * heartbeat_interval,
         reconnect_timeout=reconnect_timeout,
+        on_disconnect=on_disconnect,
+        on_reconnect=on_reconnect,
     )
     async with aclosing(stream):
         async for reply in stream:
@@ -180,6 +185,8 @@ async def watch_workflows(
     snapshot: bool,
     heartbeat_interval: float,
     reconnect_timeout: float | None,
+    on_disconnect: Callable[[OrcsError], object] | None,
+    on_reconnect: Callable[[], object] | None,
 ) -> AsyncGenerator[WorkflowsUpdate, None]:
     """Yield what `OrcsClient.watch_workflows` promises."""
     if snapshot and after_cursor:
@@ -205,6 +212,8 @@ async def watch_workflows(
         open_stream,
         longest_silence=_SILENT_BEATS * heartbeat_interval,
         reconnect_timeout=reconnect_timeout,
+        on_disconnect=on_disconnect,
+        on_reconnect=on_reconnect,
     )
     async with aclosing(stream):
         async for reply in stream:

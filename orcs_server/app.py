@@ -17,7 +17,7 @@ from typing import Final, Self
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
-from orcs_server.config import Address, Settings
+from orcs_server.config import Address, Settings, warn_of_unknown_variables
 from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import StartupError, Unavailable
@@ -41,6 +41,8 @@ PRUNE_EVERY_S: Final = 3600.0
 CALLS_GRACE_S: Final = 10.0
 """How long calls that are under way may go on after SIGTERM."""
 GC_THRESHOLDS: Final = (50_000, 20, 20)
+
+VERSION: Final = importlib.metadata.version("orcs-server")
 
 _log = logging.getLogger("orcs.app")
 
@@ -96,16 +98,19 @@ class Backend:
             catalog=self.catalog,
             clock=self.clock,
             model=self.model,
-            version=importlib.metadata.version("orcs-server"),
+            version=VERSION,
         )
 
-    async def start(self) -> None:
-        """Take up every live workflow where it stood, and take commands. Raises StartupError for a file that cannot be read."""
+    async def start(self) -> int:
+        """Take up every live workflow where it stood, return how many, and take commands. Raises StartupError for a file that
+        cannot be read.
+        """
         try:
-            await self.engine.start()
+            resumed = await self.engine.start()
         except Unavailable as error:
             raise StartupError(f"{self.settings.data} cannot be used: {error.message}") from error
         self._pruning = asyncio.create_task(self._prune(), name="prune requests")
+        return resumed
 
     async def close(self, grace_s: float) -> None:
         """End in good order: attempts get `grace_s` seconds, everything is stored. Safe after a start that failed."""
@@ -183,12 +188,23 @@ class Server:
             backend.services, backend.store, backend.telemetry, self.registry, slow_after_s=self._slow_after_s
         )
         self.address = rpc.bind(settings.address, settings.tls_certificate, settings.tls_key)
-        await backend.start()
+        resumed = await backend.start()
         self._rpc = rpc
         await rpc.start()
         announced = None if self.registry is None else token_file
         self._announcement = Announcement(self.address.host, self.address.port, announced, self._environ)
         self._announcement.publish()
+        _log.info(
+            "started",
+            extra={
+                "version": VERSION,
+                "listen": str(self.address),
+                "data_file": str(settings.data),
+                "model_server": backend.model.server,
+                "model": backend.model.name,
+                "workflows_resumed": resumed,
+            },
+        )
 
 
 async def serve(settings: Settings) -> int:
@@ -201,28 +217,37 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _end, number, ending)
     server = Server(settings)
-    if server.backend.model.provider == "offline":
-        _log.warning(
-            "no model server is configured: the offline model answers, which only demonstrates; for real answers set "
-            "%s, or model.base_url",
-            server.backend.model.api_key_env,
-        )
-    if settings.insecure_no_auth:
-        _log.warning("tokens are off: every program on this machine can use this server")
     # What has been imported by now stays: collections need not walk it again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     async with server:
         print(f"orcs listening on {server.address}", flush=True)  # noqa: T201 - the one line that starters wait for
+        _warn(server)
         await ending.wait()
-        _log.info("going down: running attempts get %g s", settings.drain_grace)
+        running = server.backend.engine.running
+        _log.info("going down%s", f": {running} running get up to {settings.drain_grace:g} s" if running else "")
+    _log.info("stopped")
     return 0
+
+
+def _warn(server: Server) -> None:
+    """Say what an operator may not have meant. Only of a server that runs: of one that cannot start there is more to say."""
+    model = server.backend.model
+    if model.provider == "offline" and server.settings.model.provider is None:
+        _log.warning(
+            "no model server is configured: the offline model answers, which only demonstrates; for real answers set "
+            "%s or ORCS_MODEL_BASE_URL",
+            model.api_key_env,
+        )
+    if server.settings.insecure_no_auth:
+        _log.warning("tokens are off: every program on this machine can use this server")
 
 
 def run(settings: Settings) -> int:
     """Run a server as the whole of this process; return its exit status, 2 where it cannot start."""
     configure_logging(settings.log_level, settings.log_format)
+    warn_of_unknown_variables(os.environ)
     try:
         return asyncio.run(serve(settings))
     except StartupError as error:

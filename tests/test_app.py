@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orcs_client import Event, OrcsClient
-from orcs_client.v1 import workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import system_service_pb2, workflow_pb2, workflow_service_pb2
 from orcs_server.app import Server, run
 from orcs_server.errors import StartupError
 from orcs_server.identity import Caller
@@ -103,9 +103,49 @@ async def test_a_server_that_cannot_start_says_so_in_one_line_and_ends_with_stat
     assert process.stdout is not None
     assert process.stdout.read() == ""
     process.stdout.close()
-    lines = [line for line in second.errors.read_text().splitlines() if "offline model" not in line]
+    lines = second.errors.read_text().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(f"orcs: cannot listen on {orcs_server_process.address}")
+
+
+async def test_an_operator_reads_from_the_log_what_was_started_taken_up_and_ended(start_server: Start) -> None:
+    server = start_server(offline_pace="60", drain_grace="0", slotz="1")
+    async with connected(server.address, server.token) as wire:
+        created = await wire.create(plan=plan_of(a=()))
+        watch = wire.watch(workflow_id=created.workflow.id)
+        while not any(event.WhichOneof("body") == "attempt_started" for event in (await watch.read()).events):
+            pass
+    assert await asyncio.to_thread(server.terminate) == 0
+    first = server.errors.read_text().splitlines()
+    assert [line.split(" ", 2)[1:] for line in first if "ORCS_SLOTZ" in line] == [
+        [
+            "WARNING",
+            "orcs.config: the environment variable ORCS_SLOTZ is not a setting of this program and has no effect",
+        ]
+    ]
+    started = next(line for line in first if "INFO orcs.app: started " in line)
+    assert f" listen={server.address} data_file={server.data} model_server=offline model=offline" in started
+    assert started.endswith(" workflows_resumed=0")
+    assert "orcs.app: going down: 1 running get up to 0 s" in first[-2]
+    assert first[-1].endswith("INFO orcs.app: stopped")
+    server.start()
+    assert await asyncio.to_thread(server.terminate) == 0
+    assert " workflows_resumed=1" in server.errors.read_text()
+
+
+async def test_a_server_at_rest_ends_without_promising_anybody_time(start_server: Start) -> None:
+    server = start_server()
+    assert await asyncio.to_thread(server.terminate) == 0
+    assert server.errors.read_text().splitlines()[-2].endswith("orcs.app: going down")
+
+
+async def test_clients_are_told_where_the_model_server_is_without_what_is_secret(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path), "OPENAI_BASE_URL": "http://ann:secret@127.0.0.1:9/v1?key=secret"}
+    async with Server(settings_in(tmp_path, model={"name": "llama"}), environ) as server:
+        token = (tmp_path / "orcs.db.token").read_text().strip()
+        async with connected(str(server.address), token) as wire:
+            info = await wire.call("GetServerInfo", system_service_pb2.GetServerInfoRequest())
+    assert (info.model.base_url, info.model.default_model) == ("http://127.0.0.1:9/v1", "llama")
 
 
 def test_a_start_that_is_refused_leaves_nothing_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

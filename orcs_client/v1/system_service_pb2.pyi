@@ -105,22 +105,26 @@ class ModelInfo(_message.Message):
     OFFLINE_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
     offline: _builtins.bool
     """True if no model server is configured: answers come from the built-in offline model, which only demonstrates."""
     provider: _builtins.str
     """Where answers come from, such as "openai" or "offline"."""
     default_model: _builtins.str
     """The model of agents and planner that name none."""
+    base_url: _builtins.str
+    """Where the model server is, without user, password and query. Empty for the provider's own address, and offline."""
     def __init__(
         self,
         *,
         offline: _builtins.bool = ...,
         provider: _builtins.str = ...,
         default_model: _builtins.str = ...,
+        base_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "offline", b"offline", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_url", b"base_url", "default_model", b"default_model", "offline", b"offline", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

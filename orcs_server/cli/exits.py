@@ -1,9 +1,9 @@
 """How the command line ends: its exit codes, and how an error becomes one.
 
 0    done; the workflow that was followed completed
-1    the workflow failed or was cancelled; `health`: the server does not receive work
+1    the workflow failed or was cancelled; `health`: the server is there, but does not receive work
 2    the command, a setting or the request is wrong; the server cannot start
-3    the server cannot be reached, does not answer in time, or failed
+3    the server cannot be reached, does not answer in time, or failed; a watch was given up after --reconnect-timeout
 4    the server refused: no or wrong token, not allowed, not found, exists already, wrong state, a limit
 70   a fault in this program
 130  interrupted (Ctrl-C); a workflow that was followed goes on
@@ -15,10 +15,12 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from orcs_server.outputs.safe_text import one_line
+from orcs_server.outputs.safe_text import one_line, safe_text
 
 MESSAGE_LIMIT = 4_000
-"""Characters of a message that are shown."""
+"""Characters of a line of a message that are shown."""
+LINES_LIMIT = 100
+"""Lines of a message that are shown."""
 
 
 class ExitCode(IntEnum):
@@ -35,8 +37,10 @@ class ExitCode(IntEnum):
 
 
 def tell(message: str) -> None:
-    """Write one line to standard error, after the name of this program."""
-    sys.stderr.write(f"orcs: {one_line(message, MESSAGE_LIMIT)}\n")
+    """Write a message to standard error, after the name of this program; its further lines are indented."""
+    lines = [one_line(line, MESSAGE_LIMIT) for line in safe_text(message[: MESSAGE_LIMIT * LINES_LIMIT]).splitlines()]
+    first, *more = [line for line in lines if line][:LINES_LIMIT] or [""]
+    sys.stderr.write("".join([f"orcs: {first}\n", *(f"  {line}\n" for line in more)]))
     sys.stderr.flush()
 
 
@@ -44,12 +48,17 @@ def report(error: Exception) -> ExitCode:
     """Tell what is wrong and what to do, every violation in a line of its own; return the exit code."""
     violations = getattr(error, "violations", ())
     if len(violations) > 1:
-        tell(f"{len(violations)} things are wrong with the request:")
-        for violation in violations:
-            where = f"{violation.field}: " if violation.field else ""
-            sys.stderr.write(f"  {one_line(where + violation.description, MESSAGE_LIMIT)}\n")
+        places = [f"{one.field}: {one.description}" if one.field else one.description for one in violations]
+        tell(
+            "\n".join(
+                [
+                    f"{len(violations)} things are wrong with the request:",
+                    *(one_line(place, MESSAGE_LIMIT) for place in places),
+                ]
+            )
+        )
     elif violations and not _names(str(error), violations[0].field):
-        tell(f"{error} {violations[0].field}: {violations[0].description}")
+        tell(f"{str(error).rstrip('.: ')}:\n{violations[0].field}: {violations[0].description}")
     else:
         tell(str(error))
     return code_of(error)

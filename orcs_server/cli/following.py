@@ -9,7 +9,7 @@ from contextlib import aclosing
 from enum import StrEnum
 from typing import TextIO
 
-from orcs_client import Delta, Event, OrcsClient, WatchItem
+from orcs_client import Delta, Event, OrcsClient, OrcsError, WatchItem
 from orcs_client.messages import Workflow, WorkflowState, short_name, watch_item_to_dict
 from orcs_server.cli.exits import ExitCode, tell
 from orcs_server.cli.printing import is_terminal, print_json
@@ -34,18 +34,38 @@ async def follow(
     after_cursor: str = "",
     snapshot: bool = False,
     deltas: bool = False,
+    reconnect_timeout: float | None = None,
 ) -> Workflow:
     """Show a workflow on `out` until it ends, and return it as it ended.
 
     The live view begins with a snapshot, the others with the first event or the one after `after_cursor`. `progress` tells
-    meanwhile, and if this is interrupted, how far it came.
+    meanwhile, and if this is interrupted, how far it came. While the server is away it says so and tries again, for
+    `reconnect_timeout` seconds (None: for ever); then it raises what the client does.
     """
     live = view is View.LIVE and not after_cursor
+    progress.whole = not after_cursor
+
+    def lose(_: OrcsError) -> None:
+        progress.lost = f"connection to {client.address} lost, trying again…"
+        if not live:
+            tell(progress.lost)
+
+    def find() -> None:
+        progress.lost = ""
+        if not live:
+            tell(f"connected to {client.address} again")
+
     if after_cursor and view is not View.JSON:
         # The events that said what the tasks are about may lie before the cursor.
         await _learn(client, progress)
     watch = client.watch(
-        progress.workflow_id, after_cursor=after_cursor, snapshot=snapshot or live, deltas=deltas or live
+        progress.workflow_id,
+        after_cursor=after_cursor,
+        snapshot=snapshot or live,
+        deltas=deltas or live,
+        reconnect_timeout=reconnect_timeout,
+        on_disconnect=lose,
+        on_reconnect=find,
     )
 
     async def take(item: WatchItem) -> None:
@@ -68,18 +88,19 @@ async def follow(
                 progress.cursor = progress.cursor if isinstance(item, Delta) else item.cursor
     workflow = (await client.get_workflow(progress.workflow_id)).workflow
     progress.tokens = tokens_of(workflow.usage)
+    progress.whole = True
     return workflow
 
 
-def tell_ending(workflow: Workflow) -> ExitCode:
-    """Say why a workflow did not complete, if so; return the exit code."""
+def tell_ending(workflow: Workflow, *, known: bool = False) -> ExitCode:
+    """Say why a workflow did not complete, if so; return the exit code. With `known` the line before said why."""
     state = short_name(WorkflowState, workflow.state)
     if state == "COMPLETED":
         return ExitCode.DONE
-    why = f": {workflow.failure.message}" if workflow.failure.message else ""
+    why = f": {workflow.failure.message}" if workflow.failure.message and not known else ""
     tell(f"the workflow {workflow.id} {_verb(state)}{why}")
     if workflow.task_counts.completed:
-        tell(f"what its tasks have done is kept: orcs output {workflow.id}")
+        tell(f"what its tasks have done is kept:\norcs output {workflow.id}")
     return ExitCode.NOT_COMPLETED
 
 
@@ -87,12 +108,29 @@ def tell_interrupted(progress: Progress, *, resumable: bool) -> ExitCode:
     """Say that the workflow goes on without its watcher, and how to watch it again; return the exit code."""
     if progress.ended:
         tell(
-            f"the workflow {progress.workflow_id} has ended; its output is printed by: orcs output {progress.workflow_id}"
+            f"the workflow {progress.workflow_id} has ended; its output is printed by:\n"
+            f"orcs output {progress.workflow_id}"
         )
         return ExitCode.INTERRUPTED
-    after = f" --after {shlex.quote(progress.cursor)}" if resumable and progress.cursor else ""
-    tell(f"the workflow {progress.workflow_id} goes on; watch it with: orcs watch {progress.workflow_id}{after}")
+    tell(
+        f"the workflow {progress.workflow_id} goes on; watch it with:\n{_watch_command(progress, resumable=resumable)}"
+    )
     return ExitCode.INTERRUPTED
+
+
+def tell_given_up(error: OrcsError, progress: Progress, *, resumable: bool) -> ExitCode:
+    """Say that the server did not come back, and how to watch on once it is; return the exit code."""
+    tell(
+        f"gave up waiting for the server: {error}\nOnce it is back, go on with:\n"
+        f"{_watch_command(progress, resumable=resumable)}"
+    )
+    return ExitCode.UNAVAILABLE
+
+
+def _watch_command(progress: Progress, *, resumable: bool) -> str:
+    """Return the command on a line of its own, so that it can be copied."""
+    after = f" --after {shlex.quote(progress.cursor)}" if resumable and progress.cursor else ""
+    return f"orcs watch {progress.workflow_id}{after}"
 
 
 def _verb(state: str) -> str:

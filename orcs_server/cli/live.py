@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import termios
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 REDRAW_S = 0.125
 LEAST_ROWS = 1
+MOST_ROWS = 500
+"""Lines of the tree that is left in the end."""
 ROWS_AROUND = 6
 """Lines of the terminal that are not for tasks: title, numbers, failure, what is hidden, and room for the cursor."""
 NARROW = 80
@@ -51,7 +56,7 @@ async def follow_live(
     take: Callable[[WatchItem], Awaitable[None]],
 ) -> None:
     """Hand each item to `take`, which keeps `progress` up to date, and redraw the tree until there are no more."""
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+    with _without_echo(console), Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
 
         def draw(frame: int) -> None:
             live.update(draw_tree(progress, now_us(), console.size.width, console.size.height, frame), refresh=True)
@@ -74,12 +79,41 @@ async def follow_live(
             await asyncio.wait((drawing,))
         if not drawing.cancelled():
             drawing.result()
-        draw(0)
+        # What is shown last stays and may be as high as it is: it scrolls.
+        live.update(draw_tree(progress, now_us(), console.size.width, MOST_ROWS))
+
+
+@contextmanager
+def _without_echo(console: Console) -> Iterator[None]:
+    """Keep the terminal from writing what is typed, such as ^C, into the tree: it would be drawn at the wrong place."""
+    terminal = console.file.fileno() if console.is_terminal and console.file.isatty() else None
+    if terminal is None or not _in_foreground(terminal):
+        yield
+        return
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        if _in_foreground(terminal):
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _in_foreground(terminal: int) -> bool:
+    """Whether this process may change the terminal; one in the background would be stopped for it."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # not the terminal that controls this process: nobody stops it
+        return True
 
 
 def draw_tree(progress: Progress, now_us: int, width: int, height: int, frame: int = 0) -> RenderableType:
     """Return the picture of a workflow for a terminal of this size; `frame` turns the marks of running tasks."""
     now_us = progress.server_now_us(now_us)
+    if progress.lost:
+        frame = 0  # nobody knows whether anything moves
     room = max(LEAST_ROWS, height - ROWS_AROUND)
     shown, hidden = _choose(list(progress.tasks.values()), room)
     table = Table.grid(padding=(0, 1), expand=width >= NARROW)
@@ -109,7 +143,12 @@ def _headline(progress: Progress, now_us: int, frame: int) -> Iterator[Text]:
     title = Text(no_wrap=True, overflow="ellipsis")
     title.append(f"{_symbol(progress.state, frame)} ", _COLOURS.get(progress.state, ""))
     title.append(one_line(progress.title) or progress.workflow_id, "bold")
+    if progress.title:
+        title.append(f"  {one_line(progress.workflow_id)}", "dim")
     yield title
+    if progress.lost:
+        yield Text(f"  {one_line(progress.lost)}", style="yellow", no_wrap=True, overflow="ellipsis")
+        return
     parts = [state_words(progress.state)]
     if progress.created_us is not None:
         ended_us = progress.ended_us if progress.ended_us is not None else now_us
@@ -127,10 +166,11 @@ def _row(task: TaskProgress, now_us: int, frame: int, *, wide: bool) -> list[Tex
     colour = _COLOURS.get(task.state, "")
     depth = min(task.depth, DEPTH_SHOWN)
     branch = f"{'  ' * (depth - 1)}└ " if depth else ""
+    again = f" (attempt {task.attempt})" if task.attempt > 1 else ""
     cells = [
         Text(_symbol(task.state, frame), colour),
         Text(one_line(task.id), "dim"),
-        Text(f"{branch}{one_line(task.title)}", "dim" if colour == "dim" else ""),
+        Text(f"{branch}{one_line(task.title)}{again}", "dim" if colour == "dim" else ""),
         Text(one_line(task.agent_id)),
         Text(duration_words(_elapsed(task, now_us))),
         Text(_tokens(task)),

@@ -68,6 +68,11 @@ def carry_out(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    for argument in arguments:
+        # How Python hands over bytes that are not UTF-8.
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            tell(f"{argument[:80]!a} is not UTF-8 text: write it in UTF-8, or give it in a file or by standard input.")
+            return ExitCode.WRONG
     try:
         code = typer.main.get_command(app).main(
             args=list(arguments) or ["--help"], prog_name="orcs", standalone_mode=False

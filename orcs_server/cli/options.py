@@ -34,6 +34,15 @@ WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow.", s
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
 ]
+ReconnectTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--reconnect-timeout",
+        metavar="SECONDS",
+        min=0,
+        help="Give up, with exit code 3, once the server was away for so long; else it is waited for without end.",
+    ),
+]
 
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<unit>s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -16,6 +16,8 @@ from orcs_client.messages import Part
 from orcs_server.outputs.safe_text import one_line, safe_text
 
 CELL_LIMIT = 400
+LAST_COLUMN = 24
+"""Columns of a terminal that the last column of a table should have."""
 
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """What controls a terminal although JSON lets it stand as it is; escaped, it is the same document."""
@@ -33,11 +35,20 @@ def print_json(fields: dict[str, Any], *, one_line: bool = False) -> None:
     print(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
 
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns. On a terminal the last one is cut at its right edge."""
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, spare: Sequence[str] = ()) -> None:
+    """Print aligned columns. On a terminal the last one is cut at its right edge; where too little of it would be left,
+    columns in `spare` are left out, the first first.
+    """
     table = [tuple(heads), *(tuple(one_line(cell, CELL_LIMIT) for cell in row) for row in rows)]
     widths = [max(_width(row[index]) for row in table) for index in range(len(heads) - 1)]
     room = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    wanted = min(LAST_COLUMN, max(_width(row[-1]) for row in table))
+    left_out = [heads.index(head) for head in spare]
+    while room and left_out and room - sum(widths) - 2 * len(widths) < wanted:
+        index = left_out.pop(0)
+        left_out = [other - (other > index) for other in left_out]
+        del widths[index]
+        table = [row[:index] + row[index + 1 :] for row in table]
     for row in table:
         cells = [f"{cell}{' ' * (width - _width(cell))}" for cell, width in zip(row, widths, strict=False)]
         line = "  ".join([*cells, row[-1]]).rstrip()

@@ -54,11 +54,14 @@ class TaskProgress:
     depth: int = 0
     """Length of the longest chain of tasks that it waits for."""
     state: str = "PENDING"
+    attempt: int = 0
     started_us: int | None = None
     ended_us: int | None = None
     retry_us: int | None = None
     tokens: int = 0
     failure: str = ""
+    attempt_failure: str = ""
+    """What ended the last attempt that this watch saw fail."""
     text: str = ""
     """The end of what its running attempt has written."""
     written: int = 0
@@ -88,6 +91,10 @@ class Progress:
     tasks: dict[str, TaskProgress] = field(default_factory=dict)
     cursor: str = ""
     """Of the last item that was shown; set by whoever shows it."""
+    lost: str = ""
+    """What is to be said while the server is away; empty while it is there."""
+    whole: bool = True
+    """Whether the sums hold everything: not where a watch began in the middle."""
     incomplete: bool = False
     """Whether a change of the plan was too large for its event: list the tasks and `learn` them."""
     _clock_ahead_us: int | None = None
@@ -131,6 +138,7 @@ class Progress:
             known.ended_us = _time(task, "end_time")
             known.retry_us = _time(task, "retry_time")
             known.failure = task.failure.message
+            known.attempt = task.attempt
             known.tokens = tokens_of(task.usage)
             self._spent[task.id, task.attempt] = known.tokens
         self.incomplete = False
@@ -167,12 +175,15 @@ class Progress:
         task.ended_us = time_us if task.state in TASK_ENDED else None
         match name:
             case "attempt_started":
+                task.attempt = body.attempt
                 task.started_us = task.started_us or time_us
                 task.text, task.written, task.uncounted, task.failure = "", 0, 0, ""
             case "task_retry_scheduled":
                 task.retry_us = body.retry_time.ToMicroseconds()
             case "attempt_failed" | "attempt_timed_out" | "task_failed" | "task_skipped" | "task_cancelled":
                 task.failure = body.failure.message
+                if name in {"attempt_failed", "attempt_timed_out"}:
+                    task.attempt_failure = task.failure
 
     def _amend(self, name: str, body: Any) -> None:
         added = body.tasks if name == "plan_adopted" else [*body.added, *body.changed]

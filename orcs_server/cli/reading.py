@@ -76,7 +76,7 @@ def list_workflows(
                 workflow.title,
             )
         )
-    printing.print_table(("ID", "STATE", "TASKS", "TOKENS", "AGE", "TITLE"), rows)
+    printing.print_table(("ID", "STATE", "TASKS", "TOKENS", "AGE", "TITLE"), rows, spare=("TOKENS", "AGE", "TASKS"))
 
 
 def show(
@@ -116,7 +116,7 @@ def _print_workflow(workflow: Workflow) -> None:
     from orcs_client.messages import WorkflowState, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.progress import tokens_of
-    from orcs_server.cli.wording import local_time, state_words
+    from orcs_server.cli.wording import count_words, local_time, state_words
 
     def moment(name: Literal["create_time", "start_time", "end_time", "deadline_time"]) -> str:
         return local_time(getattr(workflow, name).ToMicroseconds()) if workflow.HasField(name) else ""
@@ -129,7 +129,7 @@ def _print_workflow(workflow: Workflow) -> None:
             ("failure", workflow.failure.message),
             ("problems", "; ".join(workflow.planning.problems)),
             ("labels", ", ".join(f"{key}={value}" for key, value in sorted(workflow.labels.items()))),
-            ("tokens", f"{tokens_of(workflow.usage):,} in {workflow.usage.requests:,} calls"),
+            ("tokens", f"{tokens_of(workflow.usage):,} in {count_words(workflow.usage.requests, 'call')}"),
             ("created", f"{moment('create_time')} by {workflow.creator or 'the server'}"),
             ("started", moment("start_time")),
             ("ended", moment("end_time")),
@@ -162,14 +162,16 @@ def _print_tasks(tasks: list[Task]) -> None:
             )
         )
     print()
-    printing.print_table(("TASK", "STATE", "AGENT", "TIME", "TOKENS", "AFTER", "TITLE"), rows)
+    printing.print_table(
+        ("TASK", "STATE", "AGENT", "TIME", "TOKENS", "AFTER", "TITLE"), rows, spare=("TOKENS", "AFTER", "TIME", "AGENT")
+    )
 
 
 def _print_task(task: Task) -> None:
     from orcs_client.messages import TaskState, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.progress import tokens_of
-    from orcs_server.cli.wording import state_words
+    from orcs_server.cli.wording import count_words, state_words
 
     printing.print_fields(
         (
@@ -180,7 +182,7 @@ def _print_task(task: Task) -> None:
             ("agent", task.agent_id),
             ("after", ", ".join(task.dependencies)),
             ("attempts", str(task.attempt)),
-            ("tokens", f"{tokens_of(task.usage):,} in {task.usage.requests:,} calls"),
+            ("tokens", f"{tokens_of(task.usage):,} in {count_words(task.usage.requests, 'call')}"),
         )
     )
     for name in ("description", "output"):
@@ -272,13 +274,14 @@ def info(server: Server = None, token_file: TokenFile = None, as_json: AsJson = 
         printing.print_json(message_to_dict(reply))
         return
     model = reply.model
+    provider = f"{model.provider} at {model.base_url}" if model.base_url else model.provider
     printing.print_fields(
         (
             ("server", f"{address}, version {reply.version}, API {reply.api_version}"),
             ("running since", local_time(reply.start_time.ToMicroseconds())),
             (
                 "model",
-                f"{model.default_model} ({model.provider})" if not model.offline else "offline: it only demonstrates",
+                f"{model.default_model} ({provider})" if not model.offline else "offline: it only demonstrates",
             ),
             ("you are", f"{reply.caller.principal} in namespace {reply.caller.namespace}"),
             ("your roles", ", ".join(reply.caller.roles)),
@@ -289,15 +292,14 @@ def info(server: Server = None, token_file: TokenFile = None, as_json: AsJson = 
 
 
 def health(server: Server = None) -> int:
-    """Ask whether the server receives work; no token is needed. Exits with 0 if it does and 1 if not."""
-    from orcs_client import BlockingOrcsClient, DeadlineExceeded, Unavailable
-    from orcs_server.cli.exits import ExitCode, tell
+    """Ask whether the server receives work; no token is needed.
+
+    Exits with 0 if it does, 1 if it does not, 3 if it cannot be reached.
+    """
+    from orcs_client import BlockingOrcsClient
+    from orcs_server.cli.exits import ExitCode
 
     with BlockingOrcsClient(server, token="", timeout=HEALTH_TIMEOUT) as client:
-        try:
-            serving = client.receives_work()
-        except (Unavailable, DeadlineExceeded) as error:
-            tell(str(error))
-            return ExitCode.NOT_COMPLETED
+        serving = client.receives_work()
         print(f"{client.address} {'receives' if serving else 'does not receive'} work")
         return ExitCode.DONE if serving else ExitCode.NOT_COMPLETED

@@ -15,6 +15,7 @@ import typer
 from orcs_server.cli.options import (
     AsJson,
     Labels,
+    ReconnectTimeout,
     Server,
     TokenFile,
     WorkflowId,
@@ -80,6 +81,7 @@ def run(
     ] = None,
     max_parallel: Annotated[int | None, typer.Option(metavar="N", help="The most tasks that run at once.")] = None,
     max_tasks: Annotated[int | None, typer.Option(metavar="N", help="The most tasks that it may have.")] = None,
+    reconnect_timeout: ReconnectTimeout = None,
     no_start: Annotated[
         bool, typer.Option("--no-start", help="Only plan it, print the id and return; `orcs start` starts it.")
     ] = False,
@@ -87,10 +89,10 @@ def run(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Have a query, or a plan of your own, carried out; watch it and print what it produced.
+    """Carry out a query or a plan, watch it, print its output.
 
     The progress goes to standard error, the output to standard output. With --json each item of the watch is a line of its own.
-    Ctrl-C leaves the workflow running.
+    Ctrl-C leaves the workflow running. While the server is away, the watch says so and tries again.
     """
     from orcs_client import load_plan
     from orcs_client.messages import Execution, FailurePolicy, OutputFormat, PlanningStrategy, value_named
@@ -118,7 +120,8 @@ def run(
     read_plan = None if plan is None else load_plan(_STANDARD_INPUT_FILE if plan == STANDARD_INPUT else plan)
     if detach or no_start:
         return _create(server, token_file, text, read_plan, given, as_json=as_json, waits=no_start)
-    return _interruptible(_run(connect_async(server, token_file), text, read_plan, given, as_json=as_json))
+    running = _run(connect_async(server, token_file), text, read_plan, given, reconnect_timeout, as_json=as_json)
+    return _interruptible(running)
 
 
 def _create(
@@ -144,12 +147,18 @@ def _create(
         print(workflow_id)
     if sys.stdout.isatty():
         what = "start" if waits else "watch"
-        tell(f"{what} it with: orcs {what} {workflow_id}")
+        tell(f"{what} it with:\norcs {what} {workflow_id}")
     return ExitCode.DONE
 
 
 async def _run(
-    client: OrcsClient, query: str | None, plan: Plan | None, options: WorkflowOptions, *, as_json: bool
+    client: OrcsClient,
+    query: str | None,
+    plan: Plan | None,
+    options: WorkflowOptions,
+    reconnect_timeout: float | None,
+    *,
+    as_json: bool,
 ) -> int:
     from orcs_server.cli.exits import ExitCode, tell
     from orcs_server.cli.following import View, choose_view, tell_ending
@@ -163,10 +172,12 @@ async def _run(
             raise
         progress = Progress(workflow.id, title=workflow.title)
         view = choose_view(sys.stderr, as_json=as_json)
-        ended = await _followed(client, progress, view, sys.stderr, resumable=False)
+        ended = await _followed(
+            client, progress, view, sys.stderr, resumable=False, reconnect_timeout=reconnect_timeout
+        )
         if isinstance(ended, ExitCode):
             return ended
-        code = tell_ending(ended)
+        code = tell_ending(ended, known=view is View.PLAIN)
         if code is ExitCode.DONE and not as_json:
             if view is View.LIVE:
                 sys.stderr.write("\n")
@@ -187,28 +198,36 @@ def watch(
     deltas: Annotated[
         bool, typer.Option("--deltas", help="With --json: also the text that agents are writing.")
     ] = False,
+    reconnect_timeout: ReconnectTimeout = None,
     server: Server = None,
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Watch a workflow to its end: a live tree on a terminal, else a line for each event."""
+    """Watch a workflow to its end.
+
+    It is shown as a live tree on a terminal, else as a line for each event. While the server is away, the watch says so and
+    tries again.
+    """
     if (snapshot or deltas) and not as_json:
         raise typer.TyperException("--snapshot and --deltas go with --json.")
     if snapshot and after:
         raise typer.TyperException("Give --after or --snapshot, not both.")
-    watching = _watch(connect_async(server, token_file), workflow_id, after or "", snapshot, deltas, as_json=as_json)
-    return _interruptible(watching)
+    place = {
+        "after_cursor": after or "",
+        "snapshot": snapshot,
+        "deltas": deltas,
+        "reconnect_timeout": reconnect_timeout,
+    }
+    return _interruptible(_watch(connect_async(server, token_file), workflow_id, place, as_json=as_json))
 
 
-async def _watch(
-    client: OrcsClient, workflow_id: str, after: str, snapshot: bool, deltas: bool, *, as_json: bool
-) -> int:
+async def _watch(client: OrcsClient, workflow_id: str, place: dict[str, Any], *, as_json: bool) -> int:
     from orcs_server.cli.exits import ExitCode, tell
     from orcs_server.cli.following import View, choose_view, tell_ending
     from orcs_server.cli.progress import Progress
 
     async with client:
-        progress = Progress(workflow_id, cursor=after)
+        progress = Progress(workflow_id, cursor=place["after_cursor"])
         view = choose_view(sys.stdout, as_json=as_json)
         ended = await _followed(
             client,
@@ -216,15 +235,13 @@ async def _watch(
             view,
             sys.stdout,
             resumable=view is not View.LIVE,
-            after_cursor=after,
-            snapshot=snapshot,
-            deltas=deltas,
+            **place,
         )
         if isinstance(ended, ExitCode):
             return ended
         code = tell_ending(ended)
         if code is ExitCode.DONE and sys.stdout.isatty() and not as_json:
-            tell(f"its output is printed by: orcs output {workflow_id}")
+            tell(f"its output is printed by:\norcs output {workflow_id}")
         return code
 
 
@@ -232,10 +249,15 @@ async def _followed(
     client: OrcsClient, progress: Progress, view: View, out: TextIO, *, resumable: bool, **place: Any
 ) -> Workflow | ExitCode:
     """Return the workflow as it ended, or the exit code where the watch was broken off from here."""
-    from orcs_server.cli.following import follow, tell_interrupted
+    from orcs_client import OrcsError
+    from orcs_server.cli.following import follow, tell_given_up, tell_interrupted
 
     try:
         return await follow(client, progress, view, out, **place)
+    except OrcsError as error:
+        if not progress.lost:
+            raise
+        return tell_given_up(error, progress, resumable=resumable)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or not task.cancelling():

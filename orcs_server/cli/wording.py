@@ -81,7 +81,8 @@ def ending_words(progress: Progress) -> str:
     if progress.created_us is not None and progress.ended_us is not None:
         took = progress.ended_us - progress.created_us
     parts = [f"{state_words(progress.state)}{f' in {duration_words(took)}' if took is not None else ''}"]
-    parts.append(count_words(progress.tokens, "token"))
+    if progress.whole:
+        parts.append(count_words(progress.tokens, "token"))
     return ", ".join(parts) + (f": {progress.failure}" if progress.failure else "")
 
 
@@ -105,8 +106,15 @@ def _attempt_started(body: Any, progress: Progress) -> str:
 
 
 def _plan_rejected(body: Any, _: Progress) -> str:
-    problems = "; ".join(body.problems)
+    problems = "; ".join(problem for problem in body.problems if problem not in body.failure.message)
     return f"no usable plan: {body.failure.message}{f' ({problems})' if problems else ''}"
+
+
+def _task_failed(body: Any, progress: Progress) -> str:
+    """Say why only where the line of the last attempt has not."""
+    said = progress.tasks[body.task_id].attempt_failure
+    why = body.failure.message
+    return f"{_task(body, progress)} failed{f': {why}' if why and why != said else ''}"
 
 
 def _failing(verb: str) -> Callable[[Any, Progress], str]:
@@ -153,9 +161,11 @@ _WORDS: dict[str, Callable[[Any, Progress], str]] = {
     "attempt_suspended": _of_task("waits for a person"),
     "attempt_interrupted": _of_task("was interrupted and goes on later"),
     "attempt_lost": _of_task("was lost with the server and goes on"),
-    "task_retry_scheduled": _of_task("will be tried again"),
+    "task_retry_scheduled": lambda body, progress: (
+        f"{_task(body, progress)} will be tried again at {local_time(body.retry_time.ToMicroseconds(), '%H:%M:%S')}"
+    ),
     "task_completed": _task_completed,
-    "task_failed": _failing("failed"),
+    "task_failed": _task_failed,
     "task_skipped": _failing("skipped"),
     "task_cancelled": _failing("cancelled"),
     "task_updated": lambda body, _: f"{body.task.id} was changed",

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from orcs_server.config.address import Address, parse_address
-from orcs_server.config.settings import Settings
+from orcs_server.config.settings import Settings, warn_of_unknown_variables
 
-__all__ = ["Address", "Settings", "parse_address"]
+__all__ = ["Address", "Settings", "parse_address", "warn_of_unknown_variables"]

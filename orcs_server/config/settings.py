@@ -28,6 +28,7 @@ from orcs_server.config.tables import (
     Seconds,
     Table,
     to_us,
+    written,
 )
 from orcs_server.errors import StartupError
 
@@ -38,8 +39,19 @@ CLIENT_VARIABLES = frozenset(
 NOT_FROM_FILE = ("hooks",)
 PATHS = ("data", "tls_certificate", "tls_key", "token_file")
 
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=500)]
-NamespaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
+Reference = Annotated[
+    str,
+    Field(max_length=500),
+    written(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", "write MODULE:NAME, as in my_package.my_module:name"),
+]
+NamespaceName = Annotated[
+    str,
+    written(
+        r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}",
+        "write a namespace: a letter or digit, then up to 127 of letters, digits, . _ : and -",
+    ),
+]
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _log = logging.getLogger("orcs.config")
 
@@ -85,7 +97,9 @@ class Settings(Table):
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, level: Any) -> Any:
-        return level.upper() if isinstance(level, str) else level
+        if not isinstance(level, str) or level.upper() not in LEVELS:
+            raise ValueError("write debug, info, warning or error")
+        return level.upper()
 
     @classmethod
     def load(
@@ -105,8 +119,6 @@ class Settings(Table):
         file = config_file or (Path(environ["ORCS_CONFIG"]) if environ.get("ORCS_CONFIG") else None)
         written = {} if file is None else _from_file(file, environ)
         defaults: Tree = {"data": _default_data(environ)}
-        for name in unknown_variables(cls, environ, CLIENT_VARIABLES):
-            _log.warning("the environment variable %s is not a setting of this program and has no effect", name)
         spoken = merge(_at_home(environment, environ), _at_home(given, environ))
         try:
             settings = cls.model_validate(merge(merge(defaults, written), spoken))
@@ -131,6 +143,12 @@ class Settings(Table):
     def model_choice(self, environ: Mapping[str, str] | None = None) -> ModelChoice:
         """Return the model that is in use. Raises `StartupError` where the settings do not add up to one."""
         return choose_model(self.model, os.environ if environ is None else environ)
+
+
+def warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Log each `ORCS_…` variable that has no effect. For programs to call once their log is set up."""
+    for name in unknown_variables(Settings, environ, CLIENT_VARIABLES):
+        _log.warning("the environment variable %s is not a setting of this program and has no effect", name)
 
 
 def _from_file(file: Path, environ: Mapping[str, str]) -> Tree:
@@ -182,8 +200,10 @@ def _without_none(flags: Mapping[str, Any]) -> Tree:
 def check_exposure(settings: Settings) -> None:
     """Refuse to be reached by other machines without tokens and TLS. Raises `StartupError`."""
     if (settings.tls_certificate is None) != (settings.tls_key is None):
-        missing = "tls_certificate" if settings.tls_certificate is None else "tls_key"
-        raise StartupError(f"TLS needs a certificate and its key: set {missing} too")
+        missing = "certificate" if settings.tls_certificate is None else "key"
+        raise StartupError(
+            f"TLS needs a certificate and its key: set --tls-{missing} or ORCS_TLS_{missing.upper()} too"
+        )
     for path in (settings.tls_certificate, settings.tls_key, settings.token_file):
         if path is not None and not os.access(path, os.R_OK):
             raise StartupError(f"{path} cannot be read: check that it exists and that this user may read it")
@@ -191,11 +211,11 @@ def check_exposure(settings: Settings) -> None:
         return
     if settings.insecure_no_auth:
         raise StartupError(
-            f"{settings.address} can be reached by other machines, so tokens must stay on: remove insecure_no_auth, or listen "
-            f"on 127.0.0.1:{settings.address.port}"
+            f"{settings.address} can be reached by other machines, so tokens must stay on: remove --insecure-no-auth "
+            f"(ORCS_INSECURE_NO_AUTH), or listen on 127.0.0.1:{settings.address.port}"
         )
     if settings.tls_certificate is None:
         raise StartupError(
-            f"{settings.address} can be reached by other machines, so tokens would travel in the clear: set tls_certificate and "
-            f"tls_key, or listen on 127.0.0.1:{settings.address.port}"
+            f"{settings.address} can be reached by other machines, so tokens would travel in the clear: set "
+            f"--tls-certificate and --tls-key (ORCS_TLS_CERTIFICATE and ORCS_TLS_KEY), or listen on 127.0.0.1:{settings.address.port}"
         )

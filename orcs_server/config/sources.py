@@ -21,6 +21,25 @@ FILE_LIMIT = 1024 * 1024
 
 Tree = dict[str, Any]
 
+FLAGS = {"agent_registry": "--agents"}
+"""Flags that are not called like their setting."""
+_ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("literal_error",), "write {expected}"),
+    (("int_",), "write a whole number"),
+    (("float_",), "write a number"),
+    (("finite_number",), "write a number that is not infinite"),
+    (("bool_",), "write true or false"),
+    (("string_type",), "write a text"),
+    (("path_type",), "write a path"),
+    (("dict_type", "model_type"), "write a table, or in the environment a JSON object"),
+    (("greater_than_equal",), "write at least {ge}"),
+    (("less_than_equal",), "write at most {le}"),
+    (("greater_than",), "write more than {gt}"),
+    (("string_too_short",), "write at least {min_length} characters"),
+    (("string_too_long",), "write at most {max_length} characters"),
+)
+"""What to do about the beginnings of pydantic's kinds of errors, the first that fits."""
+
 
 def read_file(path: Path) -> Tree:
     """Return what a TOML file says. Raises `StartupError` naming the file and, where it can, the line."""
@@ -111,7 +130,7 @@ def _line(detail: ErrorDetails, table: type[Table], flags: Tree, environment: Tr
     location = tuple(str(part) for part in detail["loc"] if part != "[key]")
     key = ".".join(location)
     if _holds(flags, location):
-        source = f"the flag --{'-'.join(location).replace('_', '-')}"
+        source = f"the flag {FLAGS.get(location[0]) or '--' + '-'.join(location).replace('_', '-')}"
     elif _holds(environment, location):
         names = {path: name for name, path in variables(table).items()}
         source = f"the environment variable {names.get(location[:2]) or names[location[:1]]}"
@@ -123,7 +142,18 @@ def _line(detail: ErrorDetails, table: type[Table], flags: Tree, environment: Tr
         near = difflib.get_close_matches(location[-1], _siblings(table, location[:-1]), n=1)
         advice = f"did you mean `{near[0]}`?" if near else "remove it"
         return f"{source} is not a setting: {advice}"
-    return f"{source} is wrong: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{source} is wrong: {_advice(detail)}"
+
+
+def _advice(detail: ErrorDetails) -> str:
+    """Return what would be right, in the words of whoever writes settings."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    for beginnings, words in _ADVICE:
+        if kind.startswith(beginnings):
+            return words.format(**context)
+    return detail["msg"]
 
 
 def _holds(tree: Tree, location: tuple[str, ...]) -> bool:

@@ -4,20 +4,40 @@ microseconds in the properties that end in `_us`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 KIB = 1024
 MIB = 1024 * KIB
 LONGEST = 30 * 24 * 3600.0
 """Seconds. No more than a workflow's own settings may have: what is set here must not make every request fail."""
 
+
+def written(pattern: str, advice: str) -> AfterValidator:
+    """Return a check that a text matches the whole pattern; where it does not, `advice` is all that is said."""
+    form = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(advice)
+        return text
+
+    return AfterValidator(check)
+
+
 Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=1e-6, le=LONGEST, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\S+$")]
-AgentId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Name = Annotated[str, Field(min_length=1, max_length=200), written(r"\S+", "write a name without spaces")]
+AgentId = Annotated[
+    str,
+    written(
+        r"[a-z][a-z0-9_-]{0,62}",
+        "write an agent's id: a lower-case letter, then up to 62 of a to z, 0 to 9, _ and -",
+    ),
+]
 
 
 def to_us(seconds: float) -> int:
@@ -98,11 +118,24 @@ class Model(Table):
     provider: Literal["openai", "offline"] | None = None
     """None: `openai` where a key or a base URL is configured, else `offline`."""
     name: Name | None = None
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=2_000)] | None = None
+    base_url: (
+        Annotated[
+            str,
+            Field(max_length=2_000),
+            written(
+                r"https?://[^\s/?#@]+(/[^\s?#]*)?",
+                "write the address of the model server, as in http://127.0.0.1:11434/v1; no user, password, ? or #",
+            ),
+        ]
+        | None
+    ) = None
     """Of a server that speaks OpenAI's protocol. A URL with a password in it is refused: keys come from the environment."""
     api: Literal["responses", "chat_completions"] | None = None
     """None: `chat_completions` with a `base_url`, since few servers offer more, else `responses`."""
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
+    api_key_env: Annotated[
+        str,
+        written(r"[A-Za-z_][A-Za-z0-9_]*", "write the name of an environment variable, such as OPENAI_API_KEY"),
+    ] = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself is never a setting."""
     timeout: Positive = 300.0
     """Of one model call."""

@@ -16,7 +16,7 @@ from orcs_server.agents.catalog import AgentCatalog, read_registry
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
-from orcs_server.config import Settings
+from orcs_server.config import Settings, warn_of_unknown_variables
 from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import IllegalTransition
@@ -107,6 +107,7 @@ async def session(
     Raises StartupError for a data file that cannot be opened and for settings (`ORCS_…`) that do not work out.
     """
     settings = Settings.load()
+    warn_of_unknown_variables(os.environ)
     shared = await memory.shared()
     caller = Caller(PRINCIPAL, await memory.namespace(), ("administer",))
     agents = [*AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner).list()]

@@ -42,8 +42,8 @@ class Receipt(Struct, frozen=True):
 class Engine(Protocol):
     """Drives workflows by the rules of the core. All methods are for one event loop."""
 
-    async def start(self) -> None:
-        """Take up every live workflow where it stood. Returns once new commands are accepted."""
+    async def start(self) -> int:
+        """Take up every live workflow where it stood; return how many. New commands are accepted from then on."""
         ...
 
     async def stop(self, grace_s: float) -> None:

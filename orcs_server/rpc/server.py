@@ -13,6 +13,7 @@ from orcs_server.errors import StartupError
 from orcs_server.identity.tokens import TokenRegistry
 from orcs_server.rpc.callers import Callers
 from orcs_server.rpc.calls import SLOW_AFTER_S, Calls
+from orcs_server.rpc.certificates import server_credentials
 from orcs_server.rpc.health import SERVICE as HEALTH
 from orcs_server.rpc.health import Health
 from orcs_server.rpc.reflection import reflection_handlers
@@ -22,7 +23,6 @@ from orcs_server.storage.store import Store
 from orcs_server.telemetry import Telemetry
 
 RECEIVE_BYTES: Final = 8 * 1024 * 1024
-FILE_LIMIT: Final = 1024 * 1024
 
 # No maximum_concurrent_rpcs: open watches would starve all other calls.
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -82,8 +82,7 @@ class RpcServer:
             if certificate is None or key is None:
                 port = self._server.add_insecure_port(str(address))
             else:
-                credentials = grpc.ssl_server_credentials([(_content(key), _content(certificate))])
-                port = self._server.add_secure_port(str(address), credentials)
+                port = self._server.add_secure_port(str(address), server_credentials(certificate, key))
         except RuntimeError:
             # gRPC says no more than that it did not work.
             port = 0
@@ -91,7 +90,6 @@ class RpcServer:
             raise StartupError(
                 f"cannot listen on {address}: the port may be in use, or the address not this machine's; choose another one "
                 "with --listen, or end what uses it"
-                + ("" if certificate is None else "; the certificate and its key may also be unusable")
             )
         return Address(address.host, port)
 
@@ -108,11 +106,3 @@ class RpcServer:
     async def stop(self, grace_s: float) -> None:
         """End the server once its calls have ended, or after `grace_s` seconds."""
         await self._server.stop(grace_s)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(FILE_LIMIT)
-    except OSError as error:
-        raise StartupError(f"{path} cannot be read: {error.strerror}") from None

@@ -11,15 +11,21 @@ from typing import Any
 from orcs_server.errors import Unavailable
 from orcs_server.hooks import GuardedHooks, Origin
 from orcs_server.identity import Caller
+from orcs_server.outputs.safe_text import one_line
 from orcs_server.storage.store import EventRecord
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.events import WorkflowCompleted, WorkflowFailed
+from orcs_server.workflow.events import AttemptFailed, AttemptTimedOut, PlanRejected, WorkflowCompleted, WorkflowFailed
 from orcs_server.workflow.model import WorkflowState
 
 QUEUE_LIMIT = 10_000
 """Commits that may wait for their hooks; what comes beyond is dropped, since telemetry must never hold up a run."""
 GRACE_S = 1.0
 """How long the end of the server waits for the hooks of what is left."""
+
+MESSAGE_LIMIT = 300
+"""Characters of a failure's message that the log has; the event has all of it."""
+Trouble = WorkflowFailed | AttemptFailed | AttemptTimedOut | PlanRejected
+TROUBLE = (WorkflowFailed, AttemptFailed, AttemptTimedOut, PlanRejected)
 
 _log = logging.getLogger("orcs.service")
 
@@ -42,6 +48,9 @@ class EventRecording:
             self._telemetry.record_workflow(
                 state.namespace, state.id, progress.status, progress.created_us, ended_us, traceparent
             )
+        for record in records:
+            if isinstance(record.event, TROUBLE):
+                _log_trouble(record, record.event)
         if self._hooks.silent:
             return
         if len(self._waiting) >= QUEUE_LIMIT:
@@ -70,6 +79,26 @@ class EventRecording:
                 continue  # The failure of the factory is in the log already.
             for record in records:
                 self._hooks.record(hooks, type(record.event).__name__, record.workflow_id, _metadata(record))
+
+
+def _log_trouble(record: EventRecord, event: Trouble) -> None:
+    """Write the line that tells an operator what did not work, and where."""
+    fields: dict[str, Any] = {
+        "workflow": record.workflow_id,
+        "namespace": record.namespace,
+        "kind": event.failure.kind.value,
+        "failure": one_line(event.failure.message, MESSAGE_LIMIT),
+    }
+    if isinstance(event, WorkflowFailed):
+        _log.warning("workflow failed", extra=fields)
+        return
+    fields["attempt"] = event.attempt
+    if isinstance(event, PlanRejected):
+        if event.problems:
+            fields["problem"] = one_line(event.problems[0], MESSAGE_LIMIT)
+        _log.info("planning attempt failed", extra=fields)
+    else:
+        _log.info("task attempt failed", extra=fields | {"task": event.task_id})
 
 
 def _metadata(record: EventRecord) -> dict[str, Any]:

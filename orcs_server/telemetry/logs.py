@@ -14,6 +14,9 @@ from typing import Any, Literal, TextIO
 VALUE_LIMIT = 8_192
 """Characters of a message or a value that are logged."""
 
+CHATTY = ("aiosqlite", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "openai")
+"""Libraries that write a line for every statement or call at DEBUG; `openai.agents` is within `openai`."""
+
 # Control characters, what reorders text on screen, line separators, and halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PLAIN_VALUE = re.compile(r"[^\s\"=]+")
@@ -63,7 +66,8 @@ class JsonFormatter(logging.Formatter):
 def configure_logging(level: str, form: Literal["plain", "json"] = "plain", stream: TextIO | None = None) -> None:
     """Send every log record of `level` and above to `stream` (standard error), in place of earlier destinations.
 
-    Libraries speak from WARNING on, unless `level` is DEBUG.
+    Libraries speak from WARNING on. With DEBUG all code that is not among the chatty libraries may say more; those do
+    only where a level of their own was set, as OPENAI_LOG does.
     """
     destination = logging.StreamHandler(stream or sys.stderr)
     destination.setFormatter(JsonFormatter() if form == "json" else PlainFormatter())
@@ -74,6 +78,10 @@ def configure_logging(level: str, form: Literal["plain", "json"] = "plain", stre
     root.setLevel(level if level in {"DEBUG", "ERROR"} else "WARNING")
     for own in ("orcs", "orcs_server"):
         logging.getLogger(own).setLevel(level)
+    for name in CHATTY:
+        library = logging.getLogger(name)
+        if library.level == logging.NOTSET:
+            library.setLevel("WARNING")
     # A broken pipe behind standard error must not print tracebacks for each line.
     logging.raiseExceptions = False
 

@@ -199,10 +199,10 @@ def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
     losses = state.tasks[message.task_id].progress.losses if message.task_id else state.progress.planning.losses
     if losses <= state.spec.max_losses:
         return
-    what = f"Task {message.task_id}" if message.task_id else "Planning"
     failure = progress.failure(
         FailureKind.LOST,
-        f"{what} was lost {losses} times in a row together with its server process, without getting any further.",
+        f"{'It' if message.task_id else 'Planning'} was lost {losses} times in a row together with its server process, without "
+        "getting any further.",
     )
     if message.task_id:
         progress.fail_task(turn, message.task_id, failure)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from orcs_server.errors import Violation
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -19,6 +21,8 @@ PROBLEM_LIMIT = 20
 """Problems that a rejection lists; more would not fit a planner's attention, nor an event's bounds."""
 PROBLEM_LENGTH = 300
 """Characters of each."""
+UNUSABLE = "The planner's plan is not usable."
+"""The message of a rejection for problems: what they are is listed beside it, once."""
 
 
 def begin_attempt(turn: Turn, attempt: int) -> None:
@@ -36,8 +40,7 @@ def plan_made(turn: Turn, message: m.PlanMade) -> None:
     problems = check_plan(message.tasks, agents=dict(turn.spec.agents), max_tasks=turn.spec.max_tasks, where="tasks")
     if problems:
         said = tuple(f"{problem.field}: {problem.description}" for problem in problems)
-        failure = progress.failure(FailureKind.PLAN_INVALID, f"The planner's plan cannot be carried out: {said[0]}")
-        _reject(turn, failure, said, 1.0)
+        _reject(turn, progress.failure(FailureKind.PLAN_INVALID, UNUSABLE), said, 1.0)
     else:
         adopt(turn, message.tasks, PlanSource.PLANNER)
 
@@ -87,6 +90,17 @@ def _reject(turn: Turn, failure: Failure, problems: tuple[str, ...], jitter: flo
     elif failure.retryable and planning.failures + 1 < spec.retry.max_attempts:
         retry_at = turn.now_us + backoff_us(spec.retry, planning.failures + 1, jitter, failure)
     shown = tuple(problem[:PROBLEM_LENGTH] for problem in problems[:PROBLEM_LIMIT])
-    turn.emit(e.PlanRejected(planning.attempt, failure, shown, retry_at))
+    rejection = replace(failure, message=UNUSABLE) if shown else failure
+    turn.emit(e.PlanRejected(planning.attempt, rejection, shown, retry_at))
     if retry_at is None:
-        progress.fail_workflow(turn, failure)
+        progress.fail_workflow(turn, _given_up(failure, shown[0], planning.rejected + 1) if shown else failure)
+
+
+def _given_up(failure: Failure, problem: str, times: int) -> Failure:
+    """Say that it was the model's plan that was bad, how often, and what helps."""
+    often = "once" if times == 1 else f"{times} times"
+    return progress.failure(
+        failure.kind,
+        f"The planner's plan was not usable {often}: {problem.rstrip('.')}; try again, rephrase the query or use a "
+        "stronger model.",
+    )

@@ -134,8 +134,20 @@ def _finish(turn: Turn) -> None:
         return
     first = next((task for task in missing if task.status is TaskStatus.FAILED), missing[0])
     why = first.progress.failure or failure(FailureKind.INTERNAL, "It ended without saying why.")
-    count = f"{len(missing)} of {turn.state.progress.task_count} tasks did not complete"
-    turn.emit(e.WorkflowFailed(failure(why.kind, f"{count}; first {first.spec.id}: {why.message}")))
+    if len(missing) == 1:
+        said = f"Task {first.spec.id} failed: {why.message}"
+    else:
+        said = f"{_tally(missing)}; first {first.spec.id}: {why.message}"
+    turn.emit(e.WorkflowFailed(failure(why.kind, said)))
+
+
+def _tally(missing: list[TaskState]) -> str:
+    failed = sum(task.status is TaskStatus.FAILED for task in missing)
+    skipped = len(missing) - failed
+    words = "1 task failed" if failed == 1 else f"{failed} tasks failed"
+    if skipped:
+        words += f", {skipped} {'was' if skipped == 1 else 'were'} skipped"
+    return words
 
 
 def fail_workflow(turn: Turn, why: Failure, *, others: FailureKind | None = None) -> None:

@@ -131,6 +131,14 @@ async def test_answers_say_that_no_language_model_made_them_and_are_always_the_s
     assert first.text.startswith("# Write up tea\n")
 
 
+@pytest.mark.parametrize("topic", ["tea", "Go", "C++", "AI"])
+async def test_a_short_topic_is_what_the_answer_is_about(topic: str) -> None:
+    plan = plan_by_rule(asked(f"Compare {topic} and coffee, then recommend one"))
+    task = next(task for task in plan.tasks if task.title == f"Look into {topic}")
+    answer = await RUNNER.run(AgentRun(AGENTS[0], build_task_input(task.title, task.description, ())))
+    assert f"the task is about {topic}. " in answer.text
+
+
 async def test_a_joining_task_shows_what_each_predecessor_brought() -> None:
     earlier = [
         Predecessor(f"t{number}", f"Look into {name}", f"# {name}\n\n{name} is brown.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,11 @@ def test_agents_and_the_server_are_described_to_people_and_programs(orcs_server_
     assert "in namespace default" in orcs("info", server=orcs_server_process).out
 
 
+def test_info_names_the_model_server_that_is_used(start_server: Callable[..., ServerProcess]) -> None:
+    server = start_server(model_base_url="http://127.0.0.1:1/v1", model_name="the-model")
+    assert "the-model (openai at http://127.0.0.1:1/v1" in orcs("info", server=server).out
+
+
 def test_a_planned_workflow_waits_for_its_start_and_an_ended_one_can_be_deleted(
     orcs_server_process: ServerProcess,
 ) -> None:
@@ -154,5 +160,5 @@ def test_health_is_told_without_a_token(orcs_server_process: ServerProcess) -> N
     served = orcs("health", server=orcs_server_process, XDG_STATE_HOME="/nowhere", ORCS_TOKEN_FILE="/nowhere")
     assert (served.code, served.out) == (0, f"{orcs_server_process.address} receives work\n")
     unserved = orcs("health", "--server", "127.0.0.1:1")
-    assert unserved.code == 1
+    assert unserved.code == 3
     assert unserved.err.startswith("orcs: 127.0.0.1:1 does not answer")

@@ -173,5 +173,5 @@ def test_what_the_dockerfile_builds_serves_with_token_and_tls_and_is_healthy(con
             server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
     unhealthy = subprocess.run(container.last.health, env=container.environ(port), capture_output=True, check=False)
-    assert unhealthy.returncode == 1
+    assert unhealthy.returncode == 3
     assert (container.folder / "data" / "orcs.db").exists()

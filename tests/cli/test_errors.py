@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orcs_server.cli.exits import tell
 from tests.cli.command_line import COMMAND, PLAN, environ_for, orcs
 from tests.server_process import ServerProcess
 
@@ -91,8 +92,74 @@ def test_a_workflow_that_fails_says_why(start_server: Callable[..., ServerProces
     server = start_server(offline_pace="30")
     done = orcs("run", "compare a and b", "--id", "late", "--deadline", "1s", server=server)
     assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1].startswith("orcs: the workflow late failed: ")
-    assert orcs("watch", "late", "--json", server=server).code == 1
+    *_, said, last = done.err.splitlines()
+    assert "workflow failed in " in said
+    assert "deadline" in said
+    assert last == "orcs: the workflow late failed"
+    watched = orcs("watch", "late", "--json", server=server)
+    assert watched.code == 1
+    assert the_only_line(watched.err).startswith("the workflow late failed: ")
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "a", "--title"), ("run", "a", "--label"), ("show",)])
+def test_what_is_not_utf_8_is_refused_before_anything_is_done(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [*COMMAND, *words, b"bad=\xff\xfe utf8"], capture_output=True, text=True, env=environ_for(), check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not UTF-8 text" in the_only_line(done.stderr)
+    context = orcs("run", "a", "--context", '{"a": "\\ud800"}')
+    assert context.code == 2
+    assert "not Unicode text" in the_only_line(context.err)
+
+
+def test_a_message_of_several_lines_keeps_them_and_cannot_pose_as_another(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("2 settings are wrong:\n  listen: a\x1b[2J b\r\norcs: all is well\n\n")
+    assert capsys.readouterr().err == "orcs: 2 settings are wrong:\n  listen: a b\n  orcs: all is well\n"
+
+
+def test_a_tls_mistake_is_one_line(orcs_server_process: ServerProcess) -> None:
+    done = orcs("list", "--server", f"https://{orcs_server_process.address}")
+    assert done.code == 3
+    assert "answers without TLS" in the_only_line(done.err)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_watch_tells_that_its_server_is_away_and_goes_on_once_it_is_back(
+    start_server: Callable[..., ServerProcess], *, as_json: bool
+) -> None:
+    server = start_server(offline_pace="1")
+    workflow_id = orcs("run", "compare a and b", "--detach", server=server).out.strip()
+    command = [*COMMAND, "watch", workflow_id, *(["--json"] if as_json else [])]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ_for(server)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        server.kill()
+        assert process.stderr.readline() == f"orcs: connection to {server.address} lost, trying again…\n"
+        server.start()
+        assert process.stderr.readline() == f"orcs: connected to {server.address} again\n"
+        *_, last = process.stdout
+        assert "completed" in last
+        assert process.wait() == 0
+
+
+def test_a_watch_gives_up_after_the_reconnect_timeout_and_says_how_to_go_on(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server(offline_pace="30")
+    command = [*COMMAND, "run", "compare a and b", "--id", "left", "--reconnect-timeout", "0.5"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ_for(server)) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        server.kill()
+        rest = process.stderr.read().splitlines()
+        assert process.wait() == 3
+    assert f"orcs: connection to {server.address} lost, trying again…" in rest
+    assert rest[-3].startswith("orcs: gave up waiting for the server: ")
+    assert rest[-2:] == ["  Once it is back, go on with:", "  orcs watch left"]
 
 
 def test_a_reader_that_goes_away_is_no_fault(orcs_server_process: ServerProcess) -> None:
@@ -121,8 +188,9 @@ def test_an_interrupted_watch_says_after_which_cursor_to_go_on(start_server: Cal
         seen = [json.loads(line) for line in (first, *process.stdout)]
         err = process.stderr.read()
         assert process.wait() == 130
-    advice = the_only_line(err)
-    assert advice.startswith(f"the workflow {workflow_id} goes on; watch it with: orcs watch {workflow_id} --after ")
-    rest = orcs(*shlex.split(advice.partition(": orcs ")[2]), "--json", server=server)
+    said, advice = err.splitlines()
+    assert said == f"orcs: the workflow {workflow_id} goes on; watch it with:"
+    assert advice.startswith(f"  orcs watch {workflow_id} --after ")
+    rest = orcs(*shlex.split(advice)[1:], "--json", server=server)
     every = orcs("watch", workflow_id, "--json", server=server)
     assert [line["events"] for line in [*seen, *rest.json_lines]] == [line["events"] for line in every.json_lines]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from orcs_client import Delta, Event, OrcsClient, Snapshot
+from orcs_client import Delta, Event, OrcsClient, Snapshot, WatchItem
 from orcs_client.messages import Task
-from orcs_client.v1 import event_pb2, workflow_pb2
-from orcs_server.cli.live import draw_tree
+from orcs_client.v1 import common_pb2, event_pb2, workflow_pb2
+from orcs_server.cli.live import draw_tree, follow_live
 from orcs_server.cli.progress import Progress, TaskProgress
-from orcs_server.cli.wording import duration_words
+from orcs_server.cli.wording import duration_words, event_line, local_time
 from tests.server_process import ServerProcess
 
 NOW_US = 1_700_000_000_000_000
@@ -66,6 +68,23 @@ def test_a_big_plan_fits_the_terminal_and_says_what_is_hidden(width: int, height
         assert "more tasks" in lines[-1]
 
 
+async def test_in_the_end_the_whole_tree_is_left_also_where_it_is_higher_than_the_terminal() -> None:
+    progress = Progress("w", state="COMPLETED")
+    progress.tasks = {f"t{number}": TaskProgress(f"t{number}", "Look", state="COMPLETED") for number in range(100)}
+
+    async def nothing() -> AsyncIterator[WatchItem]:
+        none: tuple[WatchItem, ...] = ()
+        for item in none:
+            yield item
+
+    async def take(_: WatchItem) -> None: ...
+
+    out = io.StringIO()
+    console = Console(file=out, width=100, height=24, force_terminal=True)
+    await follow_live(nothing(), progress, console, lambda: NOW_US, take)
+    assert {f"t{number}" for number in range(100)} <= set(re.findall(r"t\d+", out.getvalue()))
+
+
 def test_text_of_an_agent_is_put_where_it_belongs_after_a_cut() -> None:
     progress = Progress("w")
     progress.learn([running()])
@@ -88,6 +107,57 @@ def test_a_server_whose_clock_is_ahead_or_behind_still_gives_true_durations() ->
         event.task_ready.task_id = "t2"
         progress.apply(Event(event, "c2"), NOW_US)
         assert any("5.0 s" in line for line in picture(progress))
+
+
+def event(time_us: int = NOW_US, **bodies: Any) -> Event:
+    message = event_pb2.Event(sequence=1, **bodies)
+    message.time.FromMicroseconds(time_us)
+    return Event(message, "c")
+
+
+def lines(progress: Progress, *events: Event) -> list[str]:
+    told = []
+    for one in events:
+        progress.apply(one, NOW_US)
+        told.append((event_line(one, progress) or "").partition(" ")[2])
+    return told
+
+
+def test_a_reason_that_was_told_is_not_told_again_and_a_retry_says_when() -> None:
+    failure = common_pb2.Failure(message="the model hung up")
+    retry = event_pb2.TaskRetryScheduled(task_id="t1")
+    retry.retry_time.FromMicroseconds(NOW_US)
+    told = lines(
+        Progress("w"),
+        event(attempt_failed=event_pb2.AttemptFailed(task_id="t1", attempt=1, failure=failure)),
+        event(task_retry_scheduled=retry),
+        event(task_failed=event_pb2.TaskFailed(task_id="t1", failure=failure)),
+        event(task_failed=event_pb2.TaskFailed(task_id="t2", failure=failure)),
+    )
+    assert told == [
+        "t1 failed in this attempt: the model hung up",
+        f"t1 will be tried again at {local_time(NOW_US, '%H:%M:%S')}",
+        "t1 failed",
+        "t2 failed: the model hung up",
+    ]
+
+
+def test_a_watch_from_the_middle_leaves_out_sums_that_it_does_not_know() -> None:
+    completed = event(workflow_completed=event_pb2.WorkflowCompleted())
+    assert lines(Progress("w", whole=False), completed) == ["workflow completed"]
+    assert lines(Progress("w"), completed) == ["workflow completed, 0 tokens"]
+
+
+def test_the_tree_shows_the_id_a_repeated_attempt_and_a_lost_server() -> None:
+    progress = Progress("w-1", title="Compare", state="RUNNING")
+    progress.learn([running()])
+    progress.apply(event(attempt_started=event_pb2.AttemptStarted(task_id="t1", attempt=2)), NOW_US)
+    title, numbers, task = picture(progress)
+    assert title.endswith("Compare  w-1")
+    assert "running" in numbers
+    assert "Look (attempt 2)" in task
+    progress.lost = "connection to there lost, trying again…"
+    assert picture(progress)[1].strip() == progress.lost
 
 
 def test_an_event_of_a_newer_server_is_passed_over() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.cli.command_line import environ_for
+from tests.cli.command_line import environ_for, orcs
 from tests.server_process import ServerProcess
 
 HEAVY = {"agents", "openai", "pydantic_settings", "aiosqlite", "sqlite3", "opentelemetry", "httpx", "jsonschema"}
@@ -21,6 +21,12 @@ code = carry_out(sys.argv[1:])
 print("imported:", *sys.modules)
 sys.exit(code)
 """
+
+
+def test_the_list_of_commands_cuts_no_text() -> None:
+    listed = [line for line in orcs("--help", COLUMNS="80").out.partition("Commands:")[2].splitlines() if line]
+    assert len(listed) > 10
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import pty
 import re
 import signal
-from collections.abc import Callable
+import termios
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from orcs_client.v1 import common_pb2, workflow_pb2, workflow_service_pb2
+from rich.console import Console
+
+from orcs_client import Event, WatchItem
+from orcs_client.v1 import common_pb2, event_pb2, workflow_pb2, workflow_service_pb2
+from orcs_server.cli.live import follow_live
+from orcs_server.cli.progress import Progress
 from tests.cli.command_line import orcs, orcs_on_terminal
 from tests.client.scripted_server import ScriptedServer, ScriptedWorkflows
 from tests.server_process import ServerProcess
@@ -59,10 +67,63 @@ def test_ctrl_c_leaves_the_workflow_running_and_says_how_to_go_on(start_server: 
 
     done = orcs_on_terminal("run", QUERY, "--id", "mine", server=server, watch=interrupt)
     assert done.code == 130
-    assert done.out.endswith("orcs: the workflow mine goes on; watch it with: orcs watch mine\n")
+    assert done.out.endswith("orcs: the workflow mine goes on; watch it with:\n  orcs watch mine\n")
     assert "Traceback" not in done.out
     assert "\x1b[?25h" in done.out, "the cursor is shown again"
     assert orcs("watch", "mine", server=server).code == 0
+
+
+def test_the_live_tree_says_that_the_server_is_lost_and_goes_on_once_it_is_back(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server(offline_pace="1")
+    done_so_far: list[str] = []
+
+    def break_and_mend(_: int, seen: str) -> None:
+        if "Look into" in seen and not done_so_far:
+            done_so_far.append("killed")
+            server.kill()
+        elif f"connection to {server.address} lost, trying again…" in seen and done_so_far == ["killed"]:
+            done_so_far.append("started")
+            server.start()
+
+    done = orcs_on_terminal("run", QUERY, server=server, watch=break_and_mend)
+    assert done_so_far == ["killed", "started"]
+    assert done.code == 0
+    screen = ESCAPES.sub("", done.out)
+    assert "lost" not in screen[screen.rindex("✔ Compare") :]
+    assert "(attempt 2)" in screen
+
+
+async def test_what_is_typed_is_not_written_into_the_live_tree() -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb"), os.fdopen(follower, "r+b", buffering=0) as raw, io.TextIOWrapper(raw) as terminal:
+        echoed: list[bool] = []
+
+        async def items() -> AsyncIterator[WatchItem]:
+            echoed.append(bool(termios.tcgetattr(follower)[3] & termios.ECHO))
+            yield Event(event_pb2.Event(sequence=1), "c1")
+
+        async def take(item: WatchItem) -> None:
+            assert isinstance(item, Event)
+
+        await follow_live(items(), Progress("w"), Console(file=terminal, force_terminal=True), lambda: 0, take)
+        echoed.append(bool(termios.tcgetattr(follower)[3] & termios.ECHO))
+    assert echoed == [False, True]
+
+
+def test_a_list_leaves_room_for_titles_on_a_narrow_terminal(orcs_server_process: ServerProcess) -> None:
+    title = "Databases for a small team that grows"
+    orcs("run", QUERY, "--title", title, "--label", "narrow=yes", server=orcs_server_process)
+    options = ("list", "--label", "narrow=yes")
+    narrow = orcs_on_terminal(*options, server=orcs_server_process, columns=80)
+    assert "Databases for a small" in narrow.out
+    assert "TOKENS" not in narrow.out
+    assert all(len(line) <= 80 for line in narrow.out.splitlines())
+    wide = orcs_on_terminal(*options, server=orcs_server_process, columns=160)
+    assert title in wide.out
+    assert "TOKENS" in wide.out
+    assert title in orcs(*options, server=orcs_server_process).out
 
 
 @dataclass

@@ -41,6 +41,11 @@ def test_a_bad_token_is_refused_with_every_reason(tmp_path: Path) -> None:
     assert [line.split(":")[0].strip() for line in done.err.splitlines()[1:]] == ["principal", "namespace", "roles"]
 
 
+def test_one_reason_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    done = orcs("token", "create", "ann", "--role", "emperor", "--data", str(tmp_path / "orcs.db"))
+    assert [line.split(":")[0] for line in done.err.splitlines()] == ["orcs", "  roles"]
+
+
 def wait_until_known(server: ServerProcess, stranger: dict[str, str]) -> None:
     """A running server looks for new tokens once a second."""
     for _ in range(50):

@@ -169,8 +169,15 @@ async def test_tls_is_checked_against_the_given_root_certificates(state: Path) -
         assert await accepted(server, target, tls_root_certificates=file, token="secret")
         assert await accepted(server, f"https://{target}", tls_root_certificates=certificate, token="secret")
         _, other = self_signed("localhost")
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="ORCS_TLS_ROOT_CERTIFICATES"):
             await accepted(server, target, tls_root_certificates=other, token="secret")
+        with pytest.raises(Unavailable, match="certificate for another name"):
+            await accepted(server, server.address, tls_root_certificates=certificate, token="secret")
+        with pytest.raises(Unavailable, match="if it wants TLS, write https://"):
+            await accepted(server, server.address, token="secret")
+    async with ScriptedServer(ScriptedWorkflows()) as server:
+        with pytest.raises(Unavailable, match="answers without TLS"):
+            await accepted(server, f"https://{server.address}", token="secret")
     file.write_text("not PEM")
     with pytest.raises(SettingsError, match="PEM"):
         OrcsClient(target, tls_root_certificates=file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orcs_client import InvalidArgument, load_plan, parse_plan, plan
+from orcs_client.requests import creation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +33,11 @@ def test_a_plan_file_may_use_either_spelling_of_names(tmp_path: Path) -> None:
         ("3", "must be a JSON object"),
         ("null", "must be a JSON object"),
         ("{}", "no tasks"),
-        ('{"tasks": [{"titel": "a"}]}', "titel.*tasks\\[0\\]"),
+        ('{"tasks": [{"titel": "a"}]}', "tasks\\[0\\] has no field 'titel'; it may have id, .*agent_id, "),
         ('{"tasks": [{"priority": "high"}]}', "priority"),
         ('{"tasks": [], "tasks": []}', "duplicate key"),
+        ('{"tasks": [{"timeout": 5}]}', r"not a string: 5 at tasks\[0\]\.timeout$"),
+        ('{"tasks": [{"title": "\\ud800"}]}', "surrogate at tasks"),
         ("[" * 100_000, "no plan"),
         ('{"tasks": [{"title": ' + '{"a":' * 50_000, "no plan"),
     ],
@@ -44,6 +47,13 @@ def test_what_is_no_plan_gets_an_error_that_says_where(text: str, message: str) 
         parse_plan(text, "mine.json")
     assert caught.value.reason == "PLAN_INVALID"
     assert caught.value.violations[0].field == "mine.json"
+
+
+@pytest.mark.parametrize("options", [{"title": "\ud800"}, {"labels": {"a": "\ud800"}}, {"context": {"a": "\ud800"}}])
+def test_text_that_is_not_unicode_is_refused_with_its_field(options: Any) -> None:
+    with pytest.raises(InvalidArgument, match="not Unicode text") as caught:
+        creation("compare a and b", None, options)
+    assert [one.field for one in caught.value.violations] == list(options)
 
 
 def test_a_file_that_is_missing_too_large_or_no_text_gets_an_error(tmp_path: Path) -> None:

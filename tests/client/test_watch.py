@@ -214,6 +214,28 @@ async def test_a_server_that_went_away_is_given_up_after_the_reconnect_timeout()
             await anext(items)
 
 
+async def test_a_watch_tells_when_its_server_is_lost_and_when_it_is_back() -> None:
+    told: list[object] = []
+    workflows = ScriptedWorkflows(cuts=[Cut(2, "kill"), Cut(0, "unavailable"), Cut(1, "ok")])
+    async with ScriptedServer(workflows) as server, OrcsClient(server.address) as client:
+        lost_and_back: dict[str, object] = {
+            "on_disconnect": lambda error: told.append(type(error)),
+            "on_reconnect": lambda: told.append("back"),
+        }
+        async for item in client.watch("w", **lost_and_back):  # type: ignore[arg-type]
+            assert isinstance(item, Event)
+            told.append(item.sequence)
+    assert told == [1, 2, Unavailable, "back", 3, Unavailable, "back", 4, 5]
+
+
+async def test_a_server_that_never_answered_is_not_told_as_lost() -> None:
+    told: list[Exception] = []
+    async with OrcsClient("127.0.0.1:1") as client:
+        with pytest.raises(Unavailable):
+            await watched(client, on_disconnect=told.append)
+    assert told == []
+
+
 async def test_a_refused_token_ends_a_watch() -> None:
     async with (
         ScriptedServer(ScriptedWorkflows(token="right")) as server,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from orcs_server.config import Settings
+from orcs_server.config import Settings, warn_of_unknown_variables
 from orcs_server.config.sources import variables
 from orcs_server.config.tables import Planning
 from orcs_server.errors import StartupError
@@ -112,7 +112,10 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_an_unknown_variable_is_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    Settings.load(environ=HOME | {"ORCS_SERVER": "x", "ORCS_TOKEN": "x", "ORCS_SLOTZ": "1"})
+    environ = HOME | {"ORCS_SERVER": "x", "ORCS_TOKEN": "x", "ORCS_SLOTZ": "1"}
+    Settings.load(environ=environ)
+    assert not caplog.text
+    warn_of_unknown_variables(environ)
     assert "ORCS_SLOTZ" in caplog.text
     assert "ORCS_SERVER" not in caplog.text
 
@@ -169,6 +172,40 @@ def test_a_wrong_flag_and_a_wrong_variable_are_named_as_the_user_wrote_them() ->
     assert refused("is not a setting", flags={"zzz": 1}).startswith("the flag --zzz is not a setting")
 
 
+@pytest.mark.parametrize(
+    ("flags", "environ", "words"),
+    [
+        ({"agent_registry": "own_agents"}, {}, "the flag --agents is wrong: write MODULE:NAME"),
+        ({"hooks": "own_hooks"}, {}, "the flag --hooks is wrong: write MODULE:NAME"),
+        (
+            {},
+            {"ORCS_AGENT_REGISTRY": "own"},
+            "the environment variable ORCS_AGENT_REGISTRY is wrong: write MODULE:NAME",
+        ),
+        (
+            {},
+            {"ORCS_MODEL_BASE_URL": "foo"},
+            "ORCS_MODEL_BASE_URL is wrong: write the address of the model server, as in http",
+        ),
+        ({}, {"ORCS_LOG_LEVEL": "loud"}, "ORCS_LOG_LEVEL is wrong: write debug, info, warning or error"),
+        ({}, {"ORCS_LOG_FORMAT": "xml"}, "ORCS_LOG_FORMAT is wrong: write 'plain' or 'json'"),
+        ({}, {"ORCS_LIMITS_SLOTS": "many"}, "ORCS_LIMITS_SLOTS is wrong: write a whole number"),
+        ({}, {"ORCS_LIMITS_SLOTS": "0"}, "ORCS_LIMITS_SLOTS is wrong: write at least 1"),
+        ({}, {"ORCS_OFFLINE_PACE": "soon"}, "ORCS_OFFLINE_PACE is wrong: write a number"),
+        ({}, {"ORCS_OFFLINE_PACE": "inf"}, "ORCS_OFFLINE_PACE is wrong: write a number that is not infinite"),
+        ({}, {"ORCS_INSECURE_NO_AUTH": "maybe"}, "ORCS_INSECURE_NO_AUTH is wrong: write true or false"),
+        ({}, {"ORCS_AGENTS": "3"}, "ORCS_AGENTS is wrong: write a table, or in the environment a JSON object"),
+        ({}, {"ORCS_AGENTS": '{"A b": {}}'}, "ORCS_AGENTS is wrong: write an agent's id"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_words_of_the_documentation(
+    flags: dict[str, Any], environ: dict[str, str], words: str
+) -> None:
+    message = refused(re.escape(words), flags=flags, environ=HOME | environ)
+    assert "String should" not in message
+    assert "Input should" not in message
+
+
 def test_all_wrong_settings_are_told_at_once(toml: Any) -> None:
     message = refused("2 settings are wrong", config_file=toml("task_timeout = 0\nzzz = 1"))
     assert "task_timeout" in message
@@ -209,7 +246,7 @@ def tls(tmp_path: Path) -> dict[str, str]:
 
 
 def test_an_address_that_others_reach_needs_tls_and_tokens(tls: dict[str, str]) -> None:
-    refused("travel in the clear: set tls_certificate", flags={"listen": "0.0.0.0:1"})
+    refused("travel in the clear: set --tls-certificate and --tls-key", flags={"listen": "0.0.0.0:1"})
     refused("tokens must stay on", flags={"listen": "0.0.0.0:1", "insecure_no_auth": True, **tls})
     settings = Settings.load({"listen": "0.0.0.0:1", **tls}, environ=HOME)
     assert (settings.address.host, settings.address.port) == ("0.0.0.0", 1)
@@ -217,8 +254,8 @@ def test_an_address_that_others_reach_needs_tls_and_tokens(tls: dict[str, str]) 
 
 
 def test_half_of_tls_and_files_that_are_not_there_are_refused(tls: dict[str, str], tmp_path: Path) -> None:
-    refused("set tls_key too", flags={"tls_certificate": tls["tls_certificate"]})
-    refused("set tls_certificate too", flags={"tls_key": tls["tls_key"]})
+    refused("set --tls-key or ORCS_TLS_KEY too", flags={"tls_certificate": tls["tls_certificate"]})
+    refused("set --tls-certificate or ORCS_TLS_CERTIFICATE too", flags={"tls_key": tls["tls_key"]})
     refused("none.pem cannot be read", flags=tls | {"tls_key": str(tmp_path / "none.pem")})
     refused("secret cannot be read", flags={"token_file": tmp_path / "secret"})
 
@@ -253,8 +290,22 @@ def test_a_server_of_ones_own_needs_no_key_but_the_name_of_a_model() -> None:
         "chat_completions",
     )
     assert choice.timeout_us == 300_000_000
-    with pytest.raises(StartupError, match=re.escape("set model.name")):
-        Settings.load(environ=HOME).model_choice({"OPENAI_BASE_URL": "http://x"})
+    with pytest.raises(StartupError, match="set ORCS_MODEL_NAME") as caught:
+        Settings.load(environ=HOME).model_choice({"OPENAI_BASE_URL": "http://ann:secret@x/v1?key=secret"})
+    assert "model server at http://x/v1 has" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_of_a_base_url_only_what_is_no_secret_is_shown() -> None:
+    settings = Settings.load({"model": {"name": "llama"}}, environ=HOME)
+    choice = settings.model_choice({"OPENAI_BASE_URL": "https://ann:secret@x:8/v1?key=secret"})
+    assert (choice.shown_base_url, choice.server) == ("https://x:8/v1", "https://x:8/v1")
+    assert settings.model_choice({}).shown_base_url == ""
+    assert settings.model_choice({}).server == "offline"
+    for wrong in ("foo", "http://ann:se/cret@x", "http://ann:se?cret@x"):
+        with pytest.raises(StartupError, match="OPENAI_BASE_URL is wrong: write the address") as caught:
+            settings.model_choice({"OPENAI_BASE_URL": wrong})
+        assert wrong not in str(caught.value)
 
 
 def test_openai_without_key_and_base_url_is_refused_by_the_name_of_the_variable() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from orcs_server.telemetry import configure_logging
-from orcs_server.telemetry.logs import escape
+from orcs_server.telemetry.logs import CHATTY, escape
 
 HOSTILE = "a\n2026-01-01T00:00:00Z INFO orcs: forged\x1b[2J\x9b31m\u202e\r\u2028\ud800"
 
@@ -19,7 +19,7 @@ HOSTILE = "a\n2026-01-01T00:00:00Z INFO orcs: forged\x1b[2J\x9b31m\u202e\r\u2028
 def as_before() -> Iterator[None]:
     root = logging.getLogger()
     kept = root.handlers[:], root.level, logging.raiseExceptions
-    levels = {name: logging.getLogger(name).level for name in ("orcs", "orcs_server")}
+    levels = {name: logging.getLogger(name).level for name in ("orcs", "orcs_server", *CHATTY)}
     yield
     root.handlers[:], _, logging.raiseExceptions = kept
     root.setLevel(kept[1])
@@ -76,9 +76,21 @@ def test_levels_hold_for_ours_and_libraries_stay_quiet() -> None:
     logging.getLogger("httpx").warning("their warning")
     assert [line.rsplit(": ", 1)[1] for line in stream.getvalue().splitlines()] == ["ours", "their warning"]
     configure_logging("DEBUG", "plain", stream)
-    logging.getLogger("httpx").info("asked for")
+    logging.getLogger("somebodys.agents").info("asked for")
     assert "asked for" in stream.getvalue()
     assert len(logging.getLogger().handlers) == 1
+
+
+@pytest.mark.parametrize("name", ["aiosqlite", "grpc._cython", "httpx2", "openai.agents", "httpcore2.connection"])
+def test_chatty_libraries_stay_quiet_even_at_debug_unless_they_have_a_level_of_their_own(name: str) -> None:
+    stream = io.StringIO()
+    configure_logging("DEBUG", "plain", stream)
+    logging.getLogger(name).info("chatter")
+    assert stream.getvalue() == ""
+    logging.getLogger(name.partition(".")[0]).setLevel("DEBUG")
+    configure_logging("DEBUG", "plain", stream)
+    logging.getLogger(name).info("asked for")
+    assert "asked for" in stream.getvalue()
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

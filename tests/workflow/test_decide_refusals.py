@@ -130,6 +130,7 @@ def test_problems_of_a_plan_are_cut_to_what_an_event_may_hold() -> None:
     rejected = decide(state, m.PlanFailed(1, failure, ("x" * 5000,) * 500), 0)[0]
     assert isinstance(rejected, e.PlanRejected)
     assert [len(problem) for problem in rejected.problems] == [300] * 20
+    assert "No plan." not in rejected.failure.message
 
 
 def test_a_turn_has_no_state_before_the_workflow_is_created() -> None:

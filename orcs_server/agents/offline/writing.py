@@ -14,7 +14,7 @@ _QUOTE = 240
 _SHOWN = 40
 """Predecessors that are gone through one by one."""
 _REQUEST = re.compile(r"^The whole request:$", re.MULTILINE)
-_WORD = re.compile(r"[^\W\d_][\w'’-]{3,}")
+_WORD = re.compile(r"[^\W\d_][\w'’-]{2,}|\b[A-Z](?:\w|[+#]{1,2})(?![\w+#])")
 _NUMBER = re.compile(r"(?<![\w.])\d{1,3}(?:[,.\d]*\d)?(?:\s?(?:%|€|\$|ms|s|MB|GB|km|kg))?(?!\w)")
 _HEADING = re.compile(r"^#{1,6}\s+(.+)$", re.MULTILINE)
 _MARKS = re.compile(r"[*_`#]+")
@@ -26,7 +26,10 @@ _COMMON = frozenset(
         only other others over parts part question questions request result results said same should since some such task tasks
         text than that their them then there these they this those through under until upon very want were what when where which
         while whole will with without would write your made offline rule language model arranges knows nothing subject remains
-        open speaks point points settle speak finished known show wrong short facts frame joined handed words figures asked find check""",
+        open speaks point points settle speak finished known show wrong short facts frame joined handed words figures asked find check compare
+        all and any are ask but can did few for get had has her him his how its let may new nor not now off one our out own per put
+        say see set she the too two use via was way who why yet you am an as at be by do he if in is it me my no of on or so to up
+        us we""",
     )
 )
 

@@ -85,10 +85,17 @@ class LocalEngine:
         """(namespace, id) of the workflows that are in memory."""
         return tuple(self._actors)
 
+    @property
+    def running(self) -> int:
+        """Attempts that run now, those of the planner included."""
+        states = [actor.state for actor in self._actors.values() if actor.state is not None]
+        return sum(len(state.running) + state.progress.planning.running for state in states)
+
     # Engine
 
-    async def start(self) -> None:
-        """Take up every live workflow where it stood; attempts that were running are lost, and go on."""
+    async def start(self) -> int:
+        """Take up every live workflow where it stood, and return how many; attempts that were running are lost, and go on."""
+        resumed = 0
         for live in await self.store.live():
             key = (live.namespace, live.workflow_id)
             if live.idle:
@@ -97,11 +104,13 @@ class LocalEngine:
                 continue
             try:
                 await self._actor(*key)
+                resumed += 1
             except NotFound as error:
                 _log.error("workflow %s cannot be continued: %s", live.workflow_id, error)
             except Unavailable as error:
                 _log.error("workflow %s cannot be continued yet and will be tried again: %s", live.workflow_id, error)
                 self._sleepers.put(key, self.clock.now_us() + BUSY_RETRY_US)
+        return resumed
 
     async def take_up(self, namespace: str, workflow_id: str) -> None:
         """Take up one workflow where it stood, as `start` does with all. Raises NotFound, Unavailable."""

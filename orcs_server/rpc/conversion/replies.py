@@ -113,7 +113,10 @@ def server_info(info: ServerInfo) -> system_service_pb2.GetServerInfoResponse:
         log_epoch=info.log_epoch,
         start_time=timestamp(info.started_us),
         model=system_service_pb2.ModelInfo(
-            offline=info.model.provider == "offline", provider=info.model.provider, default_model=info.model.name
+            offline=info.model.provider == "offline",
+            provider=info.model.provider,
+            default_model=info.model.name,
+            base_url=info.model.shown_base_url,
         ),
         limits=system_service_pb2.Limits(
             max_tasks=info.limits.max_tasks,
