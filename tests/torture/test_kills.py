@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.torture.kills import Scale, missing, run_over_kills
 
-SHORT = Scale(clients=14, random_kills=4, cold_every=4, commit_points_s=0)
+SHORT = Scale(clients=14, random_kills=2, cold_every=2, commit_points_s=0)
 
 
 async def test_nothing_is_lost_whatever_commit_a_server_dies_at(tmp_path: Path) -> None:
