@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.orcs-setup
 PROTO_RELEASE := protos/released/orcs-v1.binpb
 
-.PHONY: setup demo test check bench protos format constraints clean
+.PHONY: setup demo test torture check bench protos format constraints clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ check: setup
 	else echo "buf breaking: skipped, nothing has been released yet"; fi
 	$(BIN)/python tools/generate_stubs.py --check
 	$(BIN)/python tools/generate_state_diagrams.py --check
+
+torture: setup
+	$(BIN)/python -m tests.torture
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,74 @@
+"""The long torture, within ten minutes: `make torture`. Prints what it came to; fails at the first thing that is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.torture.kills import Report, Scale, missing, run_over_kills
+from tests.torture.power import CutReport, run_over_cuts
+from tests.torture.recording import available
+
+LONG = Scale(clients=20, random_kills=160, cold_every=20, commit_points_s=40)
+RECORDED_S = 8.0
+CUTS = 200
+
+
+def show(name: str, value: object) -> None:
+    print(f"{name:<58}{value:>12}", flush=True)
+
+
+def show_kills(report: Report) -> None:
+    ledger = report.ledger
+    show("kills survived", report.kills["at random"] + report.kills["at a commit point"])
+    show("  at random", report.kills["at random"])
+    show("  at a commit point", report.kills["at a commit point"])
+    show("cold starts", report.kills["after a cold start"])
+    show("commit points × states × events hit", len(report.situations))
+    show("commit points × states missed", len(missing(report.situations)))
+    show("workflows finished", ledger.workflows)
+    show("watch histories equal to the log", ledger.histories)
+    show("events in them", ledger.events)
+    show("commands repeated, with the first answer", report.repetitions)
+    show("attempts lost with their server", ledger.lost_attempts)
+    show("workflows failed because of losses in a row", ledger.given_up)
+    show("model calls begun, counted outside the server", ledger.calls)
+    show("model calls finished", ledger.finished_calls)
+    show("  of completed tasks, finished more than once", ledger.finished_again)
+
+
+def show_cuts(report: CutReport) -> None:
+    show("writes, truncations and fsyncs recorded", report.operations)
+    show("  of them fsyncs", report.syncs)
+    show("power cuts that reopened clean", report.cuts)
+    show("acknowledgements and events told before them, all found", report.acknowledged)
+
+
+def main() -> None:
+    """Torture, then print."""
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(1_000_000)
+    show("seed", seed)
+    folder = Path(tempfile.mkdtemp(prefix="orcs-torture-"))
+    start = time.monotonic()
+    try:
+        for name in ("kills", "power"):
+            (folder / name).mkdir()
+        show_kills(asyncio.run(run_over_kills(folder / "kills", LONG, seed)))
+        if available():
+            show_cuts(asyncio.run(run_over_cuts(folder / "power", RECORDED_S, CUTS, seed)))
+        else:
+            print("power cuts: skipped, the functions of Python's own SQLite cannot be reached")
+    except BaseException:
+        print(f"the files are left in {folder}", flush=True)
+        raise
+    shutil.rmtree(folder)
+    show("seconds", round(time.monotonic() - start))
+
+
+if __name__ == "__main__":
+    main()

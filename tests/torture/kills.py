@@ -1,0 +1,129 @@
+"""A run over kills: the load, and servers that die under it at every commit point and at random."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from orcs_client import OrcsClient
+from tests.torture.agents import MEETING
+from tests.torture.checks import Ledger, check_everything
+from tests.torture.faults import POINTS
+from tests.torture.load import Load
+from tests.torture.servers import TortureServer
+
+STATES = ("PLANNING", "READY", "RUNNING", "COMPLETED", "FAILED", "DELETED")
+"""Every state that a commit can leave a workflow in."""
+
+
+class Scale(NamedTuple):
+    """How much of it."""
+
+    clients: int
+    random_kills: int
+    cold_every: int
+    """Of so many kills one is followed by a cold start."""
+    commit_points_s: float
+    """Seconds for which commits with another event are looked for, too, once each point was hit in each state."""
+
+
+class Report(NamedTuple):
+    """What a run over kills came to."""
+
+    kills: Counter[str]
+    situations: set[str]
+    ledger: Ledger
+    repetitions: int
+
+
+def missing(hit: set[str]) -> set[tuple[str, str]]:
+    """Return the (point, state) pairs at which no server has died yet."""
+    met = {tuple(situation.split()[:2]) for situation in hit}
+    return {(point, state) for point in POINTS for state in STATES if (point, state) not in met}
+
+
+class Killing:
+    """Kills servers and starts them again."""
+
+    def __init__(self, server: TortureServer, scale: Scale, seed: int) -> None:
+        self.kills: Counter[str] = Counter()
+        self.hit: set[str] = set()
+        self._server = server
+        self._scale = scale
+        self._random = random.Random(seed)
+
+    async def until_enough(self) -> None:
+        """Return with a server up that nobody kills any more."""
+        ends = time.monotonic() + self._scale.commit_points_s
+        while missing(self.hit) or time.monotonic() < ends:
+            await self._at_commit_point()
+        for _ in range(self._scale.random_kills):
+            await self._at_random()
+        await self._server.fork()
+        assert await self._server.news() is None
+
+    async def _at_commit_point(self) -> None:
+        known = set(self.hit)
+        if not self._scale.commit_points_s:
+            known |= {situation.rpartition(" ")[0] for situation in self.hit}
+        await self._server.fork(known=known)
+        patience = self._random.uniform(0.5, 2.0)
+        try:
+            async with asyncio.timeout(patience):
+                met = await self._server.news() or await self._server.news() or set()
+        except TimeoutError:
+            met = await self._server.kill()
+            self._count(met)
+            return
+        await self._server.reap()
+        self._count(met)
+
+    async def _at_random(self) -> None:
+        if self.kills["at random"] % self._scale.cold_every == self._scale.cold_every - 1:
+            await self._server.start_cold()
+            self.kills["after a cold start"] += 1
+        else:
+            await self._server.fork()
+        # Some die before they are up.
+        await asyncio.sleep(self._random.choice((0.05, 0.3, 0.6)) + self._random.expovariate(4))
+        await self._server.kill()
+        self.kills["at random"] += 1
+
+    def _count(self, met: set[str]) -> None:
+        self.hit |= met
+        self.kills["at a commit point" if met else "at random"] += 1
+
+
+async def run_over_kills(folder: Path, scale: Scale, seed: int) -> Report:
+    """Run the load while servers die, let it come to its end, and check everything."""
+    server = TortureServer(folder)
+    await server.fork()
+    assert await server.news() is None
+    async with OrcsClient(server.address, token=server.token) as client:
+        load = Load(client, scale.clients, seed)
+        running = asyncio.create_task(load.run())
+        await server.kill()
+        killing = Killing(server, scale, seed)
+        try:
+            hunt = asyncio.create_task(killing.until_enough())
+            await asyncio.wait((running, hunt), return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                hunt.cancel()
+                running.result()
+            await hunt
+            load.stop.set()
+            async with asyncio.timeout(120):
+                await running
+            await load.repeat_everything()
+            await load.meet("meeting", MEETING)
+        finally:
+            running.cancel()
+            await asyncio.wait((running,))
+    await server.terminate()
+    await server.close()
+    ledger = await check_everything(server.data, server.calls, load.stories)
+    return Report(killing.kills, killing.hit, ledger, load.repetitions)
