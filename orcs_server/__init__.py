@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orcs_server.agents.idempotence import idempotent
     from orcs_server.embed import (
         MemorySystem,
         ORCSRunHooks,
@@ -35,10 +36,15 @@ __all__ = [
     "WorkflowOrchestrator",
     "WorkflowStatus",
     "create_planner_agent",
+    "idempotent",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "idempotent":
+        from orcs_server.agents.idempotence import idempotent
+
+        return idempotent
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from orcs_server import embed

@@ -110,6 +110,8 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """ResourcesAllocated."""
     EVENT_TYPE_RESOURCES_RETURNED: _EventType.ValueType  # 55
     """ResourcesReturned."""
+    EVENT_TYPE_JOURNAL_MISMATCH: _EventType.ValueType  # 56
+    """JournalMismatch."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """The kinds of events, for filters. The number of each is that of its field in Event."""
@@ -196,6 +198,8 @@ EVENT_TYPE_RESOURCES_ALLOCATED: EventType.ValueType  # 54
 """ResourcesAllocated."""
 EVENT_TYPE_RESOURCES_RETURNED: EventType.ValueType  # 55
 """ResourcesReturned."""
+EVENT_TYPE_JOURNAL_MISMATCH: EventType.ValueType  # 56
+"""JournalMismatch."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -252,6 +256,7 @@ class Event(_message.Message):
     OUTPUT_STORED_FIELD_NUMBER: _builtins.int
     RESOURCES_ALLOCATED_FIELD_NUMBER: _builtins.int
     RESOURCES_RETURNED_FIELD_NUMBER: _builtins.int
+    JOURNAL_MISMATCH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The place in its workflow's log: 1, 2, 3 and so on without a hole."""
     position: _builtins.int
@@ -426,6 +431,10 @@ class Event(_message.Message):
     def resources_returned(self) -> Global___ResourcesReturned:
         """The resources hook took everything back."""
 
+    @_builtins.property
+    def journal_mismatch(self) -> Global___JournalMismatch:
+        """A continued attempt took another course than its journal says."""
+
     def __init__(
         self,
         *,
@@ -475,12 +484,13 @@ class Event(_message.Message):
         output_stored: Global___OutputStored | None = ...,
         resources_allocated: Global___ResourcesAllocated | None = ...,
         resources_returned: Global___ResourcesReturned | None = ...,
+        journal_mismatch: Global___JournalMismatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "cause", b"cause", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "position", b"position", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "sequence", b"sequence", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_id", b"workflow_id", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "cause", b"cause", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "position", b"position", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "sequence", b"sequence", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_id", b"workflow_id", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["workflow_created", "workflow_started", "workflow_pausing", "workflow_paused", "workflow_resumed", "workflow_cancel_requested", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_reopened", "workflow_deleted", "planning_started", "plan_adopted", "plan_rejected", "plan_amended", "task_ready", "task_retry_scheduled", "task_completed", "task_failed", "task_skipped", "task_cancelled", "task_updated", "task_stale", "attempt_started", "attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_suspended", "attempt_interrupted", "attempt_lost", "input_requested", "input_resolved", "message_received", "budget_exceeded", "usage_recorded", "evaluation_passed", "evaluation_failed", "output_stored", "resources_allocated", "resources_returned"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["workflow_created", "workflow_started", "workflow_pausing", "workflow_paused", "workflow_resumed", "workflow_cancel_requested", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_reopened", "workflow_deleted", "planning_started", "plan_adopted", "plan_rejected", "plan_amended", "task_ready", "task_retry_scheduled", "task_completed", "task_failed", "task_skipped", "task_cancelled", "task_updated", "task_stale", "attempt_started", "attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_suspended", "attempt_interrupted", "attempt_lost", "input_requested", "input_resolved", "message_received", "budget_exceeded", "usage_recorded", "evaluation_passed", "evaluation_failed", "output_stored", "resources_allocated", "resources_returned", "journal_mismatch"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1304,6 +1314,40 @@ class AttemptLost(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttemptLost: _TypeAlias = AttemptLost  # noqa: Y015
+
+@_typing.final
+class JournalMismatch(_message.Message):
+    """A continued attempt asked its model something else than the attempts before it: from there on the calls are made anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    TURN_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task; empty: the planner."""
+    attempt: _builtins.int
+    """The number of the attempt."""
+    path: _builtins.str
+    """The tool calls within which the model was asked, from the outside in, parted by slashes; empty: none. It may be cut."""
+    turn: _builtins.int
+    """The turn within the path, from 0."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        path: _builtins.str = ...,
+        turn: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "path", b"path", "task_id", b"task_id", "turn", b"turn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JournalMismatch: _TypeAlias = JournalMismatch  # noqa: Y015
 
 @_typing.final
 class InputRequested(_message.Message):

@@ -348,3 +348,32 @@ _RUN_ERRORS: _Table = (
 
 def _of_type(error: Exception, table: _Table) -> Failure | None:
     return next((make(error) for kind, make in table if isinstance(error, kind)), None)
+
+
+def tool_in_doubt(tool: str) -> Failure:
+    """A tool was started, its result is missing, and it may not run again."""
+    return Failure(
+        FailureKind.TOOL_FAILED,
+        f'The tool "{tool}" was cut off while it ran, so that nobody knows whether it has acted, and it was not run again. Look '
+        "at what it changes, then create the work that is still to be done anew. If the tool may run twice, declare it with "
+        "@orcs_server.idempotent.",
+    )
+
+
+def unseen_call(kind: str) -> Failure:
+    """What the journal does not see may have acted."""
+    return Failure(
+        FailureKind.TOOL_FAILED,
+        f"The attempt was cut off after a {kind}, whose effects the journal does not see, so that nobody knows whether it has "
+        "acted, and it was not run again. Look at what it changes, then create the work that is still to be done anew.",
+    )
+
+
+def course_left(tool: str) -> Failure:
+    """The run asks something else than before, after something has acted."""
+    return Failure(
+        FailureKind.TOOL_FAILED,
+        f"The run cannot be continued: what its agent asks now is not what it asked before, and {tool} has acted since then and "
+        "might act twice. Make the agent's input and its tools' descriptions and results the same in every attempt, then create "
+        "the work that is still to be done anew.",
+    )

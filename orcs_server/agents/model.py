@@ -5,11 +5,12 @@ tool-call ids unique, and turns whatever goes wrong into a `ModelCallError`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextvars import ContextVar
-from typing import Any, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
 
 from agents import (
+    Agent,
     AgentOutputSchemaBase,
     Handoff,
     Model,
@@ -21,73 +22,18 @@ from agents import (
 )
 from agents import Usage as SdkUsage
 from agents.items import TResponseInputItem, TResponseStreamEvent
-from openai.types.responses import Response, ResponseOutputItem, ResponseUsage
+from openai.types.responses import Response, ResponseCompletedEvent, ResponseOutputItem, ResponseUsage
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from orcs_server.agents.failures import ModelCallError, call_failure, ending_failure, truncated
-from orcs_server.workflow.model import NO_USAGE, Usage
+from orcs_server.agents.journaled_tools import journal_tools, may_run_again
+from orcs_server.agents.run_calls import RunCalls, current_calls
+from orcs_server.workflow.model import Usage
 
 _REQUEST_ONLY = Usage(requests=1)
 _FAILED_ENDINGS = frozenset({"response.failed", "response.incomplete", "error", "response.error"})
 _UNFINISHED = frozenset({"incomplete", "failed", "cancelled"})
 """Some servers end with `response.completed` and tell only in the status that it is not."""
-_PARAGRAPH = "\n\n"
-
-current_calls: ContextVar[RunCalls | None] = ContextVar("current_calls", default=None)
-"""The calls of the run that this asyncio task works for: agents nested in tools count towards the same run."""
-
-
-class RunCalls:
-    """What the model calls of one run have in common: the count, the usage, the callbacks and the tool-call ids."""
-
-    __slots__ = ("_ids", "_on_delta", "_on_usage", "_published", "count", "usage")
-
-    def __init__(
-        self,
-        on_delta: Callable[[str], None] | None = None,
-        on_usage: Callable[[int, Usage], None] | None = None,
-    ) -> None:
-        self.count = 0
-        self.usage = NO_USAGE
-        self._on_delta = on_delta
-        self._on_usage = on_usage
-        self._published: int | None = None
-        self._ids: set[str] = set()
-
-    def publish(self, text: str) -> None:
-        """Hand a piece of text to whoever follows the run. The texts of two calls are parted by an empty line."""
-        if self._on_delta is None or not text:
-            return
-        if self._published != self.count:
-            if self._published is not None:
-                self._on_delta(_PARAGRAPH)
-            self._published = self.count
-        self._on_delta(text)
-
-    def record(self, spent: Usage) -> None:
-        """Count a call that ended, however it ended."""
-        self.count += 1
-        self.usage = self.usage + spent
-        if self._on_usage is not None:
-            self._on_usage(self.count, self.usage)
-
-    def with_unique_ids(self, output: list[ResponseOutputItem]) -> list[ResponseOutputItem]:
-        """Return the output with tool-call ids that this run has not seen: some servers repeat them or leave them empty."""
-        changed: list[ResponseOutputItem] | None = None
-        for index, item in enumerate(output):
-            if item.type == "message" or not item.type.endswith("_call") or not hasattr(item, "call_id"):
-                continue
-            given = cast("str", item.call_id) or ""
-            unique = given
-            repeat = 1
-            while not unique or unique in self._ids:
-                repeat += 1
-                unique = f"{given or 'call'}_{repeat}"
-            self._ids.add(unique)
-            if unique != given:
-                changed = list(output) if changed is None else changed
-                changed[index] = item.model_copy(update={"call_id": unique})
-        return output if changed is None else changed
 
 
 class RunModel(Model):
@@ -157,13 +103,12 @@ class RunModel(Model):
         conversation_id: str | None,
         prompt: ResponsePromptParam | None,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        """Stream the model's events. A stream without a proper end raises ModelCallError, like any other trouble."""
-        calls = self._calls
-        publish = calls.publish if self._publishes else _discard
-        spent = _REQUEST_ONLY
-        completed = False
-        items: list[ResponseOutputItem] = []
-        stream = self._inner.stream_response(
+        """Stream the model's events, the last one once the journal has the response; or only that one, if the journal had it.
+
+        A stream without a proper end raises ModelCallError, like any other trouble; JournalStopped where the run must not go on.
+        """
+        journal = self._calls.journal
+        asked = self._ask(
             system_instructions,
             input,
             model_settings,
@@ -171,6 +116,42 @@ class RunModel(Model):
             output_schema,
             handoffs,
             tracing,
+            previous_response_id=previous_response_id,
+            conversation_id=conversation_id,
+            prompt=prompt,
+        )
+        if journal is None:
+            async for event in asked:
+                yield event
+            return
+        journal_tools(tools)
+        turn = await journal.begin(input)
+        response = await journal.replayed(turn, {tool.name for tool in tools if may_run_again(tool)}.__contains__)
+        if response is not None:
+            self._calls.adopt_ids(response.output)
+            yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=response)
+            return
+        async with aclosing(asked):
+            async for event in asked:
+                if event.type == "response.completed":
+                    await journal.keep(turn, event.response)
+                yield event
+
+    async def _ask(
+        self,
+        *question: Any,
+        previous_response_id: str | None,
+        conversation_id: str | None,
+        prompt: ResponsePromptParam | None,
+    ) -> AsyncGenerator[TResponseStreamEvent, None]:
+        """Ask the model itself; `question` is what `stream_response` takes by position."""
+        calls = self._calls
+        publish = calls.publish if self._publishes else _discard
+        spent = _REQUEST_ONLY
+        completed = False
+        items: list[ResponseOutputItem] = []
+        stream = self._inner.stream_response(
+            *question,
             previous_response_id=previous_response_id,
             conversation_id=conversation_id,
             prompt=prompt,
@@ -206,6 +187,46 @@ class RunModel(Model):
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+class ObservedModel(Model):
+    """A model that a nested agent was given as an object: within a run its calls count towards the run."""
+
+    def __init__(self, inner: Model) -> None:
+        self.inner = inner
+
+    def _seen(self) -> Model:
+        calls = current_calls.get()
+        return self.inner if calls is None else RunModel(self.inner, calls, publishes=False)
+
+    async def get_response(self, *question: Any, **rest: Any) -> ModelResponse:
+        return await self._seen().get_response(*question, **rest)
+
+    def stream_response(self, *question: Any, **rest: Any) -> AsyncIterator[TResponseStreamEvent]:
+        return self._seen().stream_response(*question, **rest)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def observe(agents: Sequence[object]) -> None:
+    """Put the models that agents were given as objects, and those of all agents that they can reach, within sight of runs."""
+    seen: set[int] = set()
+    waiting = list(agents)
+    while waiting:
+        agent = waiting.pop()
+        if not isinstance(agent, Agent) or id(agent) in seen:
+            continue
+        seen.add(id(agent))
+        if isinstance(agent.model, Model) and not isinstance(agent.model, ObservedModel):
+            agent.model = ObservedModel(agent.model)
+        waiting += [getattr(tool, "_agent_instance", None) for tool in agent.tools]
+        waiting += [_target(handoff) for handoff in agent.handoffs]
+
+
+def _target(handoff: object) -> object:
+    reference = getattr(handoff, "_agent_ref", None)
+    return handoff if reference is None else reference()
 
 
 class ObservedModels(ModelProvider):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
@@ -15,11 +16,17 @@ from pydantic_core import to_json, to_jsonable_python
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
-from orcs_server.agents.model import ObservedModels, RunCalls, RunModel, current_calls
+from orcs_server.agents.journal import JournalStopped, RunJournal
+from orcs_server.agents.model import ObservedModel, ObservedModels, RunModel, observe
 from orcs_server.agents.providers import model_settings
+from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
 from orcs_server.agents.tracing import silence_vendor_tracing
+from orcs_server.storage.journal import JournalTail
+from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
+
+_log = logging.getLogger("orcs.journal")
 
 MARKDOWN = "text/markdown"
 JSON = "application/json"
@@ -47,6 +54,8 @@ class AgentRun:
     """Called after every model call, failed ones included, with the calls and the usage of this run so far."""
     hooks: RunHooks[Any] | None = None
     """Such as `ORCSRunHooks`."""
+    journal: RunJournal | None = None
+    """What earlier attempts called, and where this one notes its calls; without it nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,9 @@ class AgentResult:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     """With the failure INVALID_OUTPUT: what is wrong with the output, for a repair."""
+    tail: tuple[JournalTail, ...] = ()
+    """The last call, to be stored together with the attempt's end."""
+    tail_blobs: tuple[Blob, ...] = ()
 
 
 class OpaqueSettings(ModelSettings):
@@ -112,7 +124,8 @@ class AgentRunner:
 
     async def run(self, request: AgentRun) -> AgentResult:
         """Run an agent to its end. Trouble with models, tools and outputs comes back as `failure`; cancellation propagates."""
-        calls = RunCalls(request.on_delta, request.on_usage)
+        journal = request.journal
+        calls = RunCalls(request.on_delta, request.on_usage, journal)
         schema, problems = _output_schema(request)
         if problems:
             return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")
@@ -127,10 +140,12 @@ class AgentRunner:
                 hooks=request.hooks,
             )
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
-            return AgentResult(usage=calls.usage, calls=calls.count, failure=run_failure(error))
+            outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
+        else:
+            outcome = _result(request, result.final_output, calls)
         finally:
             current_calls.reset(token)
-        return _result(request, result.final_output, calls)
+        return outcome if journal is None else await _journaled(outcome, journal)
 
     def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
         """Return an agent for this run alone."""
@@ -143,6 +158,8 @@ class AgentRunner:
         agent = copy(prototype)
         agent.tools = list(prototype.tools)
         wanted = request.model or definition.model or prototype.model
+        if isinstance(wanted, ObservedModel):
+            wanted = wanted.inner
         inner = wanted if isinstance(wanted, Model) else self._models.get_model(wanted)
         agent.model = RunModel(inner, calls, timeout_us=self._call_timeout_us)
         if schema is not None:
@@ -161,10 +178,31 @@ class AgentRunner:
             raise TypeError(
                 f"agent {definition.id}: the template must be an agents.Agent, not {type(template).__name__}"
             )
+        observe([template])
         # What the SDK adds for its own default model, where none is named, would be wrong for any other.
         unset = template.model is None and template.model_settings == get_default_model_settings()
         settings = shared if unset else shared.resolve(template.model_settings)
         return replace(template, model_settings=OpaqueSettings.of(settings))
+
+
+def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:
+    """Return why the run failed; the journal knows better, where it stopped the run."""
+    return (None if journal is None else journal.failure) or run_failure(error)
+
+
+async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:
+    """Return the outcome with what the journal makes of it."""
+    if journal.failure is None and outcome.failure is not None and outcome.failure.kind is FailureKind.INVALID_OUTPUT:
+        try:
+            await journal.drop_offender()
+        except JournalStopped as error:
+            _log.warning("the response that cannot be used stays in its journal: %s", error)
+    if journal.failure is not None:
+        return replace(outcome, failure=journal.failure, problems=())
+    if outcome.failure is not None:
+        return outcome
+    tail, blobs = journal.tail()
+    return replace(outcome, tail=tail, tail_blobs=blobs)
 
 
 def _output_schema(request: AgentRun) -> tuple[RawJson | None, tuple[str, ...]]:

@@ -161,6 +161,7 @@ _WORDS: dict[str, Callable[[Any, Progress], str]] = {
     "attempt_suspended": _of_task("waits for a person"),
     "attempt_interrupted": _of_task("was interrupted and goes on later"),
     "attempt_lost": _of_task("was lost with the server and goes on"),
+    "journal_mismatch": _of_task("took another course than before and does its calls anew from there"),
     "task_retry_scheduled": lambda body, progress: (
         f"{_task(body, progress)} will be tried again at {local_time(body.retry_time.ToMicroseconds(), '%H:%M:%S')}"
     ),

@@ -9,6 +9,7 @@ from typing import Any
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.agents.hooks import ORCSRunHooks
+from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.planner import PlannerOutput, build_planner_input
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
 from orcs_server.errors import OrcsError, PermissionDenied
@@ -21,6 +22,7 @@ from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.memory import AgentContext, Memory
+from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.store import Store, blob_of
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
 from orcs_server.workflow.model import (
@@ -54,6 +56,7 @@ class Executor:
     ) -> None:
         """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says."""
         self._telemetry = telemetry
+        self._store = store
         self._memory = Memory(store)
         self._record_runs = record_runs
         self._runner = runner
@@ -105,6 +108,7 @@ class Executor:
                 on_delta=observer.delta,
                 on_usage=observer.usage,
                 hooks=ORCSRunHooks() if self._record_runs else None,
+                journal=await self._journal(state, task.spec.id, run, attempt, observer),
             )
         except OrcsError as error:
             return AttemptOutcome(failure=_failure_of(error))
@@ -120,17 +124,27 @@ class Executor:
             await self._permit(caller, PLANNER_ID)
             query = await self._texts.read(state.namespace, state.spec.query)
             configuration = await self._configuration(state.namespace, state.spec)
-            context = await self._context(state, caller, PLANNER_ID, "", state.progress.planning.attempt, 1)
+            planning, spec = state.progress.planning, state.spec
+            # A repair asks something else, so it is a conversation of its own.
+            run = planning.rejected + 1
+            context = await self._context(state, caller, PLANNER_ID, "", planning.attempt, run)
+            journal = await self._journal(state, "", run, planning.attempt, observer)
         except OrcsError as error:
             return PlanOutcome(failure=_failure_of(error))
-        planning, spec = state.progress.planning, state.spec
         with self._telemetry.plan_span(
             state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
         ) as span:
             try:
                 async with asyncio.timeout(spec.task_timeout_us / 1e6):
                     outcome = await self.plan(
-                        query, configuration, context, spec.planning, spec.max_tasks, planning.problems, observer
+                        query,
+                        configuration,
+                        context,
+                        spec.planning,
+                        spec.max_tasks,
+                        planning.problems,
+                        observer,
+                        journal,
                     )
             except TimeoutError:
                 # A task's attempt has its deadline from the core; planning has no task to keep one.
@@ -150,8 +164,9 @@ class Executor:
         max_tasks: int,
         problems: tuple[str, ...] = (),
         observer: AttemptObserver | None = None,
+        journal: RunJournal | None = None,
     ) -> PlanOutcome:
-        """Ask the planner for a plan for this query; nothing is stored."""
+        """Ask the planner for a plan for this query; without a journal nothing is stored."""
         agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
         known = [agent for agent in agents if agent is not None]
         planner = next((agent for agent in known if agent.id == PLANNER_ID), None)
@@ -166,6 +181,7 @@ class Executor:
                 model=planner.model or configuration.model,
                 on_delta=None if observer is None else observer.delta,
                 on_usage=None if observer is None else observer.usage,
+                journal=journal,
             )
         )
         return _read_plan(result)
@@ -214,6 +230,12 @@ class Executor:
             memory=AgentContext(place, agent_id, state.id, task_id),
         )
 
+    async def _journal(
+        self, state: WorkflowState, task_id: str, run: int, attempt: int, observer: AttemptObserver
+    ) -> RunJournal:
+        key = JournalKey(state.namespace, state.id, task_id, run)
+        return await RunJournal.open(self._store, key, attempt, observer.mismatch)
+
     async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
         digest = task.spec.output_schema
         if digest is None and state.spec.output_schema is not None and _is_only_sink(state, task):
@@ -245,7 +267,8 @@ def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
                 "limits.max_output_bytes.",
             )
         )
-    return AttemptOutcome(Output(blob.digest, result.media_type, len(blob.data)), blobs=(blob,))
+    output = Output(blob.digest, result.media_type, len(blob.data))
+    return AttemptOutcome(output, blobs=(blob, *result.tail_blobs), journal=result.tail)
 
 
 def _read_plan(result: AgentResult) -> PlanOutcome:
@@ -256,7 +279,8 @@ def _read_plan(result: AgentResult) -> PlanOutcome:
     if mistakes:
         return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
     texts = PlanTexts()
-    return PlanOutcome(to_tasks(answer, texts), blobs=texts.blobs)
+    tasks = to_tasks(answer, texts)
+    return PlanOutcome(tasks, blobs=(*texts.blobs, *result.tail_blobs), journal=result.tail)
 
 
 def _failure_of(error: OrcsError) -> Failure:

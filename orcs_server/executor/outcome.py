@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Failure, Output, TaskSpec, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """An output, or a failure; `blobs` holds the texts to store with the report."""
+    """An output, or a failure; `blobs` holds the texts to store with the report, `journal` the last call."""
 
     output: Output | None = None
     failure: Failure | None = None
     blobs: tuple[Blob, ...] = ()
+    journal: tuple[JournalTail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class PlanOutcome:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     blobs: tuple[Blob, ...] = ()
+    journal: tuple[JournalTail, ...] = ()
 
 
 class AttemptObserver(Protocol):
@@ -37,4 +40,8 @@ class AttemptObserver(Protocol):
 
     def usage(self, calls: int, usage: Usage) -> None:
         """Take what the attempt has consumed so far, over so many model calls."""
+        ...
+
+    def mismatch(self, path: str, turn: int) -> None:
+        """Take note that the attempt left the course of its journal with this model call."""
         ...

@@ -49,6 +49,9 @@ class _UsageNote:
     def usage(self, calls: int, usage: Usage) -> None:  # noqa: ARG002 - the observer's signature
         self.total = usage
 
+    def mismatch(self, path: str, turn: int) -> None:
+        """A plan that is only looked at has no journal."""
+
 
 class Preview:
     """Makes or checks a plan without storing it."""

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from orcs_server.identity import Caller
+from orcs_server.storage.journal import JournalStore, JournalTail
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec, WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
@@ -95,6 +96,8 @@ class Write(Struct, frozen=True):
     request: RequestRecord | None = None
     caller: Caller | None = None
     """Stored on create; not looked at later."""
+    journal: tuple[JournalTail, ...] = ()
+    """Last calls of the attempts that end with this write; their texts are among the blobs."""
 
 
 class StoredTask(NamedTuple):
@@ -186,7 +189,7 @@ class MemoryEntry(Struct, frozen=True):
     writer: str
 
 
-class Store(Protocol):
+class Store(JournalStore, Protocol):
     """Durable rows, events and blobs. Every method but `open`, `close`, `live` and those by position sees one namespace.
 
     Any method raises Unavailable (STORAGE_UNAVAILABLE) when the storage does not answer or holds damaged rows. A write

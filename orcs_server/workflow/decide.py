@@ -20,7 +20,7 @@ from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, Inval
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow import planning, progress
-from orcs_server.workflow.model import FailureKind, PlanSource, ResourceStatus, TimerKind, WorkflowState
+from orcs_server.workflow.model import PATH_LIMIT, FailureKind, PlanSource, ResourceStatus, TimerKind, WorkflowState
 from orcs_server.workflow.plan import check_plan, check_spec
 from orcs_server.workflow.states import WorkflowStatus
 from orcs_server.workflow.turn import Turn
@@ -57,6 +57,8 @@ def _dispatch(turn: Turn, message: m.Message) -> None:  # noqa: C901, PLR0912
             _usage_recorded(turn, message)
         case m.AttemptLost():
             _attempt_lost(turn, message)
+        case m.JournalMismatch():
+            _journal_mismatch(turn, message)
         case m.AttemptInterrupted():
             if _is_current(turn, message.task_id, message.attempt):
                 turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
@@ -189,6 +191,16 @@ def _usage_recorded(turn: Turn, message: m.UsageRecorded) -> None:
         return
     if message.calls > known.calls:
         turn.emit(e.UsageRecorded(message.attempt, message.calls, message.usage, message.task_id))
+
+
+def _journal_mismatch(turn: Turn, message: m.JournalMismatch) -> None:
+    """An attempt is noted once: from its first mismatch on it takes another course anyway."""
+    if not _is_current(turn, message.task_id, message.attempt):
+        return
+    state = turn.state
+    known = state.tasks[message.task_id].progress if message.task_id else state.progress.planning
+    if known.mismatched < message.attempt:
+        turn.emit(e.JournalMismatch(message.attempt, message.turn, message.path[:PATH_LIMIT], message.task_id))
 
 
 def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:

@@ -143,6 +143,17 @@ class TaskCancelled(Struct, frozen=True, tag=True):
     failure: Failure
 
 
+class JournalMismatch(Struct, frozen=True, tag=True, omit_defaults=True):
+    """What an attempt asked its model does not match what the journal of its run says. No task id: the planner."""
+
+    attempt: int
+    turn: int
+    """Of the model call, from 0, within the path."""
+    path: str = ""
+    """The ids of the tool calls within which the call was made, parted by `/`; bounded."""
+    task_id: str = ""
+
+
 class UsageRecorded(Struct, frozen=True, tag=True, omit_defaults=True):
     """What the attempt consumed so far (cumulative) over `calls` model calls. No task id: the planner."""
 
@@ -177,4 +188,5 @@ Event = (
     | TaskSkipped
     | TaskCancelled
     | UsageRecorded
+    | JournalMismatch
 )

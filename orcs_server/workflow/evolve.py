@@ -74,6 +74,8 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             return _planning_stopped(state, event)
         case e.UsageRecorded():
             return _usage_recorded(state, event)
+        case e.JournalMismatch():
+            return _journal_mismatch(state, event)
         case (
             e.TaskReady()
             | e.AttemptStarted()
@@ -220,6 +222,15 @@ def _usage_recorded(state: WorkflowState, event: e.UsageRecorded) -> WorkflowSta
     )
 
 
+def _journal_mismatch(state: WorkflowState, event: e.JournalMismatch) -> WorkflowState:
+    if not event.task_id:
+        planning = replace(state.progress.planning, mismatched=event.attempt)
+        return replace(state, progress=replace(state.progress, planning=planning))
+    task = _task(state, event)
+    after = replace(task, progress=replace(task.progress, mismatched=event.attempt))
+    return replace(state, tasks=state.tasks.set(event.task_id, after))
+
+
 TaskEvent = (
     e.TaskReady
     | e.AttemptStarted
@@ -236,7 +247,7 @@ TaskEvent = (
 )
 
 
-def _task(state: WorkflowState, event: TaskEvent | e.UsageRecorded) -> TaskState:
+def _task(state: WorkflowState, event: TaskEvent | e.UsageRecorded | e.JournalMismatch) -> TaskState:
     task = state.tasks.get(event.task_id)
     if task is None:
         raise ImpossibleEvent(f"{type(event).__name__} names task {event.task_id!r}, which the plan does not have.")

@@ -104,6 +104,16 @@ class UsageRecorded(Struct, frozen=True):
     task_id: str = ""
 
 
+class JournalMismatch(Struct, frozen=True):
+    """What the attempt asked its model does not match the journal: it takes another course than the attempts before it."""
+
+    attempt: int
+    turn: int
+    path: str = ""
+    task_id: str = ""
+    """Empty: the planner's."""
+
+
 class ResourcesGranted(Struct, frozen=True):
     """The resources hook gave what the workflow needs."""
 
@@ -133,6 +143,7 @@ Report = (
     | AttemptInterrupted
     | AttemptLost
     | UsageRecorded
+    | JournalMismatch
     | ResourcesGranted
     | ResourcesRefused
     | ResourcesReleased

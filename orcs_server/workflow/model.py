@@ -17,6 +17,8 @@ Digest = NewType("Digest", str)
 
 TITLE_LIMIT = 200
 """Characters in a title."""
+PATH_LIMIT = 512
+"""Characters of a journal path in an event; the rest is left out."""
 FAILURE_MESSAGE_LIMIT = 2048
 """Bytes in a failure's message."""
 
@@ -256,6 +258,8 @@ class Planning(Struct, frozen=True, omit_defaults=True):
     problems: tuple[str, ...] = ()
     """What was wrong with the last plan, handed to the planner for its repair."""
     calls: int = 0
+    mismatched: int = 0
+    """The last attempt that did not match the journal of its run."""
     attempt_usage: Usage = NO_USAGE
     usage: Usage = NO_USAGE
     """All attempts together, the running one included."""
@@ -296,6 +300,8 @@ class TaskProgress(Struct, frozen=True, omit_defaults=True):
     """When the running attempt times out."""
     finished_us: int | None = None
     calls: int = 0
+    mismatched: int = 0
+    """The last attempt that did not match the journal of its run."""
     attempt_usage: Usage = NO_USAGE
     usage: Usage = NO_USAGE
     """All attempts together, the running one included."""
@@ -361,6 +367,11 @@ class WorkflowState(Struct, frozen=True):
             and progress.started_us is not None
             and progress.resources is not ResourceStatus.RELEASED
         )
+
+    @property
+    def running_attempts(self) -> bool:
+        """Whether an attempt of a task or of the planner is under way."""
+        return bool(self.running) or (self.status is WorkflowStatus.PLANNING and self.progress.planning.running)
 
     @property
     def settled(self) -> bool:

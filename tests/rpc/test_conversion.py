@@ -50,6 +50,7 @@ HAPPENED: list[e.Event] = [
     e.AttemptTimedOut("t1", 2, FAILURE),
     e.AttemptInterrupted(2, "t1"),
     e.AttemptLost(2, "t1", progressed=True),
+    e.JournalMismatch(2, 1, "call", "t1"),
     e.TaskRetryScheduled("t1", 7_000_000),
     e.TaskCompleted("t1", OUTPUT),
     e.TaskFailed("t1", FAILURE),

@@ -107,7 +107,7 @@ def message_of(  # noqa: C901, PLR0911, PLR0912
     said = (
         _phrases(
             [word for word in words[1:] if not word.startswith("#")],
-            ("ok", "failed", "jitter", "problem", "calls", "tokens", "seeing", "progressed"),
+            ("ok", "failed", "jitter", "problem", "calls", "tokens", "seeing", "progressed", "turn", "path"),
         )
         if name not in ("Tick", "ResourcesRefused")
         else {}
@@ -133,6 +133,8 @@ def message_of(  # noqa: C901, PLR0911, PLR0912
             return m.AttemptInterrupted(attempt, task_id)
         case "AttemptLost":
             return m.AttemptLost(attempt, task_id, "progressed" in said)
+        case "JournalMismatch":
+            return m.JournalMismatch(attempt, int(said["turn"][0]), said.get("path", [""])[0], task_id)
         case "UsageRecorded":
             calls = int(said["calls"][0])
             taken, given = said["tokens"][0].split("/")

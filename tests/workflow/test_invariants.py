@@ -206,7 +206,12 @@ def reports(draw: st.DrawFn, effect: f.Effect, plan: tuple[TaskSpec, ...]) -> li
             went_well = draw(st.sampled_from([True, True, False]))
             failure = None if went_well else draw(st.none() | FAILURES)
             output = OUTPUT if went_well else None
-            return [*used, m.AttemptFinished(effect.task_id, effect.attempt, output, failure, draw(JITTERS))]
+            other_course = [m.JournalMismatch(effect.attempt, 0, "", effect.task_id)] if draw(st.booleans()) else []
+            return [
+                *used,
+                *other_course,
+                m.AttemptFinished(effect.task_id, effect.attempt, output, failure, draw(JITTERS)),
+            ]
         case f.AllocateResources():
             refused = draw(st.sampled_from([False, False, False, True]))
             return [m.ResourcesRefused("None are left.")] if refused else [m.ResourcesGranted()]
@@ -231,6 +236,7 @@ def strays(name: str, attempt: int) -> list[m.Message]:
         *ended(name, attempt),
         m.SlotGranted(attempt, name),
         m.UsageRecorded(attempt, 9, Usage(9), name),
+        m.JournalMismatch(attempt, 1, "call", name),
         m.ResourcesGranted(),
         m.ResourcesRefused("Nobody asked for this."),
         m.ResourcesReleased(),

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from orcs_server.agents.definition import PLANNER_ID
@@ -21,6 +22,7 @@ from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.identity import Caller
+from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -111,9 +113,10 @@ class WorkflowActor:
         actor: str = "orcs",
         blobs: tuple[Blob, ...] = (),
         flight: Flight | None = None,
+        journal: tuple[JournalTail, ...] = (),
     ) -> None:
         """Deliver a report."""
-        self._deliver(Letter(message, actor, blobs, flight=flight))
+        self._deliver(Letter(message, actor, blobs, flight=flight, journal=journal))
 
     def tell_usage(self, message: m.UsageRecorded, *, actor: str) -> None:
         """Deliver a usage report with the next turn, or soon."""
@@ -237,6 +240,7 @@ class WorkflowActor:
         draft.state = state
         if events:
             draft.blobs.extend(letter.blobs)
+            draft.journal.extend(letter.journal)
         draft.accept(letter, self.workflow_id, self.seq + len(draft.records), now_us)
 
     def _record(self, draft: Draft, events: list[e.Event], now_us: int, actor: str, cause: str) -> None:
@@ -288,6 +292,7 @@ class WorkflowActor:
             state,
             touched=draft.touched,
             blobs=tuple(draft.blobs),
+            journal=tuple(draft.journal),
             request=draft.request,
             caller=self.caller if self.seq == 0 else None,
         )
@@ -383,13 +388,18 @@ class WorkflowActor:
         self._timer = None
         self.tell(m.Tick(random.random()))  # noqa: S311 - jitter needs no secrecy
 
-    def recover(self) -> None:
-        """Report as lost what the rows say is running: no process but this one could be at it."""
+    def recover(self, grown: Mapping[str, int]) -> None:
+        """Report as lost what the rows say is running: no process but this one could be at it.
+
+        `grown` has the last attempt whose journal grew, by task id.
+        """
         state = self.state
         if state is None:
             return
         if state.status is WorkflowStatus.PLANNING and state.progress.planning.running:
-            self.tell(m.AttemptLost(state.progress.planning.attempt))
+            attempt = state.progress.planning.attempt
+            self.tell(m.AttemptLost(attempt, progressed=grown.get("") == attempt))
         for _, task_id in state.running:
-            self.tell(m.AttemptLost(state.tasks[task_id].progress.attempt, task_id))
+            attempt = state.tasks[task_id].progress.attempt
+            self.tell(m.AttemptLost(attempt, task_id, progressed=grown.get(task_id) == attempt))
         self.wake()

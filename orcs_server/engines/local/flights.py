@@ -13,6 +13,7 @@ from orcs_server.engines.local.slots import Want
 from orcs_server.engines.reconcile import Flight, flight_of, reconcile
 from orcs_server.errors import Unavailable
 from orcs_server.executor.outcome import AttemptOutcome, PlanOutcome
+from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import due
@@ -52,6 +53,11 @@ class Observer:
         """What the attempt has consumed so far."""
         report = m.UsageRecorded(self._attempt, calls, usage, self._task_id)
         self._actor.tell_usage(report, actor=f"agent:{self._agent_id}")
+
+    def mismatch(self, path: str, turn: int) -> None:
+        """The attempt left the course of its journal."""
+        report = m.JournalMismatch(self._attempt, turn, path, self._task_id)
+        self._actor.tell(report, actor=f"agent:{self._agent_id}")
 
 
 class _Flying(NamedTuple):
@@ -151,9 +157,17 @@ class Flights:
         if flight.kind in (RunAttempt, MakePlan):
             self._tell(m.AttemptInterrupted(flight.attempt, flight.task_id), flight)
 
-    def _tell(self, report: m.Report, flight: Flight, *, actor: str = "orcs", blobs: tuple[Blob, ...] = ()) -> None:
+    def _tell(
+        self,
+        report: m.Report,
+        flight: Flight,
+        *,
+        actor: str = "orcs",
+        blobs: tuple[Blob, ...] = (),
+        journal: tuple[JournalTail, ...] = (),
+    ) -> None:
         self._reported[flight] = None
-        self._actor.tell(report, actor=actor, blobs=blobs, flight=flight)
+        self._actor.tell(report, actor=actor, blobs=blobs, flight=flight, journal=journal)
 
     def _observer(self, effect: Effect) -> Observer | None:
         match effect:
@@ -211,6 +225,7 @@ class Flights:
             flight_of(effect),
             actor=f"agent:{effect.agent_id}",
             blobs=outcome.blobs,
+            journal=outcome.journal,
         )
 
     async def _make_plan(self, effect: MakePlan, state: WorkflowState, observer: Observer) -> None:
@@ -225,7 +240,8 @@ class Flights:
         else:
             failure = outcome.failure or Failure(FailureKind.INTERNAL, "The planner ended with nothing.")
             report = m.PlanFailed(effect.attempt, failure, outcome.problems, _jitter())
-        self._tell(report, flight_of(effect), actor=f"agent:{PLANNER_ID}", blobs=outcome.blobs)
+        actor = f"agent:{PLANNER_ID}"
+        self._tell(report, flight_of(effect), actor=actor, blobs=outcome.blobs, journal=outcome.journal)
 
     async def _allocate(self, state: WorkflowState) -> None:
         pause_s = HOOK_RETRY_S[0]

@@ -166,6 +166,9 @@ _CONVERSIONS: dict[type, Callable[[Any, EventRecord], Any]] = {
         task_id=event.task_id, attempt=event.attempt, progressed=event.progressed
     ),
     e.UsageRecorded: _usage_recorded,
+    e.JournalMismatch: lambda event, _: event_pb2.JournalMismatch(
+        task_id=event.task_id, attempt=event.attempt, path=event.path, turn=event.turn
+    ),
     e.ResourcesAllocated: _bare(event_pb2.ResourcesAllocated),
     e.ResourcesReturned: _bare(event_pb2.ResourcesReturned),
 }

@@ -35,7 +35,19 @@ _add_events = Bulk("add_events")
 _add_blobs = Bulk("add_blobs")
 _add_blob_uses = Bulk("add_blob_uses")
 _add_requests = Bulk("add_requests")
+_add_model_calls = Bulk("add_model_calls")
 
+
+_REMOVALS = (
+    "remove_blob_uses",
+    "remove_journals",
+    "remove_model_calls",
+    "remove_tool_calls",
+    "remove_tasks",
+    "remove_labels",
+    "remove_workflow",
+)
+"""What takes everything but the blobs and the last event of a workflow away."""
 
 HEAVY = 1_000_000
 """The weight of what may write or remove any number of rows."""
@@ -122,7 +134,7 @@ class Erasure:
         connection.execute(QUERIES["remove_events_before"], (*identity, write.events[-1].seq))
         named = {"namespace": write.namespace, "workflow_id": write.workflow_id}
         erased = connection.execute(QUERIES["remove_unshared_blobs"], named).fetchall()
-        for statement in ("remove_blob_uses", "remove_tasks", "remove_labels", "remove_workflow"):
+        for statement in _REMOVALS:
             connection.execute(QUERIES[statement], identity)
         return [Digest(digest) for (digest,) in erased]
 
@@ -186,6 +198,7 @@ def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequenc
     _store_tasks(connection, [commit.write for commit in commits])
     blobs: list[Row] = [(commit.write.namespace, *blob) for commit in commits for blob in commit.blobs]
     _add_blobs.run(connection, blobs)
+    add_model_calls(connection, [row for commit in commits for row in _journal_rows(commit.write)])
     store_requests(connection, [commit.write for commit in commits])
     events: list[Row] = []
     for commit in commits:
@@ -216,6 +229,33 @@ def event_rows(log: LogEnd, write: Write) -> list[Row]:
 def add_blobs(connection: sqlite3.Connection, namespace: str, blobs: Sequence[PackedBlob]) -> None:
     """Store blobs to which nothing refers yet."""
     _add_blobs.run(connection, [(namespace, *blob) for blob in blobs])
+
+
+def use_blobs(connection: sqlite3.Connection, namespace: str, workflow_id: str, digests: Sequence[Digest]) -> None:
+    """Note that the workflow refers to these blobs."""
+    _add_blob_uses.run(connection, [(namespace, workflow_id, digest) for digest in digests])
+
+
+def add_model_calls(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Store rows of finished model calls."""
+    _add_model_calls.run(connection, rows)
+
+
+def _journal_rows(write: Write) -> list[Row]:
+    return [
+        (
+            write.namespace,
+            write.workflow_id,
+            tail.task_id,
+            tail.run,
+            call.path,
+            call.turn,
+            call.input_hash,
+            call.response,
+        )
+        for tail in write.journal
+        for call in tail.calls
+    ]
 
 
 def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -191,3 +191,59 @@ WHERE namespace = ? AND scope = ? AND key = ? AND version = ?
 SELECT key, max(version), digest, media_type, deleted, time_us, writer FROM memory_entries
 WHERE namespace = ? AND scope = ? AND key > ? /*conditions*/
 GROUP BY key HAVING deleted = 0 ORDER BY key LIMIT ?
+
+-- name: journal_writer
+-- The attempt that writes a run's journal.
+SELECT attempt FROM journals WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ?
+
+-- name: take_over_journal
+-- Makes an attempt the one that writes a run's journal.
+INSERT INTO journals (namespace, workflow_id, task_id, run, attempt, grown_in) VALUES (?, ?, ?, ?, ?, 0)
+ON CONFLICT DO UPDATE SET attempt = excluded.attempt WHERE attempt < excluded.attempt
+
+-- name: grow_journal
+-- Notes that an attempt has stored a finished call.
+UPDATE journals SET grown_in = ? WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ?
+
+-- name: journal_growth
+-- The last attempt of each task that stored a finished call.
+SELECT task_id, max(grown_in) FROM journals WHERE namespace = ? AND workflow_id = ? GROUP BY task_id
+
+-- name: add_model_calls
+-- Stores finished model calls; what another course of the run left in their places is replaced.
+INSERT OR REPLACE INTO journal_model_calls
+    (namespace, workflow_id, task_id, run, path, turn, input_hash, response)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_tool_call
+-- Stores that a tool call was started, or what came of it.
+INSERT OR REPLACE INTO journal_tool_calls
+    (namespace, workflow_id, task_id, run, path, call_id, tool, repeatable, result, dropped)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: cut_model_calls
+-- Removes the model calls of a path from a turn on.
+DELETE FROM journal_model_calls
+WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ? AND path = ? AND turn >= ?
+
+-- name: model_calls
+-- The finished model calls of a run.
+SELECT path, turn, input_hash, response FROM journal_model_calls
+WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ? ORDER BY path, turn
+
+-- name: tool_calls
+-- The tool calls of a run.
+SELECT path, call_id, tool, repeatable, result, dropped FROM journal_tool_calls
+WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ? ORDER BY path, call_id
+
+-- name: remove_journals
+-- Removes which attempts write a workflow's journals.
+DELETE FROM journals WHERE namespace = ? AND workflow_id = ?
+
+-- name: remove_model_calls
+-- Removes the model calls of a workflow.
+DELETE FROM journal_model_calls WHERE namespace = ? AND workflow_id = ?
+
+-- name: remove_tool_calls
+-- Removes the tool calls of a workflow.
+DELETE FROM journal_tool_calls WHERE namespace = ? AND workflow_id = ?

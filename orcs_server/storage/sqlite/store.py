@@ -18,7 +18,8 @@ from orcs_server.storage.codec import (
     decode_workflow_progress,
     decode_workflow_spec,
 )
-from orcs_server.storage.sqlite import batch, memory
+from orcs_server.storage.journal import JournalEntry, JournalKey, JournalRows
+from orcs_server.storage.sqlite import batch, journal, memory
 from orcs_server.storage.sqlite.faults import startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file
@@ -207,6 +208,29 @@ class SqliteStore:
     def _remember(self, namespace: str, blobs: Sequence[Blob]) -> None:
         for blob in blobs:
             self._cache.put(namespace, blob.digest, blob.data)
+
+    # Journals
+
+    async def open_journal(self, key: JournalKey, attempt: int) -> JournalRows:
+        def take_over(connection: sqlite3.Connection) -> None:
+            journal.take_over(connection, key, attempt)
+
+        await self._writer.submit(batch.Change(take_over))
+        return journal.rows(self._reader, key)
+
+    async def append_journal(
+        self, key: JournalKey, attempt: int, entries: Sequence[JournalEntry], blobs: Sequence[Blob] = ()
+    ) -> None:
+        packed = await _pack(blobs)
+
+        def append(connection: sqlite3.Connection) -> None:
+            journal.append(connection, key, attempt, entries, packed)
+
+        await self._writer.submit(batch.Change(append, len(entries) + 2 * len(packed)))
+        self._remember(key.namespace, blobs)
+
+    async def journal_growth(self, namespace: str, workflow_id: str) -> dict[str, int]:
+        return journal.growth(self._reader, namespace, workflow_id)
 
     # Requests
 

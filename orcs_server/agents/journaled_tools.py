@@ -1,0 +1,66 @@
+"""Function tools whose calls go through the journal of the run that makes them: a registry's own, those of MCP servers, and those of
+agents that are nested or handed over to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from agents import FunctionTool, Tool
+from agents.tool_context import ToolContext
+
+from orcs_server.agents.idempotence import is_idempotent
+from orcs_server.agents.journal import within_tool
+from orcs_server.agents.run_calls import current_calls
+from orcs_server.agents.tool_results import pack_result, unpack_result
+
+Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
+
+
+class JournaledInvocation:
+    """What a tool does when it is called: outside of a journaled run just what it did before."""
+
+    def __init__(self, tool: FunctionTool, inner: Invoke) -> None:
+        self._tool = tool
+        self._inner = inner
+        self.declared = is_idempotent(tool)
+        """Of the function that the tool was made of, which the SDK does not show once its invoker is another."""
+
+    def __getattr__(self, name: str) -> Any:
+        # The SDK marks invokers with attributes of its own.
+        return getattr(self._inner, name)
+
+    def __agents_bind_function_tool__(self, tool: FunctionTool) -> Invoke:
+        """Return the same for a copy of the tool: the SDK asks for it."""
+        bind = getattr(self._inner, "__agents_bind_function_tool__", None)
+        inner = self._inner if bind is None else bind(tool)
+        return inner if tool is self._tool else JournaledInvocation(tool, inner)
+
+    async def __call__(self, context: ToolContext[Any], arguments: str) -> Any:
+        calls = current_calls.get()
+        call_id = getattr(context, "tool_call_id", "")
+        if calls is None or calls.journal is None or not call_id:
+            return await self._inner(context, arguments)
+        journal = calls.journal
+        stored = await journal.start_tool(call_id, self._tool.name, repeatable=may_run_again(self._tool))
+        if stored is not None:
+            return unpack_result(stored)
+        with within_tool(call_id):
+            result = await self._inner(context, arguments)
+        await journal.finish_tool(call_id, pack_result(result))
+        return result
+
+
+def may_run_again(tool: object) -> bool:
+    """Whether a tool that was cut off may run again. An agent as a tool may: what it calls has rows of its own."""
+    invocation = getattr(tool, "on_invoke_tool", None)
+    declared = isinstance(invocation, JournaledInvocation) and invocation.declared
+    return declared or is_idempotent(tool) or bool(getattr(tool, "_is_agent_tool", False))
+
+
+def journal_tools(tools: Iterable[Tool]) -> None:
+    """Make the calls of these tools go through the journal of whatever run makes them. Doing it again changes nothing."""
+    for tool in tools:
+        if isinstance(tool, FunctionTool) and not isinstance(tool.on_invoke_tool, JournaledInvocation):
+            tool.on_invoke_tool = JournaledInvocation(tool, tool.on_invoke_tool)

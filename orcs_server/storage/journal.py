@@ -1,0 +1,97 @@
+"""The call journal as a store keeps it: for each agent run the model calls that are finished and the tool calls that were started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from orcs_server.workflow.model import Digest
+
+if TYPE_CHECKING:
+    from orcs_server.storage.store import Blob
+
+
+class JournalKey(NamedTuple):
+    """One agent run: the conversation that the attempts of a task continue."""
+
+    namespace: str
+    workflow_id: str
+    task_id: str
+    """Empty: the planner's."""
+    run: int
+
+
+class ModelCall(Struct, frozen=True):
+    """A finished model call."""
+
+    path: str
+    """The ids of the tool calls within which the call was made, from the outside in, parted by `/`; "" for the run's own agent."""
+    turn: int
+    """0, 1, 2… within the path."""
+    input_hash: str
+    """Of everything that the model was shown, chained over the turns."""
+    response: Digest
+
+
+class ToolCall(Struct, frozen=True):
+    """A tool call that was started."""
+
+    path: str
+    """Like a model call's."""
+    call_id: str
+    """Unique within the run."""
+    tool: str
+    repeatable: bool
+    """It was declared when it was started that it may run again."""
+    result: Digest | None = None
+    """None: started, and whether it has acted is not known."""
+    dropped: bool = False
+    """The model call that asked for it is no longer part of the run. The row keeps its id from being given again."""
+
+
+class CutOff(Struct, frozen=True):
+    """The model calls of a path, from a turn on, are no longer part of the run."""
+
+    path: str
+    turn: int
+
+
+JournalEntry = ModelCall | ToolCall | CutOff
+
+
+class JournalRows(Struct, frozen=True):
+    """What is stored of a run."""
+
+    model_calls: list[ModelCall]
+    tool_calls: list[ToolCall]
+
+
+class JournalTail(Struct, frozen=True):
+    """The calls of a run that are stored together with the end of its attempt."""
+
+    task_id: str
+    run: int
+    calls: tuple[ModelCall, ...]
+
+
+class JournalStore(Protocol):
+    """Keeps the journals. They go with their workflow when it is deleted."""
+
+    async def open_journal(self, key: JournalKey, attempt: int) -> JournalRows:
+        """Return what is stored of a run, for an attempt that continues it: no earlier attempt can write from now on."""
+        ...
+
+    async def append_journal(
+        self, key: JournalKey, attempt: int, entries: Sequence[JournalEntry], blobs: Sequence[Blob] = ()
+    ) -> None:
+        """Store entries, in their order, with the texts that they refer to; those of the same place are replaced.
+
+        Raises Conflict (STALE_WRITE) when a later attempt has taken the journal over or the workflow is gone.
+        """
+        ...
+
+    async def journal_growth(self, namespace: str, workflow_id: str) -> dict[str, int]:
+        """Return the last attempt that stored a finished call, by task id."""
+        ...
