@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import StartupError, Unavailable
+from orcs_server.storage.journal import JournalKey, ModelCall
 from orcs_server.storage.sqlite import SqliteStore, migrate
+from orcs_server.storage.store import blob_of
 from orcs_server.workflow.restore import restore
 from tests.storage.samples import Draft
 
@@ -181,7 +183,13 @@ async def test_a_file_written_by_version_1_is_read(tmp_path: Path) -> None:
     assert await store.blob("default", output.digest) == b"# Result"
     await store.commit(Draft("w2").create())
     assert await store.last_position() == stored.seq + 1
+    key, response = JournalKey("default", "w1", "t1", 1), blob_of("response")
+    assert await store.journal_growth("default", "w1") == {}
+    await store.append_journal(key, 1, [ModelCall("", 0, "hash", response.digest)], [response])
+    assert len((await store.open_journal(key, 2)).model_calls) == 1
     await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(migrate.MIGRATIONS),)
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:

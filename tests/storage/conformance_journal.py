@@ -1,0 +1,103 @@
+"""What every store promises about the call journal. `conformance` says how a store joins."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from orcs_server.errors import Conflict, Unavailable
+from orcs_server.storage.journal import CutOff, JournalKey, JournalTail, ModelCall, ToolCall
+from orcs_server.storage.store import Store, blob_of
+from tests.storage.conformance_rows import Reopen, planned
+from tests.storage.samples import Draft
+
+NS = "default"
+KEY = JournalKey(NS, "w1", "t0", 1)
+RESPONSES = [blob_of(f"response {number}") for number in range(3)]
+CALLS = [ModelCall("", number, f"hash {number}", blob.digest) for number, blob in enumerate(RESPONSES)]
+
+
+class JournalConformance:
+    """Journals: appending, continuing, deleting."""
+
+    async def test_a_journal_comes_back_as_it_was_written(self, store: Store, reopen: Reopen) -> None:
+        await store.commit(Draft("w1").create())
+        result = blob_of("result")
+        inner = ModelCall("a%2Fb/c", 0, "hash", RESPONSES[2].digest)
+        started = ToolCall("", "call", "pay", repeatable=False)
+        await store.append_journal(KEY, 1, [CALLS[0], started, inner], [RESPONSES[0], RESPONSES[2]])
+        finished = replace(started, result=result.digest)
+        await store.append_journal(KEY, 1, [finished, ToolCall("", "open", "look", repeatable=True)], [result])
+        store = await reopen()
+        rows = await store.open_journal(KEY, 2)
+        assert rows.model_calls == [CALLS[0], inner]
+        assert rows.tool_calls == [finished, ToolCall("", "open", "look", repeatable=True)]
+        assert await store.blob(NS, result.digest) == b"result"
+
+    async def test_runs_do_not_see_one_another(self, store: Store) -> None:
+        others = [KEY._replace(run=2), KEY._replace(task_id=""), KEY._replace(namespace="other")]
+        await store.commit(Draft("w1").create())
+        await store.commit(Draft("w1", "other").create())
+        await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]])
+        for key in others:
+            rows = await store.open_journal(key, 1)
+            assert (rows.model_calls, rows.tool_calls) == ([], [])
+
+    async def test_a_course_that_is_left_is_cut_off(self, store: Store) -> None:
+        await store.commit(Draft("w1").create())
+        await store.append_journal(KEY, 1, CALLS, RESPONSES)
+        other = replace(CALLS[2], path="call")
+        await store.append_journal(KEY, 1, [other, CutOff("", 1)])
+        assert (await store.open_journal(KEY, 2)).model_calls == [CALLS[0], other]
+
+    async def test_only_the_latest_attempt_writes(self, store: Store) -> None:
+        await store.commit(Draft("w1").create())
+        await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]])
+        await store.open_journal(KEY, 3)
+        with pytest.raises(Conflict, match="attempt 3 has taken over"):
+            await store.append_journal(KEY, 1, [CALLS[1]], [RESPONSES[1]])
+        with pytest.raises(Conflict, match="attempt 3 has taken over"):
+            await store.open_journal(KEY, 2)
+        assert (await store.open_journal(KEY, 3)).model_calls == [CALLS[0]]
+
+    async def test_growth_is_by_finished_calls(self, store: Store) -> None:
+        await store.commit(Draft("w1").create())
+        await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]])
+        assert await store.journal_growth(NS, "w1") == {"t0": 1}
+        await store.append_journal(KEY, 2, [ToolCall("", "call", "pay", repeatable=False)])
+        assert await store.journal_growth(NS, "w1") == {"t0": 1}
+        result = blob_of("result")
+        await store.append_journal(
+            KEY, 2, [ToolCall("", "call", "pay", repeatable=False, result=result.digest)], [result]
+        )
+        assert await store.journal_growth(NS, "w1") == {"t0": 2}
+        assert await store.journal_growth(NS, "w2") == {}
+
+    async def test_the_last_call_is_stored_with_the_end_of_its_attempt(self, store: Store) -> None:
+        draft = await planned(store)
+        await store.commit(draft.begin("t0"))
+        end = draft.complete("t0", "# Result")
+        tail = JournalTail("t0", 1, (CALLS[1],))
+        await store.commit(replace(end, blobs=(*end.blobs, RESPONSES[1]), journal=(tail,)))
+        assert (await store.open_journal(KEY, 2)).model_calls == [CALLS[1]]
+        assert await store.blob(NS, RESPONSES[1].digest) == RESPONSES[1].data
+
+    async def test_a_journal_goes_with_its_workflow(self, store: Store) -> None:
+        drafts = [Draft("w1"), Draft("w2")]
+        for draft in drafts:
+            await store.commit(draft.create())
+            key = KEY._replace(workflow_id=draft.id)
+            await store.append_journal(
+                key, 1, [CALLS[0], ToolCall("", "call", "pay", repeatable=False)], [RESPONSES[0]]
+            )
+        await store.append_journal(KEY, 1, [CALLS[1]], [RESPONSES[1]])
+        await store.commit(drafts[0].fail())
+        await store.delete(drafts[0].erase())
+        assert await store.journal_growth(NS, "w1") == {}
+        rows = await store.open_journal(KEY, 1)
+        assert (rows.model_calls, rows.tool_calls) == ([], [])
+        assert await store.blob(NS, RESPONSES[0].digest) == RESPONSES[0].data
+        with pytest.raises(Unavailable):
+            await store.blob(NS, RESPONSES[1].digest)
+        with pytest.raises(Conflict, match="the workflow is gone"):
+            await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]])
