@@ -36,7 +36,11 @@ class ByRule(Model):
         raise NotImplementedError("the runner streams")
 
     async def stream_response(
-        self, instructions: str | None, shown: Any, *rest: Any, **more: Any
+        self,
+        system_instructions: str | None,
+        input: Any,  # noqa: A002 - the SDK's name
+        *rest: Any,
+        **more: Any,
     ) -> AsyncIterator[Any]:
         first = str(input[0]["content"])
         inner = system_instructions == "inner"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining
+from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining, losses_of
 from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
@@ -30,7 +30,6 @@ from orcs_server.workflow.decide import take
 from orcs_server.workflow.due import due
 from orcs_server.workflow.effects import MakePlan, RunAttempt
 from orcs_server.workflow.model import WorkflowState
-from orcs_server.workflow.states import WorkflowStatus
 
 if TYPE_CHECKING:
     from orcs_server.engines.local.engine import LocalEngine
@@ -389,17 +388,8 @@ class WorkflowActor:
         self.tell(m.Tick(random.random()))  # noqa: S311 - jitter needs no secrecy
 
     def recover(self, grown: Mapping[str, int]) -> None:
-        """Report as lost what the rows say is running: no process but this one could be at it.
-
-        `grown` has the last attempt whose journal grew, by task id.
-        """
-        state = self.state
-        if state is None:
-            return
-        if state.status is WorkflowStatus.PLANNING and state.progress.planning.running:
-            attempt = state.progress.planning.attempt
-            self.tell(m.AttemptLost(attempt, progressed=grown.get("") == attempt))
-        for _, task_id in state.running:
-            attempt = state.tasks[task_id].progress.attempt
-            self.tell(m.AttemptLost(attempt, task_id, progressed=grown.get(task_id) == attempt))
-        self.wake()
+        """Report as lost what the rows say is running; `grown` has the last attempt whose journal grew, by task id."""
+        if self.state is not None:
+            for report in losses_of(self.state, grown):
+                self.tell(report)
+            self.wake()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from orcs_server.engines.base import Command, Receipt
@@ -14,6 +14,7 @@ from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestReco
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import Failure, FailureKind, WorkflowState
+from orcs_server.workflow.states import WorkflowStatus
 
 UNSTORABLE = Failure(FailureKind.INTERNAL, "The server could not store what the attempt came to; its log says why.")
 
@@ -105,6 +106,14 @@ def answer_repeated(reply: asyncio.Future[Receipt], command: Command, record: Re
                 f"The request id {command.request_id!r} belongs to another {command.method}. Use a new one.",
             )
         )
+
+
+def losses_of(state: WorkflowState, grown: Mapping[str, int]) -> list[m.AttemptLost]:
+    """Return the losses of a workflow that was taken up from its rows: no process but this one could be at its attempts."""
+    running = [(task_id, state.tasks[task_id].progress.attempt) for _, task_id in state.running]
+    if state.status is WorkflowStatus.PLANNING and state.progress.planning.running:
+        running.insert(0, ("", state.progress.planning.attempt))
+    return [m.AttemptLost(attempt, task_id, grown.get(task_id) == attempt) for task_id, attempt in running]
 
 
 def _touched(records: Sequence[EventRecord]) -> tuple[str, ...]:
