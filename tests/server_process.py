@@ -14,6 +14,8 @@ from typing import Self
 
 from orcs_server.identity.tokens import TokenRegistry, token_file
 
+ROOT = Path(__file__).parents[1]
+"""Where the server and the registries of tests are imported from."""
 START_LIMIT_S = 60.0
 READY = "orcs listening on "
 
@@ -32,14 +34,11 @@ class ServerProcess:
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment of the server, in which a client of the same user finds it, too."""
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "SYSTEMROOT", "PYTHONPATH")
-            if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
         state, share = self.folder / "state", self.folder / "share"
         return {
             **kept,
+            "PYTHONPATH": str(ROOT),
             "XDG_STATE_HOME": str(state),
             "XDG_DATA_HOME": str(share),
             "ORCS_OFFLINE_PACE": "0",
