@@ -25,7 +25,6 @@ from orcs_server.storage.journal import (
     JournalEntry,
     JournalKey,
     JournalRows,
-    JournalTail,
     ModelCall,
     ToolCall,
 )
@@ -96,7 +95,8 @@ class RunJournal:
         self._model_calls = {(call.path, call.turn): call for call in rows.model_calls}
         self._tool_calls = {(call.path, call.call_id): call for call in rows.tool_calls}
         self._conversations: dict[str, _Conversation] = {}
-        self._held: tuple[ModelCall, Blob] | None = None
+        self._held: tuple[Turn, Response] | None = None
+        """An answer that asked for nothing more: it is stored only if another call follows after all."""
         self._latest: tuple[Turn, list[str]] | None = None
         """The last model call, and the tool calls that it asked for."""
         self.failure: Failure | None = None
@@ -122,7 +122,7 @@ class RunJournal:
         self.check()
         held, self._held = self._held, None
         if held is not None:
-            await self._append([held[0]], [held[1]])
+            await self._store_call(*held)
         path = _path.get()
         conversation = self._conversations.setdefault(path, _Conversation())
         items = [shown] if isinstance(shown, str) else list(shown)
@@ -160,16 +160,15 @@ class RunJournal:
         return response
 
     async def keep(self, turn: Turn, response: Response) -> None:
-        """Store a response, before anybody acts on it. A final answer waits for the attempt's end. Raises JournalStopped."""
-        kept = response.model_dump_json(include=_KEPT_OF_RESPONSE, exclude_unset=True)
-        blob = blob_of(kept.encode("utf-8", "replace"))
-        call = ModelCall(turn.path, turn.number, turn.input_hash, blob.digest)
+        """Store a response, before anybody acts on it. Raises JournalStopped.
+
+        A final answer is not stored here: it becomes the task's output in the transaction that ends the attempt.
+        """
         self._note(turn, response)
         if turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
-            self._held = (call, blob)
-            return
-        await self._append([call], [blob])
-        self._model_calls[turn.path, turn.number] = call
+            self._held = (turn, response)
+        else:
+            await self._store_call(turn, response)
 
     # Tool calls
 
@@ -211,19 +210,19 @@ class RunJournal:
         if not any((turn.path, call_id) in self._tool_calls for call_id in call_ids):
             await self._append([CutOff(turn.path, turn.number)])
 
-    def tail(self) -> tuple[tuple[JournalTail, ...], tuple[Blob, ...]]:
-        """Return what is to be stored together with the attempt's good end, and its texts."""
-        if self._held is None:
-            return (), ()
-        call, blob = self._held
-        return (JournalTail(self._key.task_id, self._key.run, (call,)),), (blob,)
-
     def check(self) -> None:
         """Raise JournalStopped when the run must not go on."""
         if self.failure is not None:
             raise JournalStopped(self.failure.message)
 
     # Inside
+
+    async def _store_call(self, turn: Turn, response: Response) -> None:
+        kept = response.model_dump_json(include=_KEPT_OF_RESPONSE, exclude_unset=True)
+        blob = blob_of(kept.encode("utf-8", "replace"))
+        call = ModelCall(turn.path, turn.number, turn.input_hash, blob.digest)
+        await self._append([call], [blob])
+        self._model_calls[turn.path, turn.number] = call
 
     def _note(self, turn: Turn, response: Response) -> None:
         call_ids = [str(getattr(item, "call_id", "")) for item in response.output]

@@ -22,8 +22,6 @@ from orcs_server.agents.providers import model_settings
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
 from orcs_server.agents.tracing import silence_vendor_tracing
-from orcs_server.storage.journal import JournalTail
-from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
 
 _log = logging.getLogger("orcs.journal")
@@ -73,9 +71,6 @@ class AgentResult:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     """With the failure INVALID_OUTPUT: what is wrong with the output, for a repair."""
-    tail: tuple[JournalTail, ...] = ()
-    """The last call, to be stored together with the attempt's end."""
-    tail_blobs: tuple[Blob, ...] = ()
 
 
 class OpaqueSettings(ModelSettings):
@@ -199,10 +194,7 @@ async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:
             _log.warning("the response that cannot be used stays in its journal: %s", error)
     if journal.failure is not None:
         return replace(outcome, failure=journal.failure, problems=())
-    if outcome.failure is not None:
-        return outcome
-    tail, blobs = journal.tail()
-    return replace(outcome, tail=tail, tail_blobs=blobs)
+    return outcome
 
 
 def _output_schema(request: AgentRun) -> tuple[RawJson | None, tuple[str, ...]]:

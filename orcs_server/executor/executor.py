@@ -268,7 +268,7 @@ def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
             )
         )
     output = Output(blob.digest, result.media_type, len(blob.data))
-    return AttemptOutcome(output, blobs=(blob, *result.tail_blobs), journal=result.tail)
+    return AttemptOutcome(output, blobs=(blob,))
 
 
 def _read_plan(result: AgentResult) -> PlanOutcome:
@@ -280,7 +280,7 @@ def _read_plan(result: AgentResult) -> PlanOutcome:
         return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
     texts = PlanTexts()
     tasks = to_tasks(answer, texts)
-    return PlanOutcome(tasks, blobs=(*texts.blobs, *result.tail_blobs), journal=result.tail)
+    return PlanOutcome(tasks, blobs=texts.blobs)
 
 
 def _failure_of(error: OrcsError) -> Failure:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Failure, Output, TaskSpec, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """An output, or a failure; `blobs` holds the texts to store with the report, `journal` the last call."""
+    """An output, or a failure; `blobs` holds the texts to store with the report."""
 
     output: Output | None = None
     failure: Failure | None = None
     blobs: tuple[Blob, ...] = ()
-    journal: tuple[JournalTail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,6 @@ class PlanOutcome:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     blobs: tuple[Blob, ...] = ()
-    journal: tuple[JournalTail, ...] = ()
 
 
 class AttemptObserver(Protocol):

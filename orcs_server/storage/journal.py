@@ -68,14 +68,6 @@ class JournalRows(Struct, frozen=True):
     tool_calls: list[ToolCall]
 
 
-class JournalTail(Struct, frozen=True):
-    """The calls of a run that are stored together with the end of its attempt."""
-
-    task_id: str
-    run: int
-    calls: tuple[ModelCall, ...]
-
-
 class JournalStore(Protocol):
     """Keeps the journals. They go with their workflow when it is deleted."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from orcs_server.identity import Caller
-from orcs_server.storage.journal import JournalStore, JournalTail
+from orcs_server.storage.journal import JournalStore
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec, WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
@@ -96,8 +96,6 @@ class Write(Struct, frozen=True):
     request: RequestRecord | None = None
     caller: Caller | None = None
     """Stored on create; not looked at later."""
-    journal: tuple[JournalTail, ...] = ()
-    """Last calls of the attempts that end with this write; their texts are among the blobs."""
 
 
 class StoredTask(NamedTuple):

@@ -232,7 +232,6 @@ async def test_an_unusable_answer_is_asked_for_again_and_nothing_before_it(bench
     second = await bench.done(agent, [[assistant_message('{"n": 7}')]], output_schema=SCHEMA)
     assert (second.output, second.calls) == ({"n": 7}, 1)
     assert bench.runs == ["dig:1"]
-    assert [one.turn for one in second.tail[0].calls] == [1]
 
 
 async def test_a_tool_that_ran_out_of_time_is_settled_with_what_the_model_was_told(bench: Bench) -> None:

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from orcs_server.errors import Conflict, Unavailable
-from orcs_server.storage.journal import CutOff, JournalKey, JournalTail, ModelCall, ToolCall
+from orcs_server.storage.journal import CutOff, JournalKey, ModelCall, ToolCall
 from orcs_server.storage.store import Store, blob_of
-from tests.storage.conformance_rows import Reopen, planned
+from tests.storage.conformance_rows import Reopen
 from tests.storage.samples import Draft
 
 NS = "default"
@@ -72,15 +72,6 @@ class JournalConformance:
         )
         assert await store.journal_growth(NS, "w1") == {"t0": 2}
         assert await store.journal_growth(NS, "w2") == {}
-
-    async def test_the_last_call_is_stored_with_the_end_of_its_attempt(self, store: Store) -> None:
-        draft = await planned(store)
-        await store.commit(draft.begin("t0"))
-        end = draft.complete("t0", "# Result")
-        tail = JournalTail("t0", 1, (CALLS[1],))
-        await store.commit(replace(end, blobs=(*end.blobs, RESPONSES[1]), journal=(tail,)))
-        assert (await store.open_journal(KEY, 2)).model_calls == [CALLS[1]]
-        assert await store.blob(NS, RESPONSES[1].digest) == RESPONSES[1].data
 
     async def test_a_journal_goes_with_its_workflow(self, store: Store) -> None:
         drafts = [Draft("w1"), Draft("w2")]

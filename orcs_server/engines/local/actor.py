@@ -22,7 +22,6 @@ from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.identity import Caller
-from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -112,10 +111,9 @@ class WorkflowActor:
         actor: str = "orcs",
         blobs: tuple[Blob, ...] = (),
         flight: Flight | None = None,
-        journal: tuple[JournalTail, ...] = (),
     ) -> None:
         """Deliver a report."""
-        self._deliver(Letter(message, actor, blobs, flight=flight, journal=journal))
+        self._deliver(Letter(message, actor, blobs, flight=flight))
 
     def tell_usage(self, message: m.UsageRecorded, *, actor: str) -> None:
         """Deliver a usage report with the next turn, or soon."""
@@ -239,7 +237,6 @@ class WorkflowActor:
         draft.state = state
         if events:
             draft.blobs.extend(letter.blobs)
-            draft.journal.extend(letter.journal)
         draft.accept(letter, self.workflow_id, self.seq + len(draft.records), now_us)
 
     def _record(self, draft: Draft, events: list[e.Event], now_us: int, actor: str, cause: str) -> None:
@@ -291,7 +288,6 @@ class WorkflowActor:
             state,
             touched=draft.touched,
             blobs=tuple(draft.blobs),
-            journal=tuple(draft.journal),
             request=draft.request,
             caller=self.caller if self.seq == 0 else None,
         )

@@ -13,7 +13,6 @@ from orcs_server.engines.local.slots import Want
 from orcs_server.engines.reconcile import Flight, flight_of, reconcile
 from orcs_server.errors import Unavailable
 from orcs_server.executor.outcome import AttemptOutcome, PlanOutcome
-from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import due
@@ -164,10 +163,9 @@ class Flights:
         *,
         actor: str = "orcs",
         blobs: tuple[Blob, ...] = (),
-        journal: tuple[JournalTail, ...] = (),
     ) -> None:
         self._reported[flight] = None
-        self._actor.tell(report, actor=actor, blobs=blobs, flight=flight, journal=journal)
+        self._actor.tell(report, actor=actor, blobs=blobs, flight=flight)
 
     def _observer(self, effect: Effect) -> Observer | None:
         match effect:
@@ -225,7 +223,6 @@ class Flights:
             flight_of(effect),
             actor=f"agent:{effect.agent_id}",
             blobs=outcome.blobs,
-            journal=outcome.journal,
         )
 
     async def _make_plan(self, effect: MakePlan, state: WorkflowState, observer: Observer) -> None:
@@ -241,7 +238,7 @@ class Flights:
             failure = outcome.failure or Failure(FailureKind.INTERNAL, "The planner ended with nothing.")
             report = m.PlanFailed(effect.attempt, failure, outcome.problems, _jitter())
         actor = f"agent:{PLANNER_ID}"
-        self._tell(report, flight_of(effect), actor=actor, blobs=outcome.blobs, journal=outcome.journal)
+        self._tell(report, flight_of(effect), actor=actor, blobs=outcome.blobs)
 
     async def _allocate(self, state: WorkflowState) -> None:
         pause_s = HOOK_RETRY_S[0]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
-from orcs_server.storage.journal import JournalTail
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -29,7 +28,6 @@ class Letter(NamedTuple):
     reply: asyncio.Future[Receipt] | None = None
     flight: Flight | None = None
     """What has landed with this report: it counts as under way until the report is stored."""
-    journal: tuple[JournalTail, ...] = ()
 
     def refuse(self, error: Exception) -> None:
         """Tell the sender, if one waits."""
@@ -44,19 +42,18 @@ class Letter(NamedTuple):
             report = m.AttemptFinished(message.task_id, message.attempt, failure=UNSTORABLE)
         elif isinstance(message, m.PlanMade | m.PlanFailed):
             report = m.PlanFailed(message.attempt, UNSTORABLE)
-        return self._replace(message=report, blobs=(), journal=())
+        return self._replace(message=report, blobs=())
 
 
 class Draft:
     """What one turn has come to so far; nothing of it is true before the commit."""
 
-    __slots__ = ("blobs", "journal", "letters", "receipts", "records", "refusals", "request", "state", "touched_all")
+    __slots__ = ("blobs", "letters", "receipts", "records", "refusals", "request", "state", "touched_all")
 
     def __init__(self, state: WorkflowState | None) -> None:
         self.state = state
         self.records: list[EventRecord] = []
         self.blobs: list[Blob] = []
-        self.journal: list[JournalTail] = []
         self.letters: list[Letter] = []
         self.receipts: list[tuple[asyncio.Future[Receipt], Receipt]] = []
         self.refusals: list[tuple[Letter, OrcsError]] = []

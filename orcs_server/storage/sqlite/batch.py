@@ -198,7 +198,6 @@ def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequenc
     _store_tasks(connection, [commit.write for commit in commits])
     blobs: list[Row] = [(commit.write.namespace, *blob) for commit in commits for blob in commit.blobs]
     _add_blobs.run(connection, blobs)
-    add_model_calls(connection, [row for commit in commits for row in _journal_rows(commit.write)])
     store_requests(connection, [commit.write for commit in commits])
     events: list[Row] = []
     for commit in commits:
@@ -239,23 +238,6 @@ def use_blobs(connection: sqlite3.Connection, namespace: str, workflow_id: str, 
 def add_model_calls(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Store rows of finished model calls."""
     _add_model_calls.run(connection, rows)
-
-
-def _journal_rows(write: Write) -> list[Row]:
-    return [
-        (
-            write.namespace,
-            write.workflow_id,
-            tail.task_id,
-            tail.run,
-            call.path,
-            call.turn,
-            call.input_hash,
-            call.response,
-        )
-        for tail in write.journal
-        for call in tail.calls
-    ]
 
 
 def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
