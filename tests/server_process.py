@@ -34,7 +34,8 @@ class ServerProcess:
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment of the server, in which a client of the same user finds it, too."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SYSTEMROOT") if name in os.environ}
+        passed_on = ("PATH", "HOME", "LANG", "SYSTEMROOT", "PYTHONPATH")
+        kept = {name: os.environ[name] for name in passed_on if name in os.environ}
         state, share = self.folder / "state", self.folder / "share"
         return {
             **kept,

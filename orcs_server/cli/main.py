@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import reading, running, serving, tokens
+from orcs_server.cli import care, reading, running, serving, tokens
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -36,6 +36,9 @@ for command in (
     reading.agents,
     reading.info,
     reading.health,
+    care.backup,
+    care.restore,
+    care.doctor,
 ):
     app.command()(command)
 app.add_typer(tokens.commands)

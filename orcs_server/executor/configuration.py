@@ -14,9 +14,11 @@ from msgspec import Struct
 
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
-from orcs_server.errors import NotFound
+from orcs_server.errors import NotFound, Unavailable
+from orcs_server.storage.codec import damaged
 from orcs_server.storage.store import Blob, Store, blob_of
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import Digest, WorkflowState
+from orcs_server.workflow.states import TASK_TERMINAL
 
 KEPT = 256
 """Configurations that stay in memory; most workflows share one."""
@@ -64,6 +66,34 @@ def pack(configuration: Configuration) -> Blob:
     return blob_of(msgspec.json.encode(configuration, order="deterministic"))
 
 
+def unpack(data: bytes) -> Configuration:
+    """Return a stored configuration. Raises Unavailable when it is damaged."""
+    try:
+        return msgspec.json.decode(data, type=Configuration)
+    except msgspec.MsgspecError as error:
+        raise damaged("configuration of a workflow") from error
+
+
+def gone_agents(configuration: Configuration, catalog: AgentCatalog, state: WorkflowState) -> tuple[str, ...]:
+    """Return the agents that unfinished tasks need and that are no more: their code is not in the server's registry, or
+    they were never among the workflow's own.
+    """
+    needed = {task.spec.agent_id for task in state.tasks.values() if task.progress.status not in TASK_TERMINAL}
+    present = {one.id for one in catalog.list() if one.source == "registry"}
+    usable = {frozen.id for frozen in configuration.agents if not frozen.in_registry or frozen.id in present}
+    return tuple(sorted(needed - usable))
+
+
+def obstacles(configuration: Configuration | None, catalog: AgentCatalog, state: WorkflowState) -> tuple[str, ...]:
+    """Return, in words for the operator, why a server with this catalog cannot continue a workflow; () when it can."""
+    if configuration is None:
+        return ("its configuration cannot be read: restore the data file from a backup",)
+    return tuple(
+        f"the agent {agent_id!r} of unfinished tasks is gone: start the server with it again (--agents)"
+        for agent_id in gone_agents(configuration, catalog, state)
+    )
+
+
 class Configurations:
     """Reads frozen configurations back, and finds the agents that they name."""
 
@@ -78,10 +108,20 @@ class Configurations:
         kept = self._kept.get((namespace, digest))
         if kept is None:
             data = await self._store.blob(namespace, digest)
-            kept = self._kept[namespace, digest] = msgspec.json.decode(data, type=Configuration)
+            kept = self._kept[namespace, digest] = unpack(data)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return kept
+
+    async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
+        """Return why this server cannot continue a workflow; () when it can."""
+        configuration = None
+        if state.spec.configuration is not None:
+            try:
+                configuration = await self.read(state.namespace, state.spec.configuration)
+            except Unavailable as error:
+                return (str(error),)
+        return obstacles(configuration, self._catalog, state)
 
     def agent(self, configuration: Configuration, agent_id: str) -> AgentDefinition | None:
         """Return the agent as frozen; one with code comes from the registry as it is now, None when it is gone."""

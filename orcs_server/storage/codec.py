@@ -14,6 +14,18 @@ from orcs_server.identity import Caller
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.model import TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
 
+
+class Unreadable(Unavailable):
+    """Something stored is damaged, or from a program that knows more; `what` says which thing."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            "STORAGE_UNAVAILABLE",
+            f"The storage holds something unreadable ({what}); ask the operator to restore the data from a backup.",
+        )
+        self.what = what
+
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the JSON object of one schema version into that of the next."""
 
@@ -84,12 +96,9 @@ def decode_caller(body: bytes) -> Caller:
     return _decode(_caller, body, "caller")
 
 
-def damaged(what: str) -> Unavailable:
+def damaged(what: str) -> Unreadable:
     """Return the error for something stored that cannot be read."""
-    return Unavailable(
-        "STORAGE_UNAVAILABLE",
-        f"The storage holds something unreadable ({what}); ask the operator to restore the data from a backup.",
-    )
+    return Unreadable(what)
 
 
 def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:

@@ -68,13 +68,25 @@ def used_blobs(write: Write, changed: Iterable[TaskState], with_specs: bool) -> 
     if write.base_seq == 0:
         used.update(_spec_blobs(write.state.spec))
     for task in changed:
-        if with_specs:
-            used.add(task.spec.description)
-            if task.spec.output_schema is not None:
-                used.add(task.spec.output_schema)
-        if task.progress.output is not None:
-            used.add(task.progress.output.digest)
+        used.update(_task_blobs(task, with_spec=with_specs))
     return used
+
+
+def state_blobs(state: WorkflowState) -> set[Digest]:
+    """Return the digests to which a workflow's rows refer."""
+    used = set(_spec_blobs(state.spec))
+    for task in state.tasks.values():
+        used.update(_task_blobs(task, with_spec=True))
+    return used
+
+
+def _task_blobs(task: TaskState, *, with_spec: bool) -> Iterator[Digest]:
+    if with_spec:
+        yield task.spec.description
+        if task.spec.output_schema is not None:
+            yield task.spec.output_schema
+    if task.progress.output is not None:
+        yield task.progress.output.digest
 
 
 def _spec_blobs(spec: WorkflowSpec) -> Iterator[Digest]:

@@ -54,7 +54,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise startup_error(path, error) from error
     try:
-        _refuse_foreign(connection, path)
+        refuse_foreign(connection, path)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
@@ -87,7 +87,8 @@ def migrate(connection: sqlite3.Connection, scripts: tuple[str, ...] = MIGRATION
             raise
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StartupError for a file of another program, or of a newer version of this one."""
     application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
     empty = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application != APPLICATION_ID and not empty:
@@ -97,6 +98,11 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has version {version} and this program knows versions up to {len(MIGRATIONS)}: "
             "install a newer orcs, or choose another file with --data."
         )
+
+
+def read_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the file's schema; 0 for an empty file."""
+    return _pragma(connection, "user_version")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -4,6 +4,10 @@
 -- The log's identity.
 SELECT epoch FROM log
 
+-- name: renew_epoch
+-- Draws the log's identity anew: cursors that were given out before belong to another log.
+UPDATE log SET epoch = lower(hex(randomblob(8)))
+
 -- name: probe
 -- A write that changes nothing: whether the disk takes writes again.
 UPDATE log SET epoch = epoch
@@ -247,3 +251,69 @@ DELETE FROM journal_model_calls WHERE namespace = ? AND workflow_id = ?
 -- name: remove_tool_calls
 -- Removes the tool calls of a workflow.
 DELETE FROM journal_tool_calls WHERE namespace = ? AND workflow_id = ?
+
+-- name: all_workflows
+-- The identities of all workflows.
+SELECT namespace, id FROM workflows ORDER BY namespace, id
+
+-- name: workflow_columns
+-- What a workflow's row says for queries, beside what it says for restart.
+SELECT seq, status, live, idle, wake_at_us, progress, spec FROM workflows WHERE namespace = ? AND id = ?
+
+-- name: all_events
+-- All events of a workflow, by seq.
+SELECT seq, position, time_us, type, schema_version, body FROM events
+WHERE namespace = ? AND workflow_id = ? ORDER BY seq
+
+-- name: all_blob_uses
+-- The blobs to which a workflow refers.
+SELECT sha256 FROM blob_uses WHERE namespace = ? AND workflow_id = ?
+
+-- name: all_blobs
+-- All blobs, one by one.
+SELECT namespace, sha256, codec, key_id, CAST(bytes AS BLOB) FROM blobs
+
+-- name: census
+-- How many workflows, live workflows, events and blobs there are.
+SELECT
+    (SELECT count(*) FROM workflows), (SELECT count(*) FROM workflows WHERE live = 1),
+    (SELECT count(*) FROM events), (SELECT count(*) FROM blobs)
+
+-- name: rows_without_workflow
+-- Rows that belong to a workflow that is not there.
+SELECT 'tasks', namespace, workflow_id, count(*) FROM tasks
+WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE workflows.namespace = tasks.namespace AND id = workflow_id)
+GROUP BY namespace, workflow_id
+UNION ALL
+SELECT 'labels', namespace, workflow_id, count(*) FROM workflow_labels AS labels
+WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE workflows.namespace = labels.namespace AND id = workflow_id)
+GROUP BY namespace, workflow_id
+UNION ALL
+SELECT 'notes of blobs', namespace, workflow_id, count(*) FROM blob_uses AS uses
+WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE workflows.namespace = uses.namespace AND id = workflow_id)
+GROUP BY namespace, workflow_id
+UNION ALL
+SELECT 'events', namespace, workflow_id, count(*) FROM events
+WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE workflows.namespace = events.namespace AND id = workflow_id)
+GROUP BY namespace, workflow_id
+HAVING count(*) > 1 OR max(type) <> 'WorkflowDeleted'
+
+-- name: missing_blobs
+-- Blobs to which something refers and that are not there.
+SELECT namespace, 'workflow ' || workflow_id, sha256 FROM blob_uses AS uses
+WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.namespace = uses.namespace AND blobs.sha256 = uses.sha256)
+UNION ALL
+SELECT namespace, 'memory ' || scope || '/' || key, digest FROM memory_entries AS entries
+WHERE deleted = 0
+    AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.namespace = entries.namespace AND sha256 = digest)
+
+-- name: count_unused_blobs
+-- How many blobs there are to which nothing refers, and their bytes.
+SELECT count(*), coalesce(sum(length(bytes)), 0) FROM blobs
+WHERE NOT EXISTS (
+        SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM memory_entries AS entries
+        WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
+    )

@@ -1,0 +1,134 @@
+"""The commands `backup`, `restore` and `doctor`: care for a data file on this machine, not over the wire."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from orcs_server.storage.sqlite.copies import Copied
+    from orcs_server.storage.sqlite.examination import Examination, Obstacles
+
+Database = Annotated[Path | None, typer.Option(metavar="FILE", help="The server's database file; else as for `serve`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def backup(
+    copy: Annotated[Path, typer.Argument(metavar="FILE", help="The copy to be made.", show_default=False)],
+    data: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database into a new file, whether or not a server is using it. Tokens are not in it."""
+    from orcs_server.storage.sqlite.copies import back_up
+
+    copied = back_up(_file(data), copy)
+    if as_json:
+        _print_json(_fields(copied))
+    else:
+        print(f"{copy}: {copied.size:,} bytes, up to event {copied.position}")
+
+
+def restore(
+    copy: Annotated[Path, typer.Argument(metavar="FILE", help="A copy made by `backup`.", show_default=False)],
+    data: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a copy in the place of the database; the server must not run. What was there is kept under another name.
+
+    Clients that go on after a cursor from before are told to start again from a snapshot.
+    """
+    from orcs_server.storage.sqlite.copies import restore_copy
+
+    path = _file(data)
+    restored = restore_copy(copy, path)
+    if as_json:
+        aside = None if restored.aside is None else str(restored.aside)
+        _print_json({**_fields(restored.copied), "replaced": aside})
+        return
+    print(f"{path} restored, up to event {restored.copied.position}")
+    if restored.aside is not None:
+        print(f"what was there before is kept as {restored.aside}")
+
+
+def doctor(
+    data: Database = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The server's configuration file; else ORCS_CONFIG.")
+    ] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option("--agents", "--agent-registry", metavar="MODULE:NAME", help="The server's registry of agents."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Read the whole database and tell what is wrong with it, and which workflows a server with these settings could not
+    continue. Nothing is changed, and a server may be using it. Exits with 0 if all is well and 1 if not.
+    """
+    from orcs_server.cli.exits import ExitCode
+    from orcs_server.config import Settings
+    from orcs_server.storage.sqlite.examination import examine
+
+    settings = Settings.load({"data": data, "agent_registry": agents}, config)
+    found = examine(settings.data, _obstacles(settings))
+    if as_json:
+        import msgspec
+
+        _print_json({**msgspec.to_builtins(found), "healthy": found.healthy})
+    else:
+        _print_examination(found)
+    return ExitCode.DONE if found.healthy else ExitCode.NOT_COMPLETED
+
+
+def _obstacles(settings: Any) -> Obstacles:
+    from orcs_server.agents.catalog import AgentCatalog
+    from orcs_server.executor.configuration import obstacles, unpack
+
+    catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner)
+    return lambda state, packed: obstacles(None if packed is None else unpack(packed), catalog, state)
+
+
+def _print_examination(found: Examination) -> None:
+    from orcs_server.cli.printing import print_fields, print_table
+
+    unused = f", {found.unused_blobs} of them unused ({found.unused_bytes:,} bytes)" if found.unused_blobs else ""
+    older = "" if found.version == found.newest_version else f"; a server brings it up to {found.newest_version}"
+    print_fields(
+        (
+            ("file", found.path),
+            ("version", f"{found.version}{older}"),
+            ("log epoch", found.epoch),
+            ("workflows", f"{found.workflows:,}, {found.live:,} of them not finished"),
+            ("events", f"{found.events:,}"),
+            ("texts", f"{found.blobs:,}{unused}"),
+            ("findings", "none" if found.healthy else f"{len(found.findings) + sum(found.omitted.values()):,}"),
+        )
+    )
+    if found.healthy:
+        return
+    print()
+    print_table(
+        ("CHECK", "NAMESPACE", "WORKFLOW", "FINDING"),
+        [(each.check, each.namespace, each.workflow_id, each.message) for each in found.findings],
+    )
+    for check, count in found.omitted.items():
+        print(f"and {count:,} more of {check}")
+
+
+def _file(data: Path | None) -> Path:
+    if data is not None:
+        return data
+    from orcs_server.config import Settings
+
+    return Settings.load().data
+
+
+def _fields(copied: Copied) -> dict[str, Any]:
+    return {**copied._asdict(), "path": str(copied.path)}
+
+
+def _print_json(fields: dict[str, Any]) -> None:
+    from orcs_server.cli.printing import print_json
+
+    print_json(fields)

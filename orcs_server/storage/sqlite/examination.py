@@ -1,0 +1,231 @@
+"""What is wrong with a data file, found by reading all of it as of one moment, whether or not a server is using it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from orcs_server.storage import blobs as at_rest
+from orcs_server.storage.codec import (
+    Unreadable,
+    decode_event,
+    decode_task_progress,
+    decode_task_spec,
+    decode_workflow_progress,
+    decode_workflow_spec,
+)
+from orcs_server.storage.rows import is_idle, is_live, state_blobs, wake_at_us
+from orcs_server.storage.sqlite.copies import connect_reader
+from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
+from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.workflow.evolve import evolve
+from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.restore import restore
+
+MOST_OF_A_KIND = 100
+"""Findings that are reported of each check; the others are counted."""
+
+Obstacles = Callable[[WorkflowState, bytes | None], Sequence[str]]
+"""Says of a live workflow and its configuration's bytes why a server could not continue it."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that is wrong."""
+
+    check: str
+    """pages, rows, blobs, log, replay, columns or continue."""
+    message: str
+    namespace: str = ""
+    workflow_id: str = ""
+
+
+class Examination(Struct):
+    """What was looked at, and what was found."""
+
+    path: str
+    version: int
+    """Of the file's schema."""
+    newest_version: int
+    """That this program knows; a server brings the file up to it."""
+    epoch: str = ""
+    workflows: int = 0
+    live: int = 0
+    """Workflows that a server looks after when it starts."""
+    events: int = 0
+    blobs: int = 0
+    unused_blobs: int = 0
+    """To which nothing refers: no fault; a server erases them by and by."""
+    unused_bytes: int = 0
+    findings: list[Finding] = []
+    omitted: dict[str, int] = {}
+    """How many more findings of a check there are than are reported."""
+
+    @property
+    def healthy(self) -> bool:
+        return not self.findings
+
+
+def examine(path: Path, obstacles: Obstacles = lambda _state, _configuration: ()) -> Examination:
+    """Read a whole data file and return what is wrong with it. Nothing is changed.
+
+    Raises StartupError for a file that cannot be opened, is none of ours, or is newer than this program.
+    """
+    with closing(connect_reader(path)) as connection:
+        report = Examination(str(path), read_version(connection), len(MIGRATIONS))
+        examiner = _Examiner(connection, obstacles)
+        for check, look in (
+            ("pages", examiner.pages),
+            ("rows", lambda: examiner.census(report)),
+            ("rows", examiner.rows),
+            ("blobs", examiner.blobs),
+            ("log", examiner.workflows),
+        ):
+            try:
+                examiner.note(look())
+            except sqlite3.Error as error:
+                examiner.note([Finding(check, f"the file is damaged, so this could not be looked at ({error})")])
+        report.findings, report.omitted = examiner.findings, dict(+examiner.omitted)
+    return report
+
+
+class _Examiner:
+    """Looks at one file over one connection, and gathers what it finds."""
+
+    def __init__(self, connection: sqlite3.Connection, obstacles: Obstacles) -> None:
+        self._connection = connection
+        self._obstacles = obstacles
+        self._noted: Counter[str] = Counter()
+        self.omitted: Counter[str] = Counter()
+        self.findings: list[Finding] = []
+        connection.execute("BEGIN")
+
+    def note(self, found: Iterator[Finding] | Sequence[Finding]) -> None:
+        """Keep findings, but only so many of a check."""
+        for finding in found:
+            self._noted[finding.check] += 1
+            if self._noted[finding.check] > MOST_OF_A_KIND:
+                self.omitted[finding.check] += 1
+            else:
+                self.findings.append(finding)
+
+    def pages(self) -> Iterator[Finding]:
+        """Ask SQLite whether every page and every index is as it wrote them."""
+        for (line,) in self._connection.execute(f"PRAGMA integrity_check({MOST_OF_A_KIND})"):
+            if line != "ok":
+                yield Finding("pages", line)
+
+    def census(self, report: Examination) -> Sequence[Finding]:
+        """Count what there is."""
+        report.epoch = self._one("epoch")[0]
+        report.workflows, report.live, report.events, report.blobs = self._one("census")
+        report.unused_blobs, report.unused_bytes = self._one("count_unused_blobs")
+        return ()
+
+    def rows(self) -> Iterator[Finding]:
+        """Find rows that belong to no workflow."""
+        for kind, namespace, workflow_id, count in self._connection.execute(QUERIES["rows_without_workflow"]):
+            yield Finding("rows", f"{count} {kind} of a workflow that is not there", namespace, workflow_id)
+
+    def blobs(self) -> Iterator[Finding]:
+        """Find texts that something refers to and that are missing, and texts that are not what was stored."""
+        for namespace, whose, digest in self._connection.execute(QUERIES["missing_blobs"]):
+            yield Finding("blobs", f"blob {digest} of {whose} is missing", namespace)
+        for namespace, digest, codec, key_id, packed in self._connection.execute(QUERIES["all_blobs"]):
+            if key_id:
+                continue  # Only who holds the key can tell.
+            try:
+                content = at_rest.unpack(codec, key_id, packed)
+            except Unreadable as error:
+                yield Finding("blobs", f"blob {digest} cannot be read: {error.what}", namespace)
+                continue
+            if hashlib.sha256(content).hexdigest() != digest:
+                yield Finding("blobs", f"blob {digest} is not what was stored: its digest differs", namespace)
+
+    def workflows(self) -> Iterator[Finding]:
+        """Look at each workflow: its log, its rows, and whether a server could go on with it."""
+        for namespace, workflow_id in self._connection.execute(QUERIES["all_workflows"]).fetchall():
+            try:
+                for check, message in self._workflow(namespace, workflow_id):
+                    yield Finding(check, message, namespace, workflow_id)
+            except sqlite3.Error as error:
+                yield Finding("pages", f"the workflow lies on damaged pages ({error})", namespace, workflow_id)
+
+    def _workflow(self, namespace: str, workflow_id: str) -> Iterator[tuple[str, str]]:
+        seq, status, live, idle, wake, progress, spec = self._one("workflow_columns", namespace, workflow_id)
+        rows = self._connection.execute(QUERIES["all_events"], (namespace, workflow_id)).fetchall()
+        yield from _sequence(seq, rows)
+        try:
+            tasks = self._connection.execute(QUERIES["all_tasks"], (namespace, workflow_id)).fetchall()
+            state = restore(
+                namespace,
+                workflow_id,
+                decode_workflow_spec(spec),
+                decode_workflow_progress(progress),
+                [(ordinal, decode_task_spec(told), decode_task_progress(moved)) for ordinal, told, moved in tasks],
+            )
+        except Unreadable as error:
+            yield "continue" if live else "rows", f"its rows cannot be read: {error.what}"
+            return
+        yield from _replay(state, rows)
+        if (status, bool(live), wake) != (state.progress.status, is_live(state), wake_at_us(state)):
+            yield "columns", "its row's columns do not say what its progress says: queries and restarts pass it by"
+        elif bool(idle) and not is_idle(state):
+            yield "columns", "its row says that nothing is due although something is: a restart passes it by"
+        noted = {digest for (digest,) in self._connection.execute(QUERIES["all_blob_uses"], (namespace, workflow_id))}
+        unnoted = state_blobs(state) - noted
+        if unnoted:
+            yield "blobs", f"it refers to {len(unnoted)} blobs that nothing keeps for it, such as {min(unnoted)}"
+        if live:
+            for obstacle in self._obstacles(state, self._configuration(state)):
+                yield "continue", f"a server could not continue it: {obstacle}"
+
+    def _configuration(self, state: WorkflowState) -> bytes | None:
+        digest = state.spec.configuration
+        if digest is None:
+            return None
+        row = self._connection.execute(QUERIES["get_blob"], (state.namespace, digest)).fetchone()
+        try:
+            return None if row is None else at_rest.unpack(*row)
+        except Unreadable:
+            return None  # Found among the blobs.
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        return self._connection.execute(QUERIES[query], parameters).fetchone()
+
+
+def _sequence(last: int, rows: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Check that the events are numbered 1, 2, 3… up to the row's seq, and stored in that order."""
+    expected, position = 1, 0
+    for row in rows:
+        if row[0] != expected:
+            yield "log", f"its log has a hole: event {expected} is missing, the next one is {row[0]}"
+            return
+        if row[1] <= position:
+            yield "log", f"event {row[0]} lies before event {row[0] - 1} among the events of all workflows"
+            return
+        expected, position = row[0] + 1, row[1]
+    if expected != last + 1:
+        yield "log", f"its log ends with event {expected - 1}, its row says {last}"
+
+
+def _replay(state: WorkflowState, rows: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Check that the events, one after the other, come to what the rows say."""
+    folded: WorkflowState | None = None
+    for seq, _position, time_us, type_name, version, body in rows:
+        try:
+            folded = evolve(folded, decode_event(type_name, version, body), time_us)
+        except Unreadable as error:
+            yield "log", f"event {seq} cannot be read: {error.what}"
+            return
+        except Exception as error:  # noqa: BLE001 - whatever such a log does to the core is the finding
+            yield "replay", f"event {seq} ({type_name}) cannot follow those before it ({error!r})"
+            return
+    if folded != state:
+        yield "replay", f"its {len(rows)} events come to another state than its rows say"
