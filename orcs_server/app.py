@@ -31,13 +31,11 @@ from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
 from orcs_server.service.recording import EventRecording
+from orcs_server.service.retention import Retention
 from orcs_server.service.services import build_services
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.telemetry import Telemetry, configure_logging
 
-REQUESTS_KEPT_US: Final = 24 * 3_600_000_000
-"""How long the repetition of a request is known as one."""
-PRUNE_EVERY_S: Final = 3600.0
 CALLS_GRACE_S: Final = 10.0
 """How long calls that are under way may go on after SIGTERM."""
 GC_THRESHOLDS: Final = (50_000, 20, 20)
@@ -79,7 +77,7 @@ class Backend:
             clock=self.clock,
             on_commit=self._recording.note,
         )
-        self._pruning: asyncio.Task[None] | None = None
+        self._retention: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the storage and build the services. Raises StartupError."""
@@ -109,28 +107,26 @@ class Backend:
             resumed = await self.engine.start()
         except Unavailable as error:
             raise StartupError(f"{self.settings.data} cannot be used: {error.message}") from error
-        self._pruning = asyncio.create_task(self._prune(), name="prune requests")
+        retention = Retention(
+            engine=self.engine,
+            store=self.store,
+            clock=self.clock,
+            finished_kept_us=self.settings.retention.finished_us,
+        )
+        self._retention = asyncio.create_task(retention.run(), name="retention")
         return resumed
 
     async def close(self, grace_s: float) -> None:
         """End in good order: attempts get `grace_s` seconds, everything is stored. Safe after a start that failed."""
-        if self._pruning is not None:
-            self._pruning.cancel()
-            await asyncio.wait((self._pruning,))
+        if self._retention is not None:
+            self._retention.cancel()
+            await asyncio.wait((self._retention,))
         await self.engine.stop(grace_s)
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()
         await self.store.close()
         await asyncio.to_thread(self.telemetry.close)
-
-    async def _prune(self) -> None:
-        while True:
-            try:
-                await self.store.prune_requests(self.clock.now_us() - REQUESTS_KEPT_US)
-            except Unavailable as error:
-                _log.warning("old request ids could not be forgotten yet: %s", error)
-            await asyncio.sleep(PRUNE_EVERY_S)
 
 
 class Server:

@@ -24,6 +24,7 @@ from orcs_server.config.tables import (
     Planning,
     Positive,
     Prompts,
+    Retention,
     Retry,
     Seconds,
     Table,
@@ -86,6 +87,7 @@ class Settings(Table):
     planning: Planning = Planning()
     prompts: Prompts = Prompts()
     model: Model = Model()
+    retention: Retention = Retention()
     agents: dict[AgentId, AgentTable] = Field(default_factory=dict)
     namespaces: dict[NamespaceName, Namespace] = Field(default_factory=dict)
 

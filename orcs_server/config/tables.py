@@ -143,6 +143,17 @@ class Model(Table):
     """Handed to the model as they are, such as `temperature`."""
 
 
+class Retention(Table):
+    """What the server removes by itself."""
+
+    finished: Annotated[float, Field(gt=0, le=100 * 365 * 24 * 3600.0, allow_inf_nan=False)] | None = None
+    """Seconds that a workflow is kept after it ended; None: until somebody deletes it."""
+
+    @property
+    def finished_us(self) -> int | None:
+        return None if self.finished is None else to_us(self.finished)
+
+
 class AgentTable(Table):
     """An agent of the operator's own, or changes to a built-in one."""
 

@@ -163,6 +163,14 @@ class PageKey(NamedTuple):
     workflow_id: str
 
 
+class FinishedWorkflow(NamedTuple):
+    """A workflow that has ended and holds nothing, in the order in which they are gone over."""
+
+    namespace: str
+    created_us: int
+    workflow_id: str
+
+
 class Snapshot(Struct, frozen=True):
     """A workflow and all its tasks as of `summary.seq`, read in one transaction."""
 
@@ -235,6 +243,12 @@ class Store(JournalStore, Protocol):
         """Return the workflows of all namespaces that have not ended or still hold resources, oldest first."""
         ...
 
+    async def finished_before(
+        self, before_us: int, limit: int, after: FinishedWorkflow | None = None
+    ) -> list[FinishedWorkflow]:
+        """Return up to `limit` settled workflows of all namespaces whose last event lies before that time."""
+        ...
+
     async def get_summary(self, namespace: str, workflow_id: str) -> WorkflowSummary | None:
         """Return a workflow's row."""
         ...
@@ -295,14 +309,21 @@ class Store(JournalStore, Protocol):
         """
         ...
 
+    async def prune_blobs(self, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+        """Look at up to `limit` blobs after a place, by (namespace, digest), and erase those to which nothing refers.
+
+        Returns the place up to which it looked, None at the end; ("", "") is the beginning.
+        """
+        ...
+
     # Requests
 
     async def find_request(self, key: RequestKey) -> RequestRecord | None:
         """Return what a request led to, if it was carried out before."""
         ...
 
-    async def prune_requests(self, before_us: int) -> int:
-        """Forget the requests created before that time, in all namespaces; return how many."""
+    async def prune_requests(self, before_us: int, limit: int) -> int:
+        """Forget up to `limit` of the requests created before that time, in all namespaces; return how many."""
         ...
 
     # Memory

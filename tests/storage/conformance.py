@@ -60,12 +60,38 @@ class StoreConformance(WorkflowConformance, JournalConformance):
     async def test_requests_are_forgotten_after_their_time(self, store: Store) -> None:
         request = Draft("w1").request("r1")
         await store.commit(Draft("w1").create(request))
-        assert await store.prune_requests(request.created_us) == 0
-        assert await store.prune_requests(request.created_us + 1) == 1
+        assert await store.prune_requests(request.created_us, 9) == 0
+        assert await store.prune_requests(request.created_us + 1, 9) == 1
         assert await store.find_request(request.key) is None
         assert await store.find_request(RequestKey(NS, "ada", "none", "r1")) is None
 
+    async def test_old_requests_are_forgotten_a_slice_at_a_time(self, store: Store) -> None:
+        requests = [Draft(f"w{number}").request(f"r{number}") for number in range(5)]
+        for number, request in enumerate(requests):
+            await store.commit(Draft(f"w{number}").create(request))
+        after = requests[-1].created_us + 1
+        assert [await store.prune_requests(after, 2) for _ in range(4)] == [2, 2, 1, 0]
+
     # Blobs
+
+    async def test_blobs_to_which_nothing_refers_are_erased_a_slice_at_a_time(self, store: Store) -> None:
+        draft = Draft("w1")
+        await store.commit(draft.create())
+        await store.put_memory(NS, "shared", "key", blob_of("kept"), "text/plain", "ada", 1)
+        unused = [blob_of(f"unused {number}") for number in range(7)]
+        await store.put_blobs(NS, unused)
+        await store.put_blobs("other", unused[:1])
+        place: tuple[str, str] | None = ("", "")
+        pages = 0
+        while place is not None:
+            place = await store.prune_blobs(place, 3)
+            pages += 1
+        assert pages == 4
+        for namespace, blob in [*((NS, blob) for blob in unused), ("other", unused[0])]:
+            with pytest.raises(Unavailable):
+                await store.blob(namespace, blob.digest)
+        assert await store.blob(NS, blob_of("kept").digest) == b"kept"
+        assert await store.blob(NS, draft.query.digest) == draft.query.data
 
     async def test_blobs_of_any_size_come_back(self, store: Store, reopen: Reopen) -> None:
         texts = ["", "short", "long " * 1000, "very long " * 20_000]

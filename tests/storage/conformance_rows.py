@@ -152,6 +152,29 @@ class WorkflowConformance:
         with pytest.raises(Unavailable):
             await store.blob("ours", secret.digest)
 
+    async def test_settled_workflows_are_found_by_the_time_of_their_end_in_pages(self, store: Store) -> None:
+        drafts = {}
+        for namespace, name, age in (
+            ("b", "w1", 9),
+            ("a", "w2", 9),
+            ("a", "w3", 8),
+            ("a", "young", 1),
+            ("c", "live", 9),
+        ):
+            drafts[name] = Draft(name, namespace, created_us=START_US - age * 1_000)
+            await store.commit(drafts[name].create())
+            if name != "live":
+                await store.commit(drafts[name].fail())
+        before = START_US - 2_000
+        first = await store.finished_before(before, 2)
+        assert [(row.namespace, row.workflow_id) for row in first] == [("a", "w2"), ("a", "w3")]
+        rest = await store.finished_before(before, 2, first[-1])
+        assert [(row.namespace, row.workflow_id) for row in rest] == [("b", "w1")]
+        assert await store.finished_before(before, 2, rest[-1]) == []
+        # It is the end that counts, not the beginning.
+        assert drafts["w2"].time_us == START_US - 9_000 + 2
+        assert await store.finished_before(START_US - 9_000 + 1, 9) == []
+
     # Deletion
 
     async def test_of_a_deleted_workflow_one_event_stays(self, store: Store) -> None:

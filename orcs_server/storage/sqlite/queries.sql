@@ -110,6 +110,30 @@ WHERE namespace = :namespace
     )
 RETURNING sha256
 
+-- name: look_at_blobs
+-- A page of blobs, and whether nothing refers to them.
+SELECT namespace, sha256,
+    NOT EXISTS (
+        SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM memory_entries AS entries
+        WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
+    )
+FROM blobs WHERE (namespace, sha256) > (?, ?) ORDER BY namespace, sha256 LIMIT ?
+
+-- name: remove_unused_blob
+-- Removes a blob, if still nothing refers to it.
+DELETE FROM blobs
+WHERE namespace = ? AND sha256 = ? AND
+    NOT EXISTS (
+        SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM memory_entries AS entries
+        WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
+    )
+
 -- name: remove_blob_uses
 -- Forgets to which blobs a workflow refers.
 DELETE FROM blob_uses WHERE namespace = ? AND workflow_id = ?
@@ -126,8 +150,11 @@ SELECT command_hash, workflow_id, seq, created_us FROM requests
 WHERE namespace = ? AND principal = ? AND method = ? AND request_id = ?
 
 -- name: prune_requests
--- Forgets old requests.
-DELETE FROM requests WHERE created_us < ?
+-- Forgets some old requests.
+DELETE FROM requests
+WHERE (namespace, principal, method, request_id) IN (
+    SELECT namespace, principal, method, request_id FROM requests WHERE created_us < ? LIMIT ?
+)
 
 -- name: get_workflow
 -- A workflow's row.
@@ -136,6 +163,17 @@ SELECT id, seq, updated_us, progress, spec, caller FROM workflows WHERE namespac
 -- name: live_workflows
 -- The workflows that a restarted server has to look after, oldest first.
 SELECT namespace, id, wake_at_us, idle FROM workflows WHERE live = 1 ORDER BY created_us, namespace, id
+
+-- name: next_namespace
+-- The first namespace, from one on, that has workflows.
+SELECT min(namespace) FROM workflows WHERE namespace >= ?
+
+-- name: finished_workflows
+-- The settled workflows of a namespace that are older than a time. What finished before it was created before it, too: so
+-- the index by age leads past all that are younger.
+SELECT namespace, created_us, id FROM workflows
+WHERE namespace = ? AND (created_us, id) > (?, ?) AND created_us < ? AND live = 0 AND updated_us < ?
+ORDER BY created_us, id LIMIT ?
 
 -- name: list_workflows
 -- A page of workflows, newest first. Further conditions are put in the place of the comment.

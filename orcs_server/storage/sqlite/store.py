@@ -19,7 +19,7 @@ from orcs_server.storage.codec import (
     decode_workflow_spec,
 )
 from orcs_server.storage.journal import JournalEntry, JournalKey, JournalRows
-from orcs_server.storage.sqlite import batch, journal, memory
+from orcs_server.storage.sqlite import batch, journal, memory, retention
 from orcs_server.storage.sqlite.faults import startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file
@@ -29,6 +29,7 @@ from orcs_server.storage.sqlite.writer import Writer, closed
 from orcs_server.storage.store import (
     Blob,
     EventRecord,
+    FinishedWorkflow,
     LiveWorkflow,
     MemoryEntry,
     PageKey,
@@ -131,6 +132,11 @@ class SqliteStore:
         async with self._reader.transaction() as read:
             return await read.all(QUERIES["live_workflows"], (), _live)
 
+    async def finished_before(
+        self, before_us: int, limit: int, after: FinishedWorkflow | None = None
+    ) -> list[FinishedWorkflow]:
+        return retention.finished(self._reader, before_us, limit, after)
+
     async def get_summary(self, namespace: str, workflow_id: str) -> WorkflowSummary | None:
         row = self._reader.one(QUERIES["get_workflow"], (namespace, workflow_id))
         return None if row is None else _summary(namespace, row)
@@ -205,6 +211,13 @@ class SqliteStore:
         )
         self._remember(namespace, blobs)
 
+    async def prune_blobs(self, after: tuple[str, str], limit: int) -> tuple[str, str] | None:
+        place, unused = retention.unused_blobs(self._reader, after, limit)
+        if unused:
+            for namespace, digest in await self._writer.submit(retention.erase_blobs(unused)):
+                self._cache.forget(namespace, digest)
+        return place
+
     def _remember(self, namespace: str, blobs: Sequence[Blob]) -> None:
         for blob in blobs:
             self._cache.put(namespace, blob.digest, blob.data)
@@ -238,11 +251,8 @@ class SqliteStore:
         row = self._reader.one(QUERIES["find_request"], key)
         return None if row is None else RequestRecord(key, *row)
 
-    async def prune_requests(self, before_us: int) -> int:
-        def prune(connection: sqlite3.Connection) -> int:
-            return connection.execute(QUERIES["prune_requests"], (before_us,)).rowcount
-
-        pruned: int = await self._writer.submit(batch.Change(prune, batch.HEAVY))
+    async def prune_requests(self, before_us: int, limit: int) -> int:
+        pruned: int = await self._writer.submit(retention.forget_requests(before_us, limit))
         return pruned
 
     # Memory
