@@ -64,6 +64,10 @@ class Executor:
         self._hooks = hooks
         self._texts = Texts(store)
 
+    async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
+        """Return, in words for the operator, why this server cannot continue a workflow; () when it can."""
+        return await self._configurations.obstacles(state)
+
     async def run_attempt(
         self,
         state: WorkflowState,

@@ -16,6 +16,7 @@ from orcs_server.engines.local.actor import WorkflowActor
 from orcs_server.engines.local.letters import answer_repeated, draining, request_key
 from orcs_server.engines.local.sleepers import Sleepers
 from orcs_server.engines.local.slots import Slots
+from orcs_server.engines.local.takeover import Takeover
 from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
@@ -79,6 +80,7 @@ class LocalEngine:
         self._loading: dict[tuple[str, str], asyncio.Task[WorkflowActor]] = {}
         self._visitors: Counter[tuple[str, str]] = Counter()
         self._sleepers = Sleepers(self.clock, self._wake_sleeper)
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def active(self) -> tuple[tuple[str, str], ...]:
@@ -94,22 +96,30 @@ class LocalEngine:
     # Engine
 
     async def start(self) -> int:
-        """Take up every live workflow where it stood, and return how many; attempts that were running are lost, and go on."""
-        resumed = 0
+        """Take up every live workflow where it stood, and return how many; attempts that were running are lost, and go on.
+
+        Those that this server cannot continue are reported in one summary, with the reasons. Those that only wait are
+        looked at in the background, and the summary follows then.
+        """
+        found, waiting, resumed = Takeover(), [], 0
         for live in await self.store.live():
             key = (live.namespace, live.workflow_id)
             if live.idle:
                 if live.wake_at_us is not None:
                     self._sleepers.put(key, live.wake_at_us)
+                waiting.append(key)
                 continue
             try:
-                await self._actor(*key)
+                state = (await self._actor(*key)).state
                 resumed += 1
             except NotFound as error:
-                _log.error("workflow %s cannot be continued: %s", live.workflow_id, error)
+                found.note(*key, str(error))
             except Unavailable as error:
-                _log.error("workflow %s cannot be continued yet and will be tried again: %s", live.workflow_id, error)
+                found.note(*key, str(error))
                 self._sleepers.put(key, self.clock.now_us() + BUSY_RETRY_US)
+            else:
+                found.note(*key, *(() if state is None else await self.executor.obstacles(state)))
+        self._looking = asyncio.create_task(self._look_at(waiting, found), name="look at waiting workflows")
         return resumed
 
     async def take_up(self, namespace: str, workflow_id: str) -> None:
@@ -123,6 +133,9 @@ class LocalEngine:
         self.draining = True
         self.slots.close()
         self._sleepers.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
         while self._loading:
             await asyncio.wait(tuple(self._loading.values()))
         actors = list(self._actors.values())
@@ -201,6 +214,17 @@ class LocalEngine:
         return Loaded(state, stored.seq, stored.caller or NOBODY)
 
     # Inside
+
+    async def _look_at(self, waiting: Sequence[tuple[str, str]], found: Takeover) -> None:
+        for key in waiting:
+            try:
+                loaded = await self.load_state(*key)
+            except Unavailable as error:
+                found.note(*key, str(error))
+            else:
+                if loaded is not None:
+                    found.note(*key, *await self.executor.obstacles(loaded.state))
+        found.report()
 
     async def _submit(self, command: Command) -> Receipt:
         namespace = command.caller.namespace
