@@ -1,7 +1,7 @@
 """How the command line ends: its exit codes, and how an error becomes one.
 
 0    done; the workflow that was followed completed
-1    the workflow failed or was cancelled; `health`: the server is there, but does not receive work
+1    the workflow failed or was cancelled; `health`: the server is there, but does not receive work; `doctor`: findings
 2    the command, a setting or the request is wrong; the server cannot start
 3    the server cannot be reached, does not answer in time, or failed; a watch was given up after --reconnect-timeout
 4    the server refused: no or wrong token, not allowed, not found, exists already, wrong state, a limit

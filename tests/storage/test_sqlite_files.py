@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+import threading
 from asyncio.subprocess import PIPE
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ VERSION_1 = Path(__file__).parent / "fixtures" / "version_1.sql"
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from orcs_server.storage.sqlite.lock import FileLock
 FileLock(Path(sys.argv[1])).acquire()
@@ -207,4 +209,62 @@ async def _filled(path: Path) -> None:
     store = SqliteStore(path)
     await store.open()
     await store.commit(Draft("w1").create())
+    await store.close()
+
+
+async def test_a_file_that_becomes_read_only_takes_writes_again_when_it_may(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "orcs.db")
+    await store.open()
+    await store._writer.transact(lambda connection: connection.execute("PRAGMA query_only = ON"))
+    draft, lost = Draft("w1"), Draft("w2")
+    for attempt in (store.commit(lost.create()), store.check()):
+        with pytest.raises(Unavailable, match="cannot be written any more"):
+            await attempt
+    await store._writer.transact(lambda connection: connection.execute("PRAGMA query_only = OFF"))
+    await store.check()
+    await store.commit(draft.create())
+    assert [row.workflow_id for row in await store.live()] == ["w1"]
+    await store.close()
+
+
+async def test_while_the_disk_is_stuck_new_writes_are_refused_and_those_under_way_are_stored_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "orcs.db")
+    await store.open()
+    monkeypatch.setattr("orcs_server.storage.sqlite.writer.STALLED_AFTER_S", 0.0)
+    freed = threading.Event()
+    stuck = asyncio.create_task(store._writer.transact(lambda _connection: freed.wait(30)))
+    await asyncio.sleep(0)
+    under_way = asyncio.create_task(store.commit(Draft("w1").create()))
+    await asyncio.sleep(0.01)
+    refused = store.commit(Draft("w2").create())
+    for attempt in (refused, store.check()):
+        with pytest.raises(Unavailable, match="takes very long"):
+            await attempt
+    assert not under_way.done()
+    freed.set()
+    await asyncio.gather(stuck, under_way)
+    await store.check()
+    assert [row.workflow_id for row in await store.live()] == ["w1"]
+    await store.close()
+
+
+async def test_a_read_that_meets_damage_makes_the_store_unwell_until_it_can_be_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    await _filled(path)
+    sound = path.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    path.write_bytes(sound[: (root - 1) * size] + b"\xa5" * size + sound[root * size :])
+    store = SqliteStore(path)
+    await store.open()
+    await store.check()
+    for attempt in (store.events("default", "w1", 0, 10), store.check()):
+        with pytest.raises(Unavailable, match="damaged"):
+            await attempt
+    path.write_bytes(sound)
+    await store.check()
+    assert len(await store.events("default", "w1", 0, 10)) == 1
     await store.close()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 from pathlib import Path
 
 from orcs_server.errors import StartupError, Unavailable
+
+ROOM = 1024 * 1024
+"""Bytes that must fit on a disk that was in trouble before it counts as well again."""
 
 
 def unavailable(error: BaseException) -> Unavailable:
@@ -13,13 +18,37 @@ def unavailable(error: BaseException) -> Unavailable:
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_FULL"):
         text = "The disk of the data file is full; try again when the operator has made room."
-    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    elif name.startswith("SQLITE_READONLY"):
+        text = "The data file cannot be written any more; try again when the operator has made it writable."
+    elif is_damage(error):
         text = "The data file is damaged; ask the operator to restore it from a backup."
     else:
         text = (
             "The storage does not answer; try again, and ask the operator to look into the server's log if it goes on."
         )
     return Unavailable("STORAGE_UNAVAILABLE", text)
+
+
+def probe_room(path: Path) -> None:
+    """Return when there is room beside the data file for more than a write needs. Raises Unavailable otherwise.
+
+    A small write alone would not tell: on a full disk it may still fit into what the log has already.
+    """
+    try:
+        with tempfile.TemporaryFile(prefix=f"{path.name}.", dir=path.parent) as probe:
+            probe.write(bytes(ROOM))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise Unavailable(
+            "STORAGE_UNAVAILABLE",
+            "The disk of the data file takes no writes; try again when the operator has mended it.",
+        ) from error
+
+
+def is_damage(error: BaseException) -> bool:
+    """True when the file holds what SQLite never wrote."""
+    return (getattr(error, "sqlite_errorname", "") or "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def is_fault(error: BaseException) -> bool:

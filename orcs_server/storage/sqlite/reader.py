@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orcs_server.storage.sqlite.faults import unavailable
+from orcs_server.storage.sqlite.queries import QUERIES
 
 T = TypeVar("T")
 
@@ -26,12 +27,15 @@ class Reader:
         self._brief = _connect(path)
         self._long = _connect(path)
         self._long_in_use = asyncio.Lock()
+        self._failed: tuple[str, Sequence[object]] | None = None
+        """The last read that the file was at fault for."""
 
     def one(self, query: str, parameters: Sequence[object] = ()) -> Any:
         """Return the first row, or None."""
         try:
             return self._brief.execute(query, parameters).fetchone()
         except sqlite3.Error as error:
+            self._failed = query, parameters
             raise unavailable(error) from error
 
     def page(self, query: str, parameters: Sequence[object]) -> list[Any]:
@@ -39,19 +43,31 @@ class Reader:
         try:
             return self._brief.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
+            self._failed = query, parameters
             raise unavailable(error) from error
+
+    def check(self) -> None:
+        """Return when the file can be read; after a read that could not be done, when that one can be done again."""
+        if self._failed is not None:
+            # A damaged page would be looked up in memory again.
+            self._brief.execute("PRAGMA shrink_memory")
+            self.page(*self._failed)
+            self._failed = None
+        self.one(QUERIES["epoch"])
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[LongRead]:
         """Read any number of rows as of one moment."""
         async with self._long_in_use:
+            read = LongRead(self._long)
             try:
                 self._long.execute("BEGIN")
                 try:
-                    yield LongRead(self._long)
+                    yield read
                 finally:
                     self._long.execute("ROLLBACK")
             except sqlite3.Error as error:
+                self._failed = read.last
                 raise unavailable(error) from error
 
     async def close(self) -> None:
@@ -66,13 +82,17 @@ class LongRead:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.last: tuple[str, Sequence[object]] | None = None
+        """What was read last."""
 
     def one(self, query: str, parameters: Sequence[object]) -> Any:
         """Return the first row, or None."""
+        self.last = query, parameters
         return self._connection.execute(query, parameters).fetchone()
 
     async def all(self, query: str, parameters: Sequence[object], decode: Callable[..., T]) -> list[T]:
         """Return every row, decoded, letting other tasks have their turn now and then."""
+        self.last = query, parameters
         decoded: list[T] = []
         cursor = self._connection.execute(query, parameters)
         try:

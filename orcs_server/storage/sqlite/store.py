@@ -20,12 +20,12 @@ from orcs_server.storage.codec import (
 )
 from orcs_server.storage.journal import JournalEntry, JournalKey, JournalRows
 from orcs_server.storage.sqlite import batch, journal, memory, retention
-from orcs_server.storage.sqlite.faults import startup_error
+from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
-from orcs_server.storage.sqlite.writer import Writer, closed
+from orcs_server.storage.sqlite.writer import Writer, closed, stuck
 from orcs_server.storage.store import (
     Blob,
     EventRecord,
@@ -106,9 +106,15 @@ class SqliteStore:
             self._lock.release()
 
     async def check(self) -> None:
-        self._reader.one(QUERIES["epoch"])
+        self._reader.check()
+        if self._writer.damaged:
+            raise damaged("the data file has damaged pages")
+        if self._writer.stalled:
+            raise stuck()
         if self._writer.faulty:
+            await asyncio.to_thread(probe_room, self._path)
             await self._writer.submit(batch.Change(lambda connection: connection.execute(QUERIES["probe"]).rowcount))
+            self._writer.faulty = False
 
     # Workflows
 

@@ -14,13 +14,14 @@ import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiosqlite
 
 from orcs_server.errors import Unavailable
 from orcs_server.storage.sqlite.batch import LogEnd, Operation, run_together
-from orcs_server.storage.sqlite.faults import is_fault, unavailable
+from orcs_server.storage.sqlite.faults import is_damage, is_fault, unavailable
 from orcs_server.storage.sqlite.migrate import connect_writer
 from orcs_server.storage.sqlite.queries import QUERIES
 
@@ -32,6 +33,8 @@ WEIGHT_ON_LOOP = 2048
 """Rows that a batch may write on the event loop: at most some 10 ms of work."""
 QUEUE_LIMIT = 4096
 """Operations that wait or are under way; whoever brings one more waits for room."""
+STALLED_AFTER_S = 10.0
+"""A commit that has been under way for so long: the disk is stuck, and whoever brings more is told so at once."""
 
 
 class Refused:
@@ -53,7 +56,15 @@ class Writer(aiosqlite.Connection):
         self.log = LogEnd(0)
         self.epoch = ""
         self.faulty = False
-        """True when the last batch met a fault of the file or the disk."""
+        """True from when a batch meets a fault of the file or the disk until whoever probes it sets it back."""
+        self.damaged = False
+        """True once a batch has met a damaged page: mending that takes a restore, and with it a restart."""
+        self._began = 0.0
+
+    @property
+    def stalled(self) -> bool:
+        """True while a commit waits for the disk and has done so for long."""
+        return self._drain is not None and monotonic() - self._began > STALLED_AFTER_S
 
     async def start(self) -> None:
         """Open the file, migrated if need be. Raises StartupError."""
@@ -74,6 +85,8 @@ class Writer(aiosqlite.Connection):
 
         The operation goes through even when the caller is cancelled meanwhile.
         """
+        if self.stalled:
+            raise stuck()
         await self._room.acquire()
         if self._closing:
             self._room.release()
@@ -81,6 +94,7 @@ class Writer(aiosqlite.Connection):
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending.append((operation, future))
         if self._drain is None:
+            self._began = monotonic()
             self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
         return await asyncio.shield(future)
 
@@ -93,6 +107,7 @@ class Writer(aiosqlite.Connection):
 
     async def _commit_all(self) -> None:
         while self._pending:
+            self._began = monotonic()
             batch = [self._pending.popleft() for _ in range(min(BATCH_LIMIT, len(self._pending)))]
             outcomes = await self._commit([operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
@@ -118,9 +133,9 @@ class Writer(aiosqlite.Connection):
         except Exception as error:  # noqa: BLE001  # whatever it was, the callers must not wait for ever
             self.log.position = start
             self.faulty = True
+            self.damaged = self.damaged or is_damage(error)
             _log.error("a batch of %d writes did not go through", len(operations), exc_info=error)
             return [Refused(unavailable(error)) for _ in operations]
-        self.faulty = False
         for operation, outcome in zip(operations, outcomes, strict=True):
             if not isinstance(outcome, Refused):
                 operation.acknowledge()
@@ -130,6 +145,11 @@ class Writer(aiosqlite.Connection):
 def closed() -> Unavailable:
     """Return the error for calls to a store that is not open."""
     return Unavailable("STORAGE_UNAVAILABLE", "The storage is closed; try again when the server is up.")
+
+
+def stuck() -> Unavailable:
+    """Return the error for writes that come while the disk does not take any."""
+    return Unavailable("STORAGE_UNAVAILABLE", "The disk of the data file takes very long; try again later.")
 
 
 def begin_batch(connection: sqlite3.Connection, log: LogEnd, operations: Sequence[Operation]) -> list[Any]:
