@@ -20,7 +20,7 @@ def backup(
     data: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the database into a new file, whether or not a server is using it. Tokens are not in it."""
+    """Copy the database into a new file, also while a server uses it. Tokens are not in it."""
     from orcs_server.storage.sqlite.copies import back_up
 
     copied = back_up(_file(data), copy)
@@ -63,8 +63,9 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Read the whole database and tell what is wrong with it, and which workflows a server with these settings could not
-    continue. Nothing is changed, and a server may be using it. Exits with 0 if all is well and 1 if not.
+    """Read the whole database and tell what is wrong with it.
+
+    Also told is which workflows a server with these settings could not continue.
     """
     from orcs_server.cli.exits import ExitCode
     from orcs_server.config import Settings
