@@ -65,7 +65,8 @@ def doctor(
 ) -> int:
     """Read the whole database and tell what is wrong with it.
 
-    Also told is which workflows a server with these settings could not continue.
+    Also told is which workflows a server with these settings could not continue. Nothing is changed, and a server may be
+    using it. Exits with 0 if all is well and 1 if not.
     """
     from orcs_server.cli.exits import ExitCode
     from orcs_server.config import Settings
