@@ -25,8 +25,8 @@ from orcs_server.workflow.model import (  # noqa: E402
     PlanSource,
     TaskSpec,
     WorkflowSpec,
-    WorkflowState,
 )
+from orcs_server.workflow.state import WorkflowState  # noqa: E402
 from orcs_server.workflow.states import (  # noqa: E402
     TASK_MOVES,
     TASK_TERMINAL,
@@ -108,9 +108,17 @@ def render() -> str:
         (
             PROSE,
             "## Workflows\n",
-            _diagram(WORKFLOW_MOVES, WorkflowStatus, WORKFLOW_TERMINAL, WorkflowStatus.PLANNING, "WorkflowCreated"),
+            _diagram(
+                _pairs(WORKFLOW_MOVES), WorkflowStatus, WORKFLOW_TERMINAL, WorkflowStatus.PLANNING, "WorkflowCreated"
+            ),
             "## Tasks\n",
-            _diagram(TASK_MOVES, TaskStatus, TASK_TERMINAL, TaskStatus.PENDING, "PlanAdopted, PlanAmended"),
+            _diagram(
+                {name: list(row.items()) for name, row in TASK_MOVES.items()},
+                TaskStatus,
+                TASK_TERMINAL,
+                TaskStatus.PENDING,
+                "PlanAdopted, PlanAmended",
+            ),
             "## Requests\n",
             "The first event that each request leads to, by the state of the workflow, or the reason why it is refused.\n",
             _request_table(),
@@ -118,8 +126,14 @@ def render() -> str:
     )
 
 
+def _pairs(
+    moves: Mapping[str, Mapping[WorkflowStatus, tuple[WorkflowStatus, ...]]],
+) -> dict[str, list[tuple[WorkflowStatus, WorkflowStatus]]]:
+    return {name: [(before, to) for before, after in row.items() for to in after] for name, row in moves.items()}
+
+
 def _diagram(
-    moves: Mapping[str, Mapping[Status, Status]],
+    moves: Mapping[str, Sequence[tuple[Status, Status]]],
     vocabulary: Iterable[Status],
     terminal: Collection[Status],
     first: Status,
@@ -128,7 +142,7 @@ def _diagram(
     """Events that make the same move share an arrow, so that each pair of states has one label at most."""
     arrows: dict[tuple[Status, Status], list[str]] = {}
     for event, row in moves.items():
-        for before, after in row.items():
+        for before, after in row:
             arrows.setdefault((before, after), []).append(event)
     reached = {first, *(after for _, after in arrows)}
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}: {beginning}"]

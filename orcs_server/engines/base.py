@@ -10,7 +10,7 @@ from orcs_server.engines.feed import NamespaceWatch, WorkflowWatch
 from orcs_server.identity import Caller
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.messages import Request
-from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.state import WorkflowState
 
 
 class Command(Struct, frozen=True):

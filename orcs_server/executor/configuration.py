@@ -17,7 +17,8 @@ from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
 from orcs_server.errors import NotFound, Unavailable
 from orcs_server.storage.codec import damaged
 from orcs_server.storage.store import Blob, Store, blob_of
-from orcs_server.workflow.model import Digest, WorkflowState
+from orcs_server.workflow.model import Digest
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL
 
 KEPT = 256

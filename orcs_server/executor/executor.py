@@ -25,15 +25,8 @@ from orcs_server.memory import AgentContext, Memory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.store import Store, blob_of
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.model import (
-    Failure,
-    FailureKind,
-    Output,
-    PlanningStrategy,
-    TaskState,
-    WorkflowSpec,
-    WorkflowState,
-)
+from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, WorkflowSpec
+from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
 

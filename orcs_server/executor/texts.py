@@ -7,7 +7,8 @@ from typing import Any
 
 from orcs_server.agents.task_input import Predecessor, build_task_input
 from orcs_server.storage.store import Store
-from orcs_server.workflow.model import Digest, TaskState, WorkflowState
+from orcs_server.workflow.model import Digest
+from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TaskStatus
 
 

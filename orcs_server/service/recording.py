@@ -15,7 +15,7 @@ from orcs_server.outputs.safe_text import one_line
 from orcs_server.storage.store import EventRecord
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
 from orcs_server.workflow.events import AttemptFailed, AttemptTimedOut, PlanRejected, WorkflowCompleted, WorkflowFailed
-from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.state import WorkflowState
 
 QUEUE_LIMIT = 10_000
 """Commits that may wait for their hooks; what comes beyond is dropped, since telemetry must never hold up a run."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from orcs_server.storage.store import Write
 from orcs_server.workflow.events import PlanAdopted, PlanAmended
-from orcs_server.workflow.model import Digest, TaskState, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Digest, WorkflowSpec
+from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
 PLAN_EVENTS = frozenset({PlanAdopted, PlanAmended})

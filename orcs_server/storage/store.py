@@ -13,7 +13,8 @@ from msgspec import Struct
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalStore
 from orcs_server.workflow.events import Event
-from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
 

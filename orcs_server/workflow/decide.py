@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, InvalidArgument, NotFound
+from msgspec.structs import replace
+
+from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument, NotFound
+from orcs_server.workflow import budgets, holds, inputs, mail, planning, progress, reruns
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow import planning, progress
-from orcs_server.workflow.model import PATH_LIMIT, FailureKind, PlanSource, ResourceStatus, TimerKind, WorkflowState
+from orcs_server.workflow.model import PATH_LIMIT, FailureKind, PlanSource, ResourceStatus, StopMode
+from orcs_server.workflow.indexes import among
 from orcs_server.workflow.plan import check_plan, check_spec
+from orcs_server.workflow.state import TimerKind, WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
@@ -44,6 +48,8 @@ def take(state: WorkflowState | None, message: m.Message, now_us: int) -> tuple[
         _create(turn, message)
     else:
         raise NotFound("WORKFLOW_NOT_FOUND", "The workflow does not exist.")
+    if turn.events:
+        progress.settle(turn)
     return turn.state, turn.events
 
 
@@ -55,19 +61,21 @@ def _dispatch(turn: Turn, message: m.Message) -> None:  # noqa: C901, PLR0912
             _attempt_finished(turn, message)
         case m.UsageRecorded():
             _usage_recorded(turn, message)
+        case m.AttemptSuspended():
+            if _is_current(turn, message.task_id, message.attempt):
+                inputs.attempt_suspended(turn, message)
         case m.AttemptLost():
             _attempt_lost(turn, message)
         case m.JournalMismatch():
             _journal_mismatch(turn, message)
         case m.AttemptInterrupted():
-            if _is_current(turn, message.task_id, message.attempt):
-                turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
+            _attempt_interrupted(turn, message)
         case m.PlanMade():
             planning.plan_made(turn, message)
         case m.PlanFailed():
             planning.plan_failed(turn, message)
         case m.TasksProposed():
-            _tasks_proposed(turn, message)
+            planning.tasks_proposed(turn, message)
         case m.ResourcesGranted():
             if turn.state.owes_resources and turn.state.progress.resources is ResourceStatus.NONE:
                 turn.emit(e.ResourcesAllocated())
@@ -79,14 +87,44 @@ def _dispatch(turn: Turn, message: m.Message) -> None:  # noqa: C901, PLR0912
                 turn.emit(e.ResourcesReturned())
         case m.Tick():
             _tick(turn, message)
-        case m.StartWorkflow():
-            _start(turn)
-        case m.DeleteWorkflow():
-            _delete(turn)
         case m.CreateWorkflow():
             raise AlreadyExists(
                 "WORKFLOW_ALREADY_EXISTS", f"There is a workflow {turn.state.id} already; choose another id."
             )
+        case _:
+            _control(turn, message)
+
+
+def _control(turn: Turn, message: m.Control) -> None:  # noqa: C901, PLR0912
+    match message:
+        case m.StartWorkflow():
+            _start(turn)
+        case m.PauseWorkflow():
+            holds.pause(turn, message)
+        case m.ResumeWorkflow():
+            holds.resume(turn, message)
+        case m.CancelWorkflow():
+            holds.cancel(turn, message)
+        case m.UpdateWorkflow():
+            _update(turn, message)
+        case m.DeleteWorkflow():
+            _delete(turn)
+        case m.RetryTask():
+            reruns.retry(turn, message)
+        case m.SkipTask():
+            reruns.skip(turn, message)
+        case m.CancelTask():
+            reruns.cancel(turn, message)
+        case m.EditPlan():
+            planning.edit(turn, message)
+        case m.Replan():
+            planning.replan(turn, message.instructions, message.revision)
+        case m.SendMessage():
+            mail.send(turn, message)
+        case m.AnswerInput():
+            inputs.answer(turn, message)
+        case m.ResolveApproval():
+            inputs.decide_approval(turn, message)
         case _:
             assert_never(message)
 
@@ -103,18 +141,40 @@ def _create(turn: Turn, message: m.CreateWorkflow) -> None:
     if problems:
         raise InvalidArgument("PLAN_INVALID", "The plan cannot be carried out.", problems)
     turn.emit(e.WorkflowCreated(message.namespace, message.workflow_id, spec))
+    if message.frozen:
+        turn.emit(e.WorkflowPausing(StopMode.AFTER_TURN, freeze=True))
     if tasks is not None:
         planning.adopt(turn, tasks, PlanSource.CLIENT)
 
 
 def _start(turn: Turn) -> None:
-    if turn.state.terminal:
-        raise IllegalTransition("WORKFLOW_TERMINAL", f"The workflow has ended ({turn.state.status}).")
+    holds.require_live(turn)
     if turn.state.status is not WorkflowStatus.READY:
         raise IllegalTransition(
             "WORKFLOW_NOT_READY", f"Only a READY workflow can be started; it is {turn.state.status}."
         )
+    if turn.state.gate is not None:
+        raise IllegalTransition("APPROVAL_REQUIRED", "The plan waits for approval: approve it, then start.")
     progress.start(turn)
+
+
+def _update(turn: Turn, message: m.UpdateWorkflow) -> None:
+    spec = turn.spec
+    new = e.WorkflowUpdated(
+        None if message.budget == spec.budget else message.budget,
+        None if message.labels == spec.labels else message.labels,
+        None if message.priority == spec.priority else message.priority,
+    )
+    if new == e.WorkflowUpdated():
+        return
+    if new.budget is not None or new.priority is not None:
+        holds.require_live(turn)
+    wrong = check_spec(replace(spec, priority=spec.priority if new.priority is None else new.priority))
+    if wrong:
+        raise InvalidArgument("FIELD_INVALID", "The workflow cannot be changed like this.", wrong)
+    turn.emit(new)
+    if new.budget is not None:
+        inputs.budget_raised(turn, message.principal)
 
 
 def _delete(turn: Turn) -> None:
@@ -130,34 +190,13 @@ def _delete(turn: Turn) -> None:
     turn.emit(e.WorkflowDeleted())
 
 
-def _tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
-    state = turn.state
-    if message.source is PlanSource.TASK and progress.running_task(turn, message.proposer, message.attempt) is None:
-        return
-    if message.tasks and all(task.id in state.tasks and state.tasks[task.id].spec == task for task in message.tasks):
-        return  # Proposed before, word for word: by a repeated call, or by the attempt that continues a lost one.
-    if state.status not in (WorkflowStatus.READY, WorkflowStatus.RUNNING):
-        raise IllegalTransition("ILLEGAL_TRANSITION", f"Tasks cannot be added to a workflow that is {state.status}.")
-    revision = state.progress.plan_revision
-    if message.revision is not None and message.revision != revision:
-        raise Conflict("STALE_REVISION", f"The plan is at revision {revision} by now: read it again, then add tasks.")
-    problems = planning.check_addition(turn, message.tasks)
-    if problems:
-        raise InvalidArgument("PLAN_INVALID", "The tasks cannot be added.", problems)
-    count = state.progress.task_count + len(message.tasks)
-    turn.emit(e.PlanAmended(revision + 1, message.source, count, added=message.tasks, proposer=message.proposer))
-    if turn.state.status is WorkflowStatus.RUNNING:
-        progress.make_ready(turn, [task.id for task in message.tasks])
-
-
 # Reports
 
 
 def _is_current(turn: Turn, task_id: str, attempt: int) -> bool:
     """The fence: whether this attempt is the one that runs now."""
     if not task_id:
-        current = turn.state.progress.planning
-        return turn.state.status is WorkflowStatus.PLANNING and current.running and current.attempt == attempt
+        return planning.is_current(turn.state, attempt)
     return progress.running_task(turn, task_id, attempt) is not None
 
 
@@ -168,9 +207,24 @@ def _slot_granted(turn: Turn, message: m.SlotGranted) -> None:
         planning.begin_attempt(turn, message.attempt)
 
 
+def _attempt_interrupted(turn: Turn, message: m.AttemptInterrupted) -> None:
+    """It goes on later; what waits for people by then has to be there first."""
+    if not _is_current(turn, message.task_id, message.attempt):
+        return
+    waits = turn.state.waiting_for(message.task_id) if message.task_id else []
+    if waits:
+        inputs.stop_for_inputs(turn, message.task_id, message.attempt, tuple(one.id for one in waits))
+    else:
+        turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
+
+
 def _attempt_finished(turn: Turn, message: m.AttemptFinished) -> None:
     task = progress.running_task(turn, message.task_id, message.attempt)
     if task is None:
+        return
+    if message.output is not None and message.read < len(turn.state.mail_for(message.task_id)):
+        # An output that does not know what people said meanwhile does not count: the agent reads it and goes on.
+        turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
         return
     if message.output is not None:
         turn.emit(e.AttemptSucceeded(message.task_id, message.attempt, message.output))
@@ -191,6 +245,7 @@ def _usage_recorded(turn: Turn, message: m.UsageRecorded) -> None:
         return
     if message.calls > known.calls:
         turn.emit(e.UsageRecorded(message.attempt, message.calls, message.usage, message.task_id))
+        budgets.check(turn, message.task_id)
 
 
 def _journal_mismatch(turn: Turn, message: m.JournalMismatch) -> None:
@@ -223,20 +278,26 @@ def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
 
 
 def _tick(turn: Turn, message: m.Tick) -> None:
-    for time_us, kind, task_id in turn.state.timers:
+    for time_us, kind, name in turn.state.timers:
         if time_us > turn.now_us or turn.state.terminal:
             return
+        if not among(turn.state.timers, (time_us, kind, name)):
+            continue  # What came before it has taken it away.
         match kind:
             case TimerKind.NOT_BEFORE:
-                progress.start(turn)
+                progress.start_if_due(turn)
             case TimerKind.DEADLINE:
                 progress.fail_workflow(
                     turn, progress.failure(FailureKind.DEADLINE_EXCEEDED, "The workflow's deadline has passed.")
                 )
             case TimerKind.RETRY:
-                turn.emit(e.TaskReady(task_id))
+                turn.emit(e.TaskReady(name))
             case TimerKind.ATTEMPT:
-                progress.time_out(turn, task_id, message.jitter)
+                progress.time_out(turn, name, message.jitter)
+            case TimerKind.INPUT:
+                inputs.expire(turn, name)
+            case TimerKind.BUDGET:
+                budgets.check(turn, name)
             case TimerKind.PLAN_RETRY:
                 pass  # Planning is due again by the time alone; its next start takes the timer away.
             case _:

@@ -10,10 +10,15 @@ from orcs_server.workflow.effects import (
     MakePlan,
     ReleaseResources,
     RunAttempt,
+    Stop,
     WakeAt,
 )
-from orcs_server.workflow.model import Execution, ResourceStatus, TimerKind, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Execution, ResourceStatus, StopMode, WorkflowSpec
+from orcs_server.workflow.state import TimerKind, WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
+
+_STOPS = {None: Stop.NONE, StopMode.DRAIN: Stop.NONE, StopMode.AFTER_TURN: Stop.AT_TURN, StopMode.IMMEDIATE: Stop.NOW}
+_LIVE = frozenset({WorkflowStatus.PLANNING, WorkflowStatus.READY, WorkflowStatus.RUNNING})
 
 
 def parallel_limit(spec: WorkflowSpec) -> int:
@@ -23,37 +28,92 @@ def parallel_limit(spec: WorkflowSpec) -> int:
 
 def due(state: WorkflowState, now_us: int) -> list[Effect]:
     """Return the effects that ought to be under way, attempts that run before those that may start, by priority."""
-    effects: list[Effect] = []
     if state.terminal:
-        if state.owes_resources:
-            effects.append(ReleaseResources())
-        return effects
-    if state.status is WorkflowStatus.PLANNING:
-        planning = state.progress.planning
-        if planning.running:
-            effects.append(MakePlan(planning.attempt))
-        elif planning.retry_at_us is None or planning.retry_at_us <= now_us:
-            effects.append(MakePlan(planning.attempt + 1))
-    elif state.status is WorkflowStatus.RUNNING:
-        if state.spec.holds_resources and state.progress.resources is ResourceStatus.NONE:
+        return [ReleaseResources()] if state.owes_resources else []
+    effects: list[Effect] = []
+    stop = _STOPS[state.progress.stop]
+    gate = state.gate if state.open_inputs else None
+    if gate is not None and stop is Stop.NONE and state.over_budget:
+        stop = Stop.AT_TURN
+    live = state.status in _LIVE
+    effects.extend(_planning(state, stop, starts=live and gate is None, now_us=now_us))
+    if state.status is WorkflowStatus.RUNNING and _lacks_resources(state):
+        if gate is None:
             effects.append(AllocateResources())
-        else:
-            effects.extend(_attempts(state))
-    for time_us, kind, _ in state.timers:
-        if time_us > now_us or kind is not TimerKind.PLAN_RETRY:
-            effects.append(WakeAt(time_us))
-            break
+    else:
+        effects.extend(_running(state, stop))
+        if state.status is WorkflowStatus.RUNNING and gate is None and not state.progress.planning.replanning:
+            effects.extend(_starting(state))
+    wake_us = next_wake_us(state, now_us)
+    if wake_us is not None:
+        effects.append(WakeAt(wake_us))
     return effects
 
 
-def _attempts(state: WorkflowState) -> list[RunAttempt]:
+def next_wake_us(state: WorkflowState, now_us: int = 0) -> int | None:
+    """Return the first time at which something happens by the clock alone."""
+    for time_us, kind, name in state.timers:
+        match kind:
+            case TimerKind.PLAN_RETRY if time_us <= now_us or not _may_plan(state):
+                continue
+            case TimerKind.NOT_BEFORE if state.status is not WorkflowStatus.READY or state.gate is not None:
+                continue
+            case TimerKind.BUDGET if name and state.waiting_for(name):
+                continue
+            case _:
+                return time_us
+    return None
+
+
+def _may_plan(state: WorkflowState) -> bool:
+    return state.plans and state.status in _LIVE and state.gate is None
+
+
+def _planning(state: WorkflowState, stop: Stop, *, starts: bool, now_us: int) -> list[MakePlan]:
+    planning = state.progress.planning
+    mail = len(state.mail_for("")) if state.mail else 0
+    if planning.running:
+        return [MakePlan(planning.attempt, stop, mail)]
+    waits = planning.retry_at_us is not None and planning.retry_at_us > now_us
+    if not starts or waits or not state.plans or (state.open_inputs and state.waiting_for("")):
+        return []
+    return [MakePlan(planning.attempt + 1, mail=mail)]
+
+
+def _lacks_resources(state: WorkflowState) -> bool:
+    return state.spec.holds_resources and state.progress.resources is ResourceStatus.NONE
+
+
+def _running(state: WorkflowState, stop: Stop) -> list[RunAttempt]:
     tasks = state.tasks
     found: list[RunAttempt] = []
     for _, task_id in state.running:
         task = tasks[task_id]
-        found.append(RunAttempt(task_id, task.progress.attempt, task.progress.run, task.spec.agent_id))
-    free = parallel_limit(state.spec) - len(found)
+        mail = len(state.mail_for(task_id)) if state.mail else 0
+        asks = stop is Stop.NONE and state.open_inputs and state.waiting_for(task_id)
+        found.append(
+            RunAttempt(
+                task_id,
+                task.progress.attempt,
+                task.progress.run,
+                task.spec.agent_id,
+                Stop.AT_TURN if asks else stop,
+                mail,
+            )
+        )
+    return found
+
+
+def _starting(state: WorkflowState) -> list[RunAttempt]:
+    tasks = state.tasks
+    found: list[RunAttempt] = []
+    free = parallel_limit(state.spec) - len(state.running)
     for _, _, task_id in islice(state.ready, max(free, 0)):
         task = tasks[task_id]
-        found.append(RunAttempt(task_id, task.progress.attempt + 1, max(task.progress.run, 1), task.spec.agent_id))
+        mail = len(state.mail_for(task_id)) if state.mail else 0
+        found.append(
+            RunAttempt(
+                task_id, task.progress.attempt + 1, max(task.progress.run, 1), task.spec.agent_id, Stop.NONE, mail
+            )
+        )
     return found

@@ -10,16 +10,20 @@ from msgspec import Struct
 
 
 class Stop(StrEnum):
-    """Whether a running attempt is to go on, or to stop before its next model call."""
+    """Whether a running attempt is to go on, to stop before its next model call, or to be cut off."""
 
     NONE = "NONE"
     AT_TURN = "AT_TURN"
+    NOW = "NOW"
 
 
 class MakePlan(Struct, frozen=True):
-    """Have the planner make (or, after a rejection, repair) the plan."""
+    """Have the planner make (or, after a rejection, repair) the plan, or make it anew."""
 
     attempt: int
+    stop: Stop = Stop.NONE
+    mail: int = 0
+    """Messages that the planner is to have read before its answer counts."""
 
 
 class RunAttempt(Struct, frozen=True):
@@ -30,6 +34,8 @@ class RunAttempt(Struct, frozen=True):
     run: int
     agent_id: str
     stop: Stop = Stop.NONE
+    mail: int = 0
+    """Messages that the agent is to have read before its output counts."""
 
 
 class AllocateResources(Struct, frozen=True):

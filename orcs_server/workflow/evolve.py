@@ -1,45 +1,33 @@
 """How events change the state: the only way in which it changes. State equals the fold of its events.
 
-Each change of status is looked up in the tables of `states`; the ordered indexes (ready, running, timers, unmet counts)
-are kept here and nowhere else.
+Each change of status is looked up in the tables of `states`; the ordered indexes (ready, running, timers, unmet counts, what
+waits for people) are kept here, in `evolve_tasks` and `evolve_plan`, and nowhere else.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import Any, TypeVar, assert_never
+from typing import Any, assert_never
 
-from immutables import Map
 from msgspec.structs import replace
 
 from orcs_server.workflow import events as e
-from orcs_server.workflow.model import (
-    NO_USAGE,
-    STATUS_INDEX,
-    Planning,
-    ResourceStatus,
-    TaskProgress,
-    TaskSpec,
-    TaskState,
-    TimerKind,
-    Usage,
-    WorkflowProgress,
-    WorkflowState,
+from orcs_server.workflow.evolve_plan import (
+    journal_mismatch,
+    plan_amended,
+    plan_rejected,
+    planned,
+    planning_started,
+    planning_stopped,
+    replan_requested,
+    usage_recorded,
+    with_added,
 )
-from orcs_server.workflow.states import (
-    TASK_MOVES,
-    TASK_TERMINAL,
-    WORKFLOW_MOVES,
-    TaskStatus,
-    WorkflowStatus,
-)
-
-Timer = tuple[int, TimerKind, str]
-Item = TypeVar("Item", bound=tuple[Any, ...])
-
-
-class ImpossibleEvent(Exception):
-    """The log holds an event that the state before it does not allow: the log is damaged, or the rules are wrong."""
+from orcs_server.workflow.evolve_tasks import ImpossibleEvent, task_event, task_of
+from orcs_server.workflow.indexes import Timer, inserted, moved_timer, removed, without
+from orcs_server.workflow.model import ResourceStatus, StopMode, WorkflowProgress
+from orcs_server.workflow.people import InputKind, Resolution
+from orcs_server.workflow.state import TimerKind, WorkflowState
+from orcs_server.workflow.states import WORKFLOW_MOVES, WorkflowStatus
 
 
 def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowState:  # noqa: PLR0911, PLR0912, C901
@@ -50,38 +38,68 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
         case e.WorkflowCreated():
             raise ImpossibleEvent("WorkflowCreated stands in the middle of a log.")
         case e.PlanningStarted():
-            return _planning_started(state, event)
+            return planning_started(state, event)
         case e.PlanRejected():
-            return _plan_rejected(state, event)
+            return plan_rejected(state, event)
         case e.PlanAdopted():
-            return _plan_adopted(state, event, at_us)
+            return _plan_adopted(state, event)
         case e.PlanAmended():
-            return _plan_amended(state, event)
+            return plan_amended(state, event)
+        case e.ReplanRequested():
+            return replan_requested(state, event)
         case e.WorkflowStarted():
-            timers = _without_kind(state.timers, TimerKind.NOT_BEFORE)
-            return replace(_moved(state, event, started_us=at_us), timers=timers)
+            timers = without(state.timers, TimerKind.NOT_BEFORE)
+            return _clocked(replace(_moved(state, event, started_us=at_us), timers=timers), at_us)
+        case e.WorkflowPausing():
+            return _pausing(state, event)
+        case e.WorkflowPaused():
+            return _clocked(_moved(state, event, stop=None), at_us)
+        case e.WorkflowResumed():
+            return _resumed(state, event, at_us)
+        case e.WorkflowCancelRequested():
+            timers = without(state.timers, TimerKind.DEADLINE)
+            return replace(_moved(state, event, stop=event.mode, paused=False, frozen=False), timers=timers)
+        case e.WorkflowReopened():
+            return _reopened(state, event, at_us)
+        case e.WorkflowUpdated():
+            return _updated(state, event, at_us)
         case e.WorkflowCompleted():
-            return replace(_moved(state, event, finished_us=at_us), timers=())
+            return _ended(state, event, at_us)
         case e.WorkflowFailed():
-            return replace(_moved(state, event, finished_us=at_us, failure=event.failure), timers=())
-        case e.WorkflowDeleted():
+            return _ended(state, event, at_us, failure=event.failure)
+        case e.WorkflowCancelled():
+            return _ended(state, event, at_us)
+        case e.WorkflowDeleted() | e.BudgetExceeded():
             return state
         case e.ResourcesAllocated():
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.GRANTED))
         case e.ResourcesReturned():
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.RELEASED))
-        case e.AttemptInterrupted() | e.AttemptLost() if not event.task_id:
-            return _planning_stopped(state, event)
+        case e.AttemptInterrupted() | e.AttemptLost() | e.AttemptSuspended() if not event.task_id:
+            return planning_stopped(state, event)
         case e.UsageRecorded():
-            return _usage_recorded(state, event)
+            return usage_recorded(state, event)
         case e.JournalMismatch():
-            return _journal_mismatch(state, event)
+            return journal_mismatch(state, event)
+        case e.InputRequested():
+            return _input_requested(state, event, at_us)
+        case e.InputResolved():
+            return _input_resolved(state, event, at_us)
+        case e.MessageReceived():
+            return replace(state, mail=(*state.mail, event.message))
+        case e.TaskStale():
+            task = task_of(state, event)
+            stale = replace(task, progress=replace(task.progress, stale=True))
+            return replace(state, tasks=state.tasks.set(event.task_id, stale))
         case (
             e.TaskReady()
+            | e.TaskReopened()
+            | e.TaskHeld()
             | e.AttemptStarted()
             | e.AttemptSucceeded()
             | e.AttemptFailed()
             | e.AttemptTimedOut()
+            | e.AttemptSuspended()
             | e.AttemptInterrupted()
             | e.AttemptLost()
             | e.TaskRetryScheduled()
@@ -90,7 +108,7 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             | e.TaskSkipped()
             | e.TaskCancelled()
         ):
-            return _task_event(state, event, at_us)
+            return task_event(state, event, at_us)
         case _:
             assert_never(event)
 
@@ -108,268 +126,159 @@ def _create(event: e.Event, at_us: int) -> WorkflowState:
 
 def _moved(state: WorkflowState, event: e.Event, **changes: Any) -> WorkflowState:
     name = type(event).__name__
-    after = WORKFLOW_MOVES[name].get(state.progress.status)
-    if after is None:
+    possible = WORKFLOW_MOVES[name].get(state.progress.status)
+    if possible is None:
         raise ImpossibleEvent(f"{name} is not possible in {state.progress.status}.")
+    after = possible[0] if len(possible) == 1 else _where(state, possible)
     return replace(state, progress=replace(state.progress, status=after, **changes))
 
 
-# Planning
+def _where(state: WorkflowState, possible: tuple[WorkflowStatus, ...]) -> WorkflowStatus:
+    """A workflow that is still held stays where it is; any other goes to where it stands."""
+    held = state.progress.paused or state.progress.frozen
+    return state.status if held and state.status in possible else state.standing
 
 
-def _with_planning(
-    state: WorkflowState, planning: Planning, timers: tuple[Timer, ...], usage: Usage | None = None
-) -> WorkflowState:
-    progress = replace(state.progress, planning=planning, usage=state.progress.usage if usage is None else usage)
-    return replace(state, progress=progress, timers=timers)
+def _plan_adopted(state: WorkflowState, event: e.PlanAdopted) -> WorkflowState:
+    state = planned(_moved(state, event, plan_revision=event.revision))
+    return with_added(_awaiting_its_time(state), event.tasks)
 
 
-def _planning_started(state: WorkflowState, event: e.PlanningStarted) -> WorkflowState:
-    planning = replace(
-        state.progress.planning,
-        attempt=event.attempt,
-        running=True,
-        retry_at_us=None,
-        calls=0,
-        attempt_usage=NO_USAGE,
-    )
-    return _with_planning(state, planning, _without_kind(state.timers, TimerKind.PLAN_RETRY))
+def _awaiting_its_time(state: WorkflowState) -> WorkflowState:
+    not_before_us = state.spec.not_before_us
+    if not_before_us is None or not state.spec.auto_start:
+        return state
+    return replace(state, timers=inserted(state.timers, (not_before_us, TimerKind.NOT_BEFORE, "")))
 
 
-def _plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState:
-    before = state.progress.planning
-    planning = replace(
-        before,
-        running=False,
-        rejected=before.rejected + bool(event.problems),
-        failures=before.failures + (not event.problems),
-        losses=0,
-        retry_at_us=event.retry_at_us,
-        problems=event.problems or before.problems,
-    )
-    timers = state.timers
-    if event.retry_at_us is not None:
-        timers = _inserted(timers, (event.retry_at_us, TimerKind.PLAN_RETRY, ""))
-    return _with_planning(state, planning, timers)
+# Pause, resume, end
 
 
-def _planning_stopped(state: WorkflowState, event: e.AttemptInterrupted | e.AttemptLost) -> WorkflowState:
-    before = state.progress.planning
-    losses = before.losses
-    if isinstance(event, e.AttemptLost):
-        losses = 0 if event.progressed else losses + 1
-    return _with_planning(state, replace(before, running=False, losses=losses), state.timers)
+_SHARPER = {None: 0, StopMode.DRAIN: 1, StopMode.AFTER_TURN: 2, StopMode.IMMEDIATE: 3}
 
 
-def _plan_adopted(state: WorkflowState, event: e.PlanAdopted, at_us: int) -> WorkflowState:
-    planning = replace(state.progress.planning, running=False, retry_at_us=None, problems=())
-    timers = _without_kind(state.timers, TimerKind.PLAN_RETRY)
+def sharper(mode: StopMode, than: StopMode | None) -> bool:
+    """Whether one way of stopping is less gentle than another."""
+    return _SHARPER[mode] > _SHARPER[than]
+
+
+def _pausing(state: WorkflowState, event: e.WorkflowPausing) -> WorkflowState:
+    """Of two pauses the less gentle mode counts."""
+    before = state.progress
+    stop = before.stop
+    if before.status is not WorkflowStatus.PAUSED and sharper(event.mode, stop):
+        stop = event.mode
+    flags = {"frozen": True} if event.freeze else {"paused": True}
+    return _moved(state, event, stop=stop, **flags)
+
+
+def _resumed(state: WorkflowState, event: e.WorkflowResumed, at_us: int) -> WorkflowState:
+    held = replace(state.progress, **({"frozen": False} if event.freeze else {"paused": False}))
+    state = _moved(replace(state, progress=held), event)
+    if not (held.paused or held.frozen):
+        state = replace(state, progress=replace(state.progress, stop=None))
+    return _clocked(state, at_us)
+
+
+def _ended(state: WorkflowState, event: e.Event, at_us: int, **changes: Any) -> WorkflowState:
+    planning = replace(state.progress.planning, running=False, replanning=False, retry_at_us=None)
+    ended = _moved(state, event, finished_us=at_us, stop=None, paused=False, frozen=False, planning=planning, **changes)
+    return replace(_clocked(ended, at_us), timers=())
+
+
+def _reopened(state: WorkflowState, event: e.WorkflowReopened, at_us: int) -> WorkflowState:
+    """It asks for its resources again. A deadline that has passed has done its work, and holds no more."""
+    state = _moved(state, event, finished_us=None, failure=None, resources=ResourceStatus.NONE)
+    if state.status is WorkflowStatus.READY:
+        state = _awaiting_its_time(state)
+    deadline_us = state.spec.deadline_us
+    if deadline_us is not None and deadline_us > at_us:
+        state = replace(state, timers=inserted(state.timers, (deadline_us, TimerKind.DEADLINE, "")))
+    else:
+        state = replace(state, spec=replace(state.spec, deadline_us=None))
+    return _clocked(state, at_us)
+
+
+def _updated(state: WorkflowState, event: e.WorkflowUpdated, at_us: int) -> WorkflowState:
     spec = state.spec
-    if spec.not_before_us is not None and spec.not_before_us > at_us and spec.starts_by_itself:
-        timers = _inserted(timers, (spec.not_before_us, TimerKind.NOT_BEFORE, ""))
-    state = _moved(state, event, planning=planning, plan_revision=event.revision)
-    return _with_added(replace(state, timers=timers), event.tasks)
+    if event.labels is not None:
+        spec = replace(spec, labels=event.labels)
+    if event.priority is not None:
+        spec = replace(spec, priority=event.priority)
+    if event.budget is None:
+        return replace(state, spec=spec)
+    before = wall_end_us(state)
+    state = replace(state, spec=replace(spec, budget=event.budget))
+    timers = moved_timer(state.timers, TimerKind.BUDGET, "", before, wall_end_us(state))
+    return _clocked(replace(state, timers=timers), at_us)
 
 
-def _plan_amended(state: WorkflowState, event: e.PlanAmended) -> WorkflowState:
-    state = replace(state, progress=replace(state.progress, plan_revision=event.revision))
-    return _with_added(state, event.added)
+# Wall time
 
 
-def _with_added(state: WorkflowState, specs: tuple[TaskSpec, ...]) -> WorkflowState:
-    progress = state.progress
-    tasks = state.tasks.mutate()
-    added: dict[str, list[str]] = {}
-    for ordinal, spec in enumerate(specs, progress.task_count):
-        unmet = sum(1 for dependency in spec.dependencies if not is_met(tasks.get(dependency)))
-        tasks[spec.id] = TaskState(spec, ordinal, unmet=unmet)
-        for dependency in spec.dependencies:
-            added.setdefault(dependency, []).append(spec.id)
-    dependants = state.dependants.mutate()
-    for dependency, names in added.items():
-        dependants[dependency] = (*state.dependants.get(dependency, ()), *names)
-    counts = _recounted(progress.counts, None, TaskStatus.PENDING, len(specs))
-    progress = replace(progress, task_count=progress.task_count + len(specs), counts=counts)
-    return replace(state, progress=progress, tasks=tasks.finish(), dependants=dependants.finish())
+def wall_end_us(state: WorkflowState) -> int | None:
+    """Return when the workflow has used up its wall time, if the clock goes on; None if never or while it stands still."""
+    limit, progress = state.spec.budget.wall_time_us, state.progress
+    if limit is None or progress.running_since_us is None:
+        return None
+    return progress.running_since_us + max(limit - progress.ran_us, 0)
 
 
-def is_met(task: TaskState | None) -> bool:
-    """Say whether a dependency holds nobody up: it is met when it completed, or when it ended otherwise and was optional."""
-    if task is None:
-        return False
-    status = task.progress.status
-    return status is TaskStatus.COMPLETED or (task.spec.optional and status in TASK_TERMINAL)
+def _clocked(state: WorkflowState, at_us: int) -> WorkflowState:
+    """Let the clock of the wall time run while the workflow runs or comes to its stop, and no budget is waited for."""
+    before = state.progress
+    runs = before.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSING) and before.started_us is not None
+    since = before.running_since_us
+    if (runs and not state.over_budget) == (since is not None):
+        return state
+    end = wall_end_us(state)
+    if since is None:
+        after = replace(before, running_since_us=at_us)
+    else:
+        after = replace(before, running_since_us=None, ran_us=before.ran_us + at_us - since)
+    state = replace(state, progress=after)
+    return replace(state, timers=moved_timer(state.timers, TimerKind.BUDGET, "", end, wall_end_us(state)))
 
 
-# Tasks
+# People
 
 
-def _usage_recorded(state: WorkflowState, event: e.UsageRecorded) -> WorkflowState:
-    progress = state.progress
-    if not event.task_id:
-        planning = progress.planning
-        more = event.usage - planning.attempt_usage
-        planning = replace(planning, calls=event.calls, attempt_usage=event.usage, usage=planning.usage + more)
-        return _with_planning(state, planning, state.timers, progress.usage + more)
-    task = _task(state, event)
-    before = task.progress
-    more = event.usage - before.attempt_usage
-    after = replace(before, calls=event.calls, attempt_usage=event.usage, usage=before.usage + more)
-    return replace(
+def _input_requested(state: WorkflowState, event: e.InputRequested, at_us: int) -> WorkflowState:
+    asked = event.input
+    timers = state.timers
+    if asked.deadline_us is not None:
+        timers = inserted(timers, (asked.deadline_us, TimerKind.INPUT, asked.id))
+    state = replace(
         state,
-        progress=replace(progress, usage=progress.usage + more),
-        tasks=state.tasks.set(event.task_id, replace(task, progress=after)),
+        inputs=state.inputs.set(asked.id, asked),
+        open_inputs=inserted(state.open_inputs, (asked.ordinal, asked.id)),
+        timers=timers,
     )
+    return _clocked(state, at_us)
 
 
-def _journal_mismatch(state: WorkflowState, event: e.JournalMismatch) -> WorkflowState:
-    if not event.task_id:
-        planning = replace(state.progress.planning, mismatched=event.attempt)
-        return replace(state, progress=replace(state.progress, planning=planning))
-    task = _task(state, event)
-    after = replace(task, progress=replace(task.progress, mismatched=event.attempt))
-    return replace(state, tasks=state.tasks.set(event.task_id, after))
-
-
-TaskEvent = (
-    e.TaskReady
-    | e.AttemptStarted
-    | e.AttemptSucceeded
-    | e.AttemptFailed
-    | e.AttemptTimedOut
-    | e.AttemptInterrupted
-    | e.AttemptLost
-    | e.TaskRetryScheduled
-    | e.TaskCompleted
-    | e.TaskFailed
-    | e.TaskSkipped
-    | e.TaskCancelled
-)
-
-
-def _task(state: WorkflowState, event: TaskEvent | e.UsageRecorded | e.JournalMismatch) -> TaskState:
-    task = state.tasks.get(event.task_id)
-    if task is None:
-        raise ImpossibleEvent(f"{type(event).__name__} names task {event.task_id!r}, which the plan does not have.")
-    return task
-
-
-def _task_event(state: WorkflowState, event: TaskEvent, at_us: int) -> WorkflowState:
-    task = _task(state, event)
-    before = task.progress
-    status = TASK_MOVES[type(event).__name__].get(before.status)
-    if status is None:
-        raise ImpossibleEvent(f"{type(event).__name__} is not possible for a task in {before.status}.")
-    after = _task_progress(before, event, status, at_us)
-    tasks = state.tasks.set(event.task_id, replace(task, progress=after))
-    if status is before.status:
-        return replace(state, tasks=tasks)
-    ready, running = state.ready, state.running
-    if before.status is TaskStatus.READY:
-        ready = _removed(ready, (-task.spec.priority, task.ordinal, task.spec.id))
-    elif before.status is TaskStatus.RUNNING:
-        running = _removed(running, (task.ordinal, task.spec.id))
-    if status is TaskStatus.READY:
-        ready = _inserted(ready, (-task.spec.priority, task.ordinal, task.spec.id))
-    elif status is TaskStatus.RUNNING:
-        running = _inserted(running, (task.ordinal, task.spec.id))
-    elif status in TASK_TERMINAL and (status is TaskStatus.COMPLETED or task.spec.optional):
-        tasks = _released(tasks, state.dependants.get(task.spec.id, ()))
-    counts = _recounted(state.progress.counts, before.status, status, 1)
-    return replace(
+def _input_resolved(state: WorkflowState, event: e.InputResolved, at_us: int) -> WorkflowState:
+    asked = state.inputs.get(event.input_id)
+    if asked is None or not asked.open:
+        raise ImpossibleEvent(f"InputResolved names input {event.input_id!r}, which does not wait.")
+    timers = moved_timer(state.timers, TimerKind.INPUT, asked.id, asked.deadline_us, None)
+    done = replace(
+        asked,
+        resolution=event.resolution,
+        answer=event.answer,
+        reason=event.reason,
+        principal=event.principal,
+        resolved_us=at_us,
+        shared=event.shared,
+    )
+    progress = state.progress
+    if asked.need.kind is InputKind.PLAN_APPROVAL and event.resolution is Resolution.APPROVED:
+        progress = replace(progress, approved=asked.need.shown)
+    state = replace(
         state,
-        progress=replace(state.progress, counts=counts),
-        tasks=tasks,
-        ready=ready,
-        running=running,
-        timers=_task_timers(state.timers, task.spec.id, before, after),
+        progress=progress,
+        inputs=state.inputs.set(asked.id, done),
+        open_inputs=removed(state.open_inputs, (asked.ordinal, asked.id)),
+        timers=timers,
     )
-
-
-def _task_progress(before: TaskProgress, event: TaskEvent, status: TaskStatus, at_us: int) -> TaskProgress:  # noqa: PLR0911
-    match event:
-        case e.TaskReady():
-            return replace(before, status=status, retry_at_us=None)
-        case e.AttemptStarted():
-            return replace(
-                before,
-                status=status,
-                attempt=event.attempt,
-                run=event.run,
-                started_us=at_us if before.started_us is None else before.started_us,
-                attempt_started_us=at_us,
-                deadline_us=event.deadline_us,
-                calls=0,
-                attempt_usage=NO_USAGE,
-            )
-        case e.AttemptSucceeded():
-            return replace(before, output=event.output, failure=None, losses=0)
-        case e.AttemptFailed() | e.AttemptTimedOut():
-            return replace(before, failures=before.failures + 1, failure=event.failure, losses=0)
-        case e.AttemptInterrupted():
-            return replace(before, status=status, deadline_us=None)
-        case e.AttemptLost():
-            losses = 0 if event.progressed else before.losses + 1
-            return replace(before, status=status, deadline_us=None, losses=losses)
-        case e.TaskRetryScheduled():
-            return replace(before, status=status, deadline_us=None, retry_at_us=event.retry_at_us)
-        case e.TaskCompleted():
-            return replace(before, status=status, deadline_us=None, finished_us=at_us)
-        case e.TaskFailed() | e.TaskSkipped() | e.TaskCancelled():
-            return replace(
-                before, status=status, deadline_us=None, retry_at_us=None, finished_us=at_us, failure=event.failure
-            )
-        case _:
-            assert_never(event)
-
-
-def _task_timers(
-    timers: tuple[Timer, ...], task_id: str, before: TaskProgress, after: TaskProgress
-) -> tuple[Timer, ...]:
-    if before.deadline_us is not None and after.deadline_us is None:
-        timers = _removed(timers, (before.deadline_us, TimerKind.ATTEMPT, task_id))
-    if before.retry_at_us is not None and after.retry_at_us is None:
-        timers = _removed(timers, (before.retry_at_us, TimerKind.RETRY, task_id))
-    if after.deadline_us is not None and before.deadline_us is None:
-        timers = _inserted(timers, (after.deadline_us, TimerKind.ATTEMPT, task_id))
-    if after.retry_at_us is not None and before.retry_at_us is None:
-        timers = _inserted(timers, (after.retry_at_us, TimerKind.RETRY, task_id))
-    return timers
-
-
-def _released(tasks: Map[str, TaskState], names: tuple[str, ...]) -> Map[str, TaskState]:
-    if not names:
-        return tasks
-    changing = tasks.mutate()
-    for name in names:
-        dependant = changing[name]
-        changing[name] = replace(dependant, unmet=dependant.unmet - 1)
-    return changing.finish()
-
-
-# Ordered tuples
-
-
-def _inserted(items: tuple[Item, ...], item: Item) -> tuple[Item, ...]:
-    at = bisect_left(items, item)
-    # Concatenation copies each side once, and an empty one not at all; unpacking goes by way of a list.
-    return items[:at] + (item,) + items[at:]  # noqa: RUF005
-
-
-def _removed(items: tuple[Item, ...], item: Item) -> tuple[Item, ...]:
-    at = bisect_left(items, item)
-    return items[:at] + items[at + 1 :]
-
-
-def _without_kind(timers: tuple[Timer, ...], kind: TimerKind) -> tuple[Timer, ...]:
-    if not any(timer[1] is kind for timer in timers):
-        return timers
-    return tuple(timer for timer in timers if timer[1] is not kind)
-
-
-def _recounted(counts: tuple[int, ...], before: TaskStatus | None, after: TaskStatus, by: int) -> tuple[int, ...]:
-    changed = list(counts)
-    if before is not None:
-        changed[STATUS_INDEX[before]] -= by
-    changed[STATUS_INDEX[after]] += by
-    return tuple(changed)
+    return _clocked(state, at_us)

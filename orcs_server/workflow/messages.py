@@ -6,7 +6,19 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from orcs_server.workflow.model import Failure, Output, PlanSource, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.edits import PlanEdit
+from orcs_server.workflow.model import (
+    Budget,
+    Digest,
+    Failure,
+    Output,
+    PlanSource,
+    StopMode,
+    TaskSpec,
+    Usage,
+    WorkflowSpec,
+)
+from orcs_server.workflow.people import Decision, MessageMode, Need
 
 # Requests
 
@@ -18,6 +30,8 @@ class CreateWorkflow(Struct, frozen=True):
     workflow_id: str
     spec: WorkflowSpec
     tasks: tuple[TaskSpec, ...] | None = None
+    frozen: bool = False
+    """Its namespace is frozen: it waits for the thaw."""
 
 
 class StartWorkflow(Struct, frozen=True):
@@ -26,6 +40,110 @@ class StartWorkflow(Struct, frozen=True):
 
 class DeleteWorkflow(Struct, frozen=True):
     """Delete a workflow that has ended."""
+
+
+class PauseWorkflow(Struct, frozen=True):
+    """Bring what runs to its stop. Pausing again, in the same or a gentler mode, changes nothing."""
+
+    mode: StopMode
+    reason: str = ""
+    freeze: bool = False
+    """For the whole namespace: taken back by a thaw only."""
+
+
+class ResumeWorkflow(Struct, frozen=True):
+    """Go on from where the pause left it."""
+
+    freeze: bool = False
+
+
+class CancelWorkflow(Struct, frozen=True):
+    """End the workflow: AFTER_TURN lets each agent finish its turn, IMMEDIATE cuts it off. Finished outputs stay."""
+
+    mode: StopMode
+    reason: str = ""
+
+
+class UpdateWorkflow(Struct, frozen=True):
+    """Change what is not None."""
+
+    budget: Budget | None = None
+    labels: tuple[tuple[str, str], ...] | None = None
+    priority: int | None = None
+    principal: str = ""
+
+
+class RetryTask(Struct, frozen=True):
+    """Carry a task out again; with a new description it begins a new conversation, and so does one that completed."""
+
+    task_id: str
+    description: Digest | None = None
+    include_dependants: bool = False
+    """Carry out again, too, what rests on its output, where that changes; else their outputs stay, marked as stale."""
+
+
+class SkipTask(Struct, frozen=True):
+    """Go on without a task, or with a substitute for its output."""
+
+    task_id: str
+    reason: str = ""
+    output: Output | None = None
+
+
+class CancelTask(Struct, frozen=True):
+    """End one task; what depends on it is skipped."""
+
+    task_id: str
+    reason: str = ""
+
+
+class EditPlan(Struct, frozen=True):
+    """Change the plan, all of it or nothing. Tasks that have begun cannot be changed or removed."""
+
+    edits: tuple[PlanEdit, ...]
+    revision: int | None = None
+    """The plan's revision that the editor saw; None means any."""
+
+
+class Replan(Struct, frozen=True):
+    """Have the planner plan anew what has not begun."""
+
+    instructions: Digest
+    revision: int | None = None
+
+
+class SendMessage(Struct, frozen=True):
+    """Say something to a task's agent or, without a task, to all of the workflow's."""
+
+    text: Digest
+    mode: MessageMode = MessageMode.QUEUE
+    task_id: str = ""
+    principal: str = ""
+
+
+class AnswerInput(Struct, frozen=True):
+    """Answer a question. The first answer counts; the same one again changes nothing."""
+
+    input_id: str
+    answer: Digest
+    principal: str = ""
+    shared: bool = False
+    """Later tasks and the planner see it, too."""
+
+
+class ResolveApproval(Struct, frozen=True):
+    """Decide about anything that is no question."""
+
+    input_id: str
+    decision: Decision
+    shown: Digest | None = None
+    """SHA-256 of what the decision is about, as it was shown."""
+    reason: str = ""
+    principal: str = ""
+    edit: Digest | None = None
+    """With EDIT: the new arguments, result or description."""
+    budget: Budget | None = None
+    """With EDIT of a budget: the new one."""
 
 
 class TasksProposed(Struct, frozen=True):
@@ -56,6 +174,8 @@ class PlanMade(Struct, frozen=True):
 
     attempt: int
     tasks: tuple[TaskSpec, ...]
+    read: int = 0
+    """Messages that the planner has read."""
 
 
 class PlanFailed(Struct, frozen=True):
@@ -76,6 +196,16 @@ class AttemptFinished(Struct, frozen=True):
     output: Output | None = None
     failure: Failure | None = None
     jitter: float = 1.0
+    read: int = 0
+    """Messages that the agent has read. An output that does not know of one does not count."""
+
+
+class AttemptSuspended(Struct, frozen=True):
+    """The attempt can go on only once people have given what it needs. No task id: the planner's."""
+
+    attempt: int
+    needs: tuple[Need, ...]
+    task_id: str = ""
 
 
 class AttemptInterrupted(Struct, frozen=True):
@@ -134,12 +264,30 @@ class Tick(Struct, frozen=True):
     jitter: float = 1.0
 
 
-Request = CreateWorkflow | StartWorkflow | DeleteWorkflow | TasksProposed
+Control = (
+    StartWorkflow
+    | PauseWorkflow
+    | ResumeWorkflow
+    | CancelWorkflow
+    | UpdateWorkflow
+    | DeleteWorkflow
+    | RetryTask
+    | SkipTask
+    | CancelTask
+    | EditPlan
+    | Replan
+    | SendMessage
+    | AnswerInput
+    | ResolveApproval
+)
+"""Requests to a workflow that exists, by clients."""
+Request = CreateWorkflow | TasksProposed | Control
 Report = (
     SlotGranted
     | PlanMade
     | PlanFailed
     | AttemptFinished
+    | AttemptSuspended
     | AttemptInterrupted
     | AttemptLost
     | UsageRecorded

@@ -7,10 +7,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NewType
 
-from immutables import Map
 from msgspec import Struct
 
-from orcs_server.workflow.states import TASK_TERMINAL, WORKFLOW_TERMINAL, TaskStatus, WorkflowStatus
+from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 
 Digest = NewType("Digest", str)
 """Lower-case hex SHA-256 of a blob's bytes."""
@@ -74,6 +73,18 @@ class PlanSource(StrEnum):
     TASK = "TASK"
 
 
+class StopMode(StrEnum):
+    """How what runs comes to its stop.
+
+    DRAIN: running attempts end by themselves. AFTER_TURN: each agent stops before its next model call, tools that run end.
+    IMMEDIATE: attempts are cut off. A graceful cancellation stops after the turn.
+    """
+
+    DRAIN = "DRAIN"
+    AFTER_TURN = "AFTER_TURN"
+    IMMEDIATE = "IMMEDIATE"
+
+
 class FailureKind(StrEnum):
     """Why something failed. The failure says for itself whether trying again may help."""
 
@@ -99,6 +110,10 @@ class FailureKind(StrEnum):
     FAIL_FAST = "FAIL_FAST"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     INTERNAL = "INTERNAL"
+    REJECTED = "REJECTED"
+    INPUT_EXPIRED = "INPUT_EXPIRED"
+    CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):
@@ -164,11 +179,15 @@ class RetryPolicy(Struct, frozen=True):
 
 
 class Budget(Struct, frozen=True):
-    """Limits on what a workflow may consume; None means unlimited."""
+    """Limits on what a workflow or a task may consume; None means unlimited. At a limit a person is asked."""
 
     tokens: int | None = None
     cost_micros: int | None = None
     wall_time_us: int | None = None
+    """Of a workflow: while it runs, not while it is paused or waits for a larger budget. Of a task: of its attempts together."""
+
+
+NO_BUDGET = Budget()
 
 
 class TaskSpec(Struct, frozen=True, omit_defaults=True):
@@ -188,6 +207,11 @@ class TaskSpec(Struct, frozen=True, omit_defaults=True):
     optional: bool = False
     """The workflow goes on, dependants included, when this task fails."""
     output_schema: Digest | None = None
+    needs_approval: bool = False
+    """A person approves it before it starts."""
+    budget: Budget = NO_BUDGET
+    depth: int = 0
+    """How many tasks stand above it that proposed one another; 0: the planner's or a client's."""
 
 
 class WorkflowSpec(Struct, frozen=True):
@@ -227,11 +251,12 @@ class WorkflowSpec(Struct, frozen=True):
     """(agent id, revision) of every agent known at creation: the plan may name only these."""
     configuration: Digest | None = None
     """JSON of the settings and prompts frozen at creation."""
-
-    @property
-    def starts_by_itself(self) -> bool:
-        """The workflow starts as soon as its plan is there and its time has come."""
-        return self.auto_start and self.approval_policy is ApprovalPolicy.NONE
+    max_proposed_tasks: int = 100
+    """Tasks that running tasks may propose in all."""
+    max_proposal_depth: int = 3
+    """How deep tasks that were proposed may propose others."""
+    approval_expires_us: int | None = None
+    """How long an approval may wait; None: without end."""
 
 
 class ResourceStatus(StrEnum):
@@ -263,6 +288,14 @@ class Planning(Struct, frozen=True, omit_defaults=True):
     attempt_usage: Usage = NO_USAGE
     usage: Usage = NO_USAGE
     """All attempts together, the running one included."""
+    replanning: bool = False
+    """An adopted plan is to be made anew."""
+    replans: int = 0
+    """Times that it was asked for: each is a conversation of its own."""
+    instructions: Digest | None = None
+    """What the new plan is to bring."""
+    reason: str = ""
+    """Why the last plan was not wanted, if a person said so."""
 
 
 class WorkflowProgress(Struct, frozen=True, omit_defaults=True):
@@ -278,6 +311,20 @@ class WorkflowProgress(Struct, frozen=True, omit_defaults=True):
     failure: Failure | None = None
     usage: Usage = NO_USAGE
     """Planner and all tasks together."""
+    paused: bool = False
+    """Somebody paused it."""
+    frozen: bool = False
+    """Its namespace is frozen."""
+    stop: StopMode | None = None
+    """How what runs comes to its stop, in PAUSING and CANCELLING."""
+    running_since_us: int | None = None
+    """While its wall time is counted."""
+    ran_us: int = 0
+    """Wall time before that."""
+    approved: Digest | None = None
+    """Fingerprint of the plan that a person approved."""
+    retired: tuple[str, ...] = ()
+    """Ids of tasks that left the plan, never to be used again."""
     task_count: int = 0
     counts: tuple[int, ...] = (0,) * len(TaskStatus)
     """Tasks in each status, in the order of `TaskStatus`."""
@@ -307,89 +354,13 @@ class TaskProgress(Struct, frozen=True, omit_defaults=True):
     """All attempts together, the running one included."""
     output: Output | None = None
     failure: Failure | None = None
-
-
-class TaskState(Struct, frozen=True):
-    """A task: what was planned, how far it is, and its place in the plan."""
-
-    spec: TaskSpec
-    ordinal: int
-    """0, 1, 2… in the order in which tasks came into the plan; never reused."""
-    progress: TaskProgress = TaskProgress()
-    unmet: int = 0
-    """Dependencies that are not yet done. Derived."""
-
-    @property
-    def status(self) -> TaskStatus:
-        return self.progress.status
-
-
-class TimerKind(StrEnum):
-    """What a wake-up time is for."""
-
-    NOT_BEFORE = "NOT_BEFORE"
-    DEADLINE = "DEADLINE"
-    PLAN_RETRY = "PLAN_RETRY"
-    RETRY = "RETRY"
-    ATTEMPT = "ATTEMPT"
-
-
-class WorkflowState(Struct, frozen=True):
-    """A workflow with its tasks and the ordered indexes that make `due` cheap. The indexes are derived."""
-
-    namespace: str
-    id: str
-    spec: WorkflowSpec
-    progress: WorkflowProgress
-    tasks: Map[str, TaskState] = Map()
-    dependants: Map[str, tuple[str, ...]] = Map()
-    ready: tuple[tuple[int, int, str], ...] = ()
-    """(-priority, ordinal, task id) of the READY tasks, sorted."""
-    running: tuple[tuple[int, str], ...] = ()
-    """(ordinal, task id) of the RUNNING tasks, sorted."""
-    timers: tuple[tuple[int, TimerKind, str], ...] = ()
-    """(time, kind, task id or "") sorted."""
-
-    @property
-    def status(self) -> WorkflowStatus:
-        return self.progress.status
-
-    @property
-    def terminal(self) -> bool:
-        return self.progress.status in WORKFLOW_TERMINAL
-
-    @property
-    def owes_resources(self) -> bool:
-        """The resources hook may have given something that was not taken back."""
-        progress = self.progress
-        return (
-            self.spec.holds_resources
-            and progress.started_us is not None
-            and progress.resources is not ResourceStatus.RELEASED
-        )
-
-    @property
-    def running_attempts(self) -> bool:
-        """Whether an attempt of a task or of the planner is under way."""
-        return bool(self.running) or (self.status is WorkflowStatus.PLANNING and self.progress.planning.running)
-
-    @property
-    def settled(self) -> bool:
-        """Ended, and nothing left to give back: nothing will ever be due again unless somebody asks."""
-        return self.terminal and not self.owes_resources
-
-    @property
-    def live_tasks(self) -> int:
-        """Tasks that have not ended."""
-        return self.progress.task_count - sum(self.progress.counts[i] for i in TERMINAL_INDEXES)
-
-
-class PendingInputKind(StrEnum):
-    """What a person is asked for."""
-
-    QUESTION = "QUESTION"
-    PLAN_APPROVAL = "PLAN_APPROVAL"
-    TASK_APPROVAL = "TASK_APPROVAL"
-    TOOL_APPROVAL = "TOOL_APPROVAL"
-    BUDGET = "BUDGET"
-    UNSAFE_RERUN = "UNSAFE_RERUN"
+    ran_us: int = 0
+    """Time of its attempts that ended."""
+    fingerprint: str = ""
+    """Of everything that its latest attempt rested on."""
+    kept: Output | None = None
+    """Its output from before it was reopened: still good if it would rest on the same again."""
+    stale: bool = False
+    """Its output rests on one that has changed since."""
+    waived: bool = False
+    """A person decided that its dependants go on without it, or with a substitute."""

@@ -41,14 +41,14 @@ def check_plan(
     for index, task in enumerate(tasks):
         at = f"{where}[{index}]"
         if not TASK_ID.fullmatch(task.id):
-            found.append(Violation(f"{at}.id", f"{_show(task.id)} is no task id: use [a-z][a-z0-9_-]{{0,62}}."))
+            found.append(Violation(f"{at}.id", f"{quote(task.id)} is no task id: use [a-z][a-z0-9_-]{{0,62}}."))
         if task.id in existing or task.id in ids:
-            found.append(Violation(f"{at}.id", f"{_show(task.id)} is taken: every task needs an id of its own."))
+            found.append(Violation(f"{at}.id", f"{quote(task.id)} is taken: every task needs an id of its own."))
         ids.setdefault(task.id, index)
-        found.extend(_check_fields(task, at, agents))
+        found.extend(check_fields(task, at, agents))
     for index, task in enumerate(tasks):
-        found.extend(_check_dependencies(task, f"{where}[{index}].dependencies", ids, existing))
-    found.extend(_check_cycles(tasks, ids, where))
+        found.extend(check_dependencies(task, f"{where}[{index}].dependencies", ids, existing))
+    found.extend(check_cycles(tasks, ids, where))
     if len(found) > VIOLATION_LIMIT:
         rest = len(found) - VIOLATION_LIMIT
         return (*found[:VIOLATION_LIMIT], Violation(where, f"{rest} more violations are not listed."))
@@ -78,14 +78,14 @@ def _is_title(text: str) -> bool:
     return bool(text.strip()) and len(text) <= TITLE_LIMIT and not _UNPRINTABLE.search(text)
 
 
-def _check_fields(task: TaskSpec, at: str, agents: Collection[str]) -> list[Violation]:
+def check_fields(task: TaskSpec, at: str, agents: Collection[str]) -> list[Violation]:
     found: list[Violation] = []
     if not _is_title(task.title):
         bounds = f"1 to {TITLE_LIMIT} characters, without control characters"
         found.append(Violation(f"{at}.title", f"A task needs a title of {bounds}."))
     if task.agent_id not in agents:
         known = ", ".join(sorted(agents)[:20])
-        found.append(Violation(f"{at}.agent_id", f"There is no agent {_show(task.agent_id)}; there are: {known}."))
+        found.append(Violation(f"{at}.agent_id", f"There is no agent {quote(task.agent_id)}; there are: {known}."))
     if abs(task.priority) > PRIORITY_LIMIT:
         found.append(Violation(f"{at}.priority", f"A priority lies between -{PRIORITY_LIMIT} and {PRIORITY_LIMIT}."))
     if task.timeout_us is not None and not 0 < task.timeout_us <= TIMEOUT_LIMIT_US:
@@ -95,21 +95,21 @@ def _check_fields(task: TaskSpec, at: str, agents: Collection[str]) -> list[Viol
     return found
 
 
-def _check_dependencies(task: TaskSpec, at: str, ids: Collection[str], existing: Collection[str]) -> list[Violation]:
+def check_dependencies(task: TaskSpec, at: str, ids: Collection[str], existing: Collection[str]) -> list[Violation]:
     found: list[Violation] = []
     seen: set[str] = set()
     for place, dependency in enumerate(task.dependencies):
         if dependency == task.id:
-            found.append(Violation(f"{at}[{place}]", f"Task {_show(task.id)} depends on itself."))
+            found.append(Violation(f"{at}[{place}]", f"Task {quote(task.id)} depends on itself."))
         elif dependency in seen:
-            found.append(Violation(f"{at}[{place}]", f"{_show(dependency)} is named twice."))
+            found.append(Violation(f"{at}[{place}]", f"{quote(dependency)} is named twice."))
         elif dependency not in ids and dependency not in existing:
-            found.append(Violation(f"{at}[{place}]", f"There is no task {_show(dependency)} to depend on."))
+            found.append(Violation(f"{at}[{place}]", f"There is no task {quote(dependency)} to depend on."))
         seen.add(dependency)
     return found
 
 
-def _check_cycles(tasks: Sequence[TaskSpec], ids: dict[str, int], where: str) -> list[Violation]:
+def check_cycles(tasks: Sequence[TaskSpec], ids: dict[str, int], where: str) -> list[Violation]:
     """Take away tasks that wait for nothing; whenever none is left, a cycle is: report it, open it, go on."""
     waits_for = [[ids[name] for name in task.dependencies if name in ids and name != task.id] for task in tasks]
     dependants: list[list[int]] = [[] for _ in tasks]
@@ -149,5 +149,5 @@ def _one_cycle(start: int, waits_for: list[list[int]], unmet: list[int]) -> list
     return trail[trail.index(at) :]
 
 
-def _show(text: str) -> str:
+def quote(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

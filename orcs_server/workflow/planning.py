@@ -1,4 +1,4 @@
-"""The rules of planning: attempts of the planner, bounded repair of a bad plan, adoption, and additions to a plan."""
+"""The rules of planning: attempts of the planner, bounded repair of a bad plan, adoption, changes of a plan, planning anew."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from orcs_server.errors import Violation
+from orcs_server.errors import Conflict, IllegalTransition, InvalidArgument, Violation
 from orcs_server.workflow import events as e
+from orcs_server.workflow import inputs, progress, reruns
 from orcs_server.workflow import messages as m
-from orcs_server.workflow import progress
 from orcs_server.workflow.backoff import backoff_us
-from orcs_server.workflow.evolve import is_met
-from orcs_server.workflow.model import Failure, FailureKind, Planning, PlanSource, TaskSpec
+from orcs_server.workflow.edits import Amendment, amended, has_begun
+from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.model import Digest, Failure, FailureKind, Planning, PlanSource, TaskSpec
+from orcs_server.workflow.people import Resolution
 from orcs_server.workflow.plan import check_plan
-from orcs_server.workflow.states import TASK_TERMINAL, WorkflowStatus
+from orcs_server.workflow.state import WorkflowState
+from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
 PROBLEM_LIMIT = 20
@@ -23,38 +26,112 @@ PROBLEM_LENGTH = 300
 """Characters of each."""
 UNUSABLE = "The planner's plan is not usable."
 """The message of a rejection for problems: what they are is listed beside it, once."""
+_LIVE = frozenset({WorkflowStatus.PLANNING, WorkflowStatus.READY, WorkflowStatus.RUNNING})
 
 
 def begin_attempt(turn: Turn, attempt: int) -> None:
-    planning = turn.state.progress.planning
+    state = turn.state
+    planning = state.progress.planning
     waiting = planning.retry_at_us is not None and planning.retry_at_us > turn.now_us
-    if turn.state.status is not WorkflowStatus.PLANNING or planning.running or waiting:
+    if state.status not in _LIVE or not state.plans or planning.running or waiting or state.gate is not None:
         return
-    if attempt == planning.attempt + 1:
+    if attempt == planning.attempt + 1 and not state.waiting_for(""):
         turn.emit(e.PlanningStarted(attempt))
 
 
 def plan_made(turn: Turn, message: m.PlanMade) -> None:
-    if _current(turn, message.attempt) is None:
+    state = turn.state
+    if not is_current(state, message.attempt):
         return
-    problems = check_plan(message.tasks, agents=dict(turn.spec.agents), max_tasks=turn.spec.max_tasks, where="tasks")
+    if state.status is WorkflowStatus.CANCELLING or message.read < len(state.mail_for("")):
+        # A plan that does not know what people said meanwhile does not count.
+        turn.emit(e.AttemptInterrupted(message.attempt))
+        return
+    known = _that_stay(state) if state.progress.planning.replanning else ()
+    problems = check_plan(
+        message.tasks, agents=dict(turn.spec.agents), max_tasks=turn.spec.max_tasks, existing=known, where="tasks"
+    )
+    problems = problems or _check_rests(state, message.tasks) or _check_ids(state, message.tasks)
     if problems:
         said = tuple(f"{problem.field}: {problem.description}" for problem in problems)
         _reject(turn, progress.failure(FailureKind.PLAN_INVALID, UNUSABLE), said, 1.0)
+    elif state.progress.planning.replanning:
+        _adopt_anew(turn, message.tasks)
     else:
         adopt(turn, message.tasks, PlanSource.PLANNER)
 
 
 def plan_failed(turn: Turn, message: m.PlanFailed) -> None:
-    if _current(turn, message.attempt) is not None:
+    if is_current(turn.state, message.attempt):
         _reject(turn, progress.bounded(message.failure), message.problems, message.jitter)
 
 
 def adopt(turn: Turn, tasks: tuple[TaskSpec, ...], source: PlanSource) -> None:
     turn.emit(e.PlanAdopted(turn.state.progress.plan_revision + 1, tasks, source))
-    not_before = turn.spec.not_before_us
-    if turn.spec.starts_by_itself and (not_before is None or not_before <= turn.now_us):
-        progress.start(turn)
+    inputs.ask_for_plan(turn)
+    progress.start_if_due(turn)
+
+
+def is_current(state: WorkflowState, attempt: int) -> bool:
+    """The fence: whether this is the planner's attempt that runs now."""
+    planning = state.progress.planning
+    return planning.running and planning.attempt == attempt
+
+
+# Changes of a plan
+
+
+def edit(turn: Turn, message: m.EditPlan) -> None:
+    _check_revision(turn, message.revision)
+    state = turn.state
+    if state.progress.plan_revision == 0:
+        raise IllegalTransition("ILLEGAL_TRANSITION", "There is no plan yet that could be edited.")
+    if state.progress.planning.replanning:
+        raise IllegalTransition("ILLEGAL_TRANSITION", "The plan is being made anew: edit it once that is done.")
+    change = amended(state, message.edits)
+    if change.problems:
+        raise InvalidArgument("PLAN_INVALID", "The plan cannot be edited like this.", change.problems)
+    if change.empty:
+        return
+    reruns.reopen(turn)
+    amend(turn, change, PlanSource.CLIENT)
+
+
+def amend(turn: Turn, change: Amendment, source: PlanSource, proposer: str = "") -> None:
+    """Change the plan, and let run what may run now."""
+    for name in (*change.removed, *(spec.id for spec in change.changed)):
+        for asked in turn.state.waiting_for(name):
+            # What was shown for approval is no more.
+            turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, name))
+    state = turn.state
+    count = state.progress.task_count + len(change.added) - len(change.removed)
+    turn.emit(
+        e.PlanAmended(
+            state.progress.plan_revision + 1, source, count, change.added, change.changed, change.removed, proposer
+        )
+    )
+    for spec in change.changed:
+        task = turn.state.tasks[spec.id]
+        holds = task.unmet or spec.needs_approval
+        if task.status is TaskStatus.INPUT_REQUIRED or (task.status is TaskStatus.READY and holds):
+            turn.emit(e.TaskReopened(spec.id, task.progress.run))
+    inputs.ask_for_plan(turn)
+    progress.make_ready(turn, [spec.id for spec in (*change.changed, *change.added)])
+
+
+def tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
+    state = turn.state
+    if message.source is PlanSource.TASK and progress.running_task(turn, message.proposer, message.attempt) is None:
+        return
+    if message.tasks and all(task.id in state.tasks and state.tasks[task.id].spec == task for task in message.tasks):
+        return  # Proposed before, word for word: by a repeated call, or by the attempt that continues a lost one.
+    if state.standing is WorkflowStatus.PLANNING or state.terminal or state.status is WorkflowStatus.CANCELLING:
+        raise IllegalTransition("ILLEGAL_TRANSITION", f"Tasks cannot be added to a workflow that is {state.status}.")
+    _check_revision(turn, message.revision)
+    problems = check_addition(turn, message.tasks)
+    if problems:
+        raise InvalidArgument("PLAN_INVALID", "The tasks cannot be added.", problems)
+    amend(turn, Amendment(added=message.tasks), message.source, message.proposer)
 
 
 def check_addition(turn: Turn, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
@@ -63,8 +140,35 @@ def check_addition(turn: Turn, tasks: Sequence[TaskSpec]) -> tuple[Violation, ..
     problems = check_plan(
         tasks, agents=dict(state.spec.agents), max_tasks=state.spec.max_tasks, existing=state.tasks, where="tasks"
     )
-    if problems:
-        return problems
+    return problems or _check_ids(state, tasks) or _check_rests(state, tasks) or _check_proposals(state, tasks)
+
+
+def replan(turn: Turn, instructions: Digest, revision: int | None = None) -> None:
+    """Plan anew what has not begun; a planning of the kind that is under way gives way."""
+    state = turn.state
+    if state.spec.query is None:
+        raise IllegalTransition(
+            "ILLEGAL_TRANSITION", "The plan is a client's and there is no query to plan from: edit it instead."
+        )
+    _check_revision(turn, revision)
+    if state.status is WorkflowStatus.PLANNING and not state.terminal:
+        raise IllegalTransition("ILLEGAL_TRANSITION", "The first plan is still being made: send the planner a message.")
+    reruns.reopen(turn)
+    turn.emit(e.ReplanRequested(instructions))
+
+
+def _adopt_anew(turn: Turn, tasks: tuple[TaskSpec, ...]) -> None:
+    """The new tasks take the place of all that have not begun."""
+    stay = set(_that_stay(turn.state))
+    leave = tuple(task.spec.id for task in turn.tasks_in_order() if task.spec.id not in stay)
+    amend(turn, Amendment(added=tasks, removed=leave), PlanSource.PLANNER)
+
+
+def _that_stay(state: WorkflowState) -> tuple[str, ...]:
+    return tuple(name for name in sorted(state.tasks) if has_begun(state, name))
+
+
+def _check_rests(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
     return tuple(
         Violation(f"tasks[{index}].dependencies[{place}]", f"Task {name!r} has ended without an output.")
         for index, task in enumerate(tasks)
@@ -73,27 +177,62 @@ def check_addition(turn: Turn, tasks: Sequence[TaskSpec]) -> tuple[Violation, ..
     )
 
 
-def _current(turn: Turn, attempt: int) -> Planning | None:
-    planning = turn.state.progress.planning
-    if turn.state.status is WorkflowStatus.PLANNING and planning.running and planning.attempt == attempt:
-        return planning
-    return None
+def _check_ids(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
+    taken = {*state.tasks, *state.progress.retired}
+    return tuple(
+        Violation(f"tasks[{index}].id", f"{task.id!r} is taken: every task needs an id of its own, for ever.")
+        for index, task in enumerate(tasks)
+        if task.id in taken
+    )
+
+
+def _check_proposals(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
+    found: list[Violation] = []
+    proposed = sum(task.spec.depth > 0 for task in state.tasks.values())
+    new = [task for task in tasks if task.depth]
+    if new and proposed + len(new) > state.spec.max_proposed_tasks:
+        most = state.spec.max_proposed_tasks
+        found.append(
+            Violation("tasks", f"Running tasks may propose {most} tasks in all; {proposed} there are already.")
+        )
+    found.extend(
+        Violation(f"tasks[{index}]", f"Proposals may stand {state.spec.max_proposal_depth} deep, this one is deeper.")
+        for index, task in enumerate(tasks)
+        if task.depth > state.spec.max_proposal_depth
+    )
+    return tuple(found)
+
+
+def _check_revision(turn: Turn, revision: int | None) -> None:
+    current = turn.state.progress.plan_revision
+    if revision is not None and revision != current:
+        raise Conflict("STALE_REVISION", f"The plan is at revision {current} by now: read it again, then change it.")
+
+
+# Bad plans
 
 
 def _reject(turn: Turn, failure: Failure, problems: tuple[str, ...], jitter: float) -> None:
-    """Problems are for the planner to repair, within its budget; other failures are tried again if that may help."""
-    planning, spec = turn.state.progress.planning, turn.spec
-    retry_at: int | None = None
-    if problems:
-        if planning.rejected < spec.max_plan_repairs:
-            retry_at = turn.now_us
-    elif failure.retryable and planning.failures + 1 < spec.retry.max_attempts:
-        retry_at = turn.now_us + backoff_us(spec.retry, planning.failures + 1, jitter, failure)
+    """Problems are for the planner to repair, within its budget; other failures are tried again if that may help.
+
+    Without a plan the workflow fails. Without a new one it goes on with the one that it has.
+    """
+    planning = turn.state.progress.planning
+    retry_at = _retry_at(turn, planning, failure, problems, jitter)
     shown = tuple(problem[:PROBLEM_LENGTH] for problem in problems[:PROBLEM_LIMIT])
     rejection = replace(failure, message=UNUSABLE) if shown else failure
     turn.emit(e.PlanRejected(planning.attempt, rejection, shown, retry_at))
-    if retry_at is None:
+    if retry_at is None and not planning.replanning:
         progress.fail_workflow(turn, _given_up(failure, shown[0], planning.rejected + 1) if shown else failure)
+
+
+def _retry_at(turn: Turn, planning: Planning, failure: Failure, problems: tuple[str, ...], jitter: float) -> int | None:
+    spec = turn.spec
+    if problems:
+        return turn.now_us if planning.rejected < spec.max_plan_repairs else None
+    if failure.retryable and planning.failures + 1 < spec.retry.max_attempts:
+        return turn.now_us + backoff_us(spec.retry, planning.failures + 1, jitter, failure)
+    return None
 
 
 def _given_up(failure: Failure, problem: str, times: int) -> Failure:

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from orcs_server.workflow import events as e
 from orcs_server.workflow.backoff import backoff_us
 from orcs_server.workflow.due import parallel_limit
+from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.fingerprints import fingerprint, shown_digest, task_shown
 from orcs_server.workflow.model import (
     FAILURE_MESSAGE_LIMIT,
     Failure,
@@ -17,8 +19,9 @@ from orcs_server.workflow.model import (
     FailurePolicy,
     ResourceStatus,
     TaskProgress,
-    TaskState,
 )
+from orcs_server.workflow.people import PROMPT_LIMIT, InputKind, Need, PendingInput, Resolution
+from orcs_server.workflow.state import TaskState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
@@ -30,10 +33,15 @@ def failure(kind: FailureKind, message: str, *, retryable: bool = False) -> Fail
 
 def bounded(why: Failure) -> Failure:
     """Return the failure with a message that can be stored: within its limit, without lone surrogates."""
-    stored = why.message.encode(errors="replace")
-    if len(stored) > FAILURE_MESSAGE_LIMIT:
-        stored = stored[: FAILURE_MESSAGE_LIMIT - 3] + "…".encode()
-    return replace(why, message=stored.decode(errors="ignore"))
+    return replace(why, message=cut(why.message, FAILURE_MESSAGE_LIMIT))
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text within so many bytes of UTF-8, without lone surrogates."""
+    stored = text.encode(errors="replace")
+    if len(stored) > limit:
+        stored = stored[: limit - 3] + "…".encode()
+    return stored.decode(errors="ignore")
 
 
 def start(turn: Turn) -> None:
@@ -41,18 +49,61 @@ def start(turn: Turn) -> None:
     make_ready(turn, [task.spec.id for task in turn.tasks_in_order() if task.unmet == 0])
 
 
+def start_if_due(turn: Turn) -> None:
+    """Start a workflow that is to start by itself, once nothing keeps it from that."""
+    spec, state = turn.spec, turn.state
+    waits = spec.not_before_us is not None and spec.not_before_us > turn.now_us
+    if state.status is WorkflowStatus.READY and spec.auto_start and not waits and state.gate is None:
+        start(turn)
+
+
 def make_ready(turn: Turn, names: Iterable[str]) -> None:
-    """Make those of the tasks ready that wait for nothing."""
-    for name in names:
-        task = turn.state.tasks[name]
-        if task.status is TaskStatus.PENDING and task.unmet == 0:
+    """Make those of the tasks ready that wait for nothing; with what that means for their dependants. Before the start none is."""
+    if turn.state.standing is not WorkflowStatus.RUNNING:
+        return
+    waiting = deque(names)
+    while waiting:
+        name = waiting.popleft()
+        state = turn.state
+        task = state.tasks[name]
+        if task.status is not TaskStatus.PENDING or task.unmet:
+            continue
+        kept = task.progress.kept
+        if kept is not None and task.progress.fingerprint == fingerprint(state, task.spec):
+            turn.emit(e.TaskCompleted(name, kept, reused=True))
+            waiting.extend(turn.state.dependants.get(name, ()))
+        elif task.spec.needs_approval:
+            _hold(turn, task)
+        else:
             turn.emit(e.TaskReady(name))
+
+
+def _hold(turn: Turn, task: TaskState) -> None:
+    name = task.spec.id
+    turn.emit(e.TaskHeld(name))
+    shown = shown_digest(task_shown(turn.state, task.spec))
+    prompt = f"Shall task {name} ({task.spec.title}) start?"
+    request(
+        turn, Need(InputKind.TASK_APPROVAL, prompt, shown=shown, expires_after_us=turn.spec.approval_expires_us), name
+    )
+
+
+def request(turn: Turn, need: Need, task_id: str = "", attempt: int = 0, run: int = 0) -> str:
+    """Ask people for something; return the id of what waits for them."""
+    ordinal = len(turn.state.inputs) + 1
+    deadline = None if need.expires_after_us is None else turn.now_us + need.expires_after_us
+    asked = replace(need, prompt=cut(need.prompt, PROMPT_LIMIT))
+    name = f"i{ordinal}"
+    turn.emit(e.InputRequested(PendingInput(name, ordinal, asked, turn.now_us, task_id, attempt, run, deadline)))
+    return name
 
 
 def begin_attempt(turn: Turn, task_id: str, attempt: int) -> None:
     state = turn.state
     task = state.tasks.get(task_id)
     if state.status is not WorkflowStatus.RUNNING or task is None or task.status is not TaskStatus.READY:
+        return
+    if state.gate is not None or state.progress.planning.replanning:
         return
     if attempt != task.progress.attempt + 1 or len(state.running) >= parallel_limit(state.spec):
         return
@@ -107,13 +158,12 @@ def fail_task(turn: Turn, task_id: str, why: Failure) -> None:
 
 
 def after_task(turn: Turn, task_id: str) -> None:
-    """Draw the consequences of a task's end: free or skip its dependants, and end the workflow with its last task."""
+    """Draw the consequences of a task's end: free or skip its dependants."""
     ended = deque([task_id])
     while ended:
         name = ended.popleft()
-        task = turn.state.tasks[name]
         dependants = turn.state.dependants.get(name, ())
-        if task.status is TaskStatus.COMPLETED or task.spec.optional:
+        if is_met(turn.state.tasks[name]):
             make_ready(turn, dependants)
             continue
         for dependant in dependants:
@@ -121,39 +171,81 @@ def after_task(turn: Turn, task_id: str) -> None:
                 because = failure(FailureKind.DEPENDENCY_FAILED, f"Task {name} did not complete.")
                 turn.emit(e.TaskSkipped(dependant, name, because))
                 ended.append(dependant)
-    if turn.state.live_tasks == 0:
-        _finish(turn)
+
+
+def settle(turn: Turn) -> None:
+    """Draw the consequences of what has come to rest: inputs nobody waits for, the end of the workflow, of its pause."""
+    state = turn.state
+    if state.terminal:
+        return
+    for asked in state.waiting():
+        task = state.tasks.get(asked.task_id)
+        if asked.task_id and (task is None or task.status in TASK_TERMINAL or task.status is TaskStatus.PENDING):
+            turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, asked.task_id))
+    status, planning = state.status, state.progress.planning
+    if status is WorkflowStatus.CANCELLING:
+        if not state.running_attempts:
+            _end_rest(turn, failure(FailureKind.CANCELLED, "The workflow was cancelled."))
+            turn.emit(e.WorkflowCancelled())
+    elif state.standing is WorkflowStatus.RUNNING and state.live_tasks == 0 and not planning.replanning:
+        if status is not WorkflowStatus.PAUSED:
+            _finish(turn)
+    elif status is WorkflowStatus.PAUSING and not state.running_attempts:
+        turn.emit(e.WorkflowPaused())
 
 
 def _finish(turn: Turn) -> None:
-    missing = [
-        task for task in turn.tasks_in_order() if task.status is not TaskStatus.COMPLETED and not task.spec.optional
-    ]
+    missing = [task for task in turn.tasks_in_order() if not is_met(task)]
+    withdraw(turn)
     if not missing:
         turn.emit(e.WorkflowCompleted())
         return
     first = next((task for task in missing if task.status is TaskStatus.FAILED), missing[0])
     why = first.progress.failure or failure(FailureKind.INTERNAL, "It ended without saying why.")
     if len(missing) == 1:
-        said = f"Task {first.spec.id} failed: {why.message}"
+        said = f"Task {first.spec.id} {_ENDED.get(first.status, 'failed')}: {why.message}"
     else:
         said = f"{_tally(missing)}; first {first.spec.id}: {why.message}"
     turn.emit(e.WorkflowFailed(failure(why.kind, said)))
 
 
+_ENDED = {TaskStatus.CANCELLED: "was cancelled", TaskStatus.SKIPPED: "was skipped"}
+
+
 def _tally(missing: list[TaskState]) -> str:
-    failed = sum(task.status is TaskStatus.FAILED for task in missing)
-    skipped = len(missing) - failed
-    words = "1 task failed" if failed == 1 else f"{failed} tasks failed"
-    if skipped:
-        words += f", {skipped} {'was' if skipped == 1 else 'were'} skipped"
-    return words
+    counted = [
+        (sum(task.status is status for task in missing), one, many)
+        for status, one, many in (
+            (TaskStatus.FAILED, "failed", "failed"),
+            (TaskStatus.CANCELLED, "was cancelled", "were cancelled"),
+            (TaskStatus.SKIPPED, "was skipped", "were skipped"),
+        )
+    ]
+    words = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+    first, *rest = words
+    number, _, verb = first.partition(" ")
+    return ", ".join([f"{number} {'task' if number == '1' else 'tasks'} {verb}", *rest])
 
 
 def fail_workflow(turn: Turn, why: Failure, *, others: FailureKind | None = None) -> None:
-    """End the workflow now: what still lives is cancelled (as `others`, else as `why`), finished outputs stay."""
-    ended = failure(others or why.kind, "The workflow ended before this task did.")
+    """End the workflow now: what still lives is cancelled (as `others`, else as `why`), finished outputs stay.
+
+    One that is being cancelled ends as cancelled, whatever else goes wrong with it.
+    """
+    if turn.state.status is WorkflowStatus.CANCELLING:
+        return
+    _end_rest(turn, failure(others or why.kind, "The workflow ended before this task did."))
+    turn.emit(e.WorkflowFailed(why))
+
+
+def _end_rest(turn: Turn, ended: Failure) -> None:
+    withdraw(turn)
     for task in turn.tasks_in_order():
         if task.status not in TASK_TERMINAL:
             turn.emit(e.TaskCancelled(task.spec.id, ended))
-    turn.emit(e.WorkflowFailed(why))
+
+
+def withdraw(turn: Turn) -> None:
+    """Nobody needs to resolve what still waits."""
+    for asked in turn.state.waiting():
+        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, asked.task_id))

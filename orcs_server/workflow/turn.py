@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import TaskState, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import WorkflowSpec
+from orcs_server.workflow.state import TaskState, WorkflowState
 
 
 class Turn:

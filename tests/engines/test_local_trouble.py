@@ -14,7 +14,7 @@ from orcs_server.engines.local.flights import Flights
 from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument, NotFound, Unavailable
 from orcs_server.storage.store import Write
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 from tests.engines.support import PLANNING, Gate, Stage, World, outcome, plan_of, server, task
 

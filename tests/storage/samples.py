@@ -9,7 +9,8 @@ from orcs_server.identity import Caller
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord, Write, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Failure, FailureKind, Output, PlanSource, TaskSpec, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Failure, FailureKind, Output, PlanSource, TaskSpec, WorkflowSpec
+from orcs_server.workflow.state import WorkflowState
 
 START_US = 1_700_000_000_000_000
 CALLER = Caller("ada", "default", ("admin",), (("trace", "1"),))

@@ -13,7 +13,7 @@ from orcs_server.errors import StartupError
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.examination import MOST_OF_A_KIND, examine
 from orcs_server.storage.store import blob_of
-from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.state import WorkflowState
 from tests.storage.samples import Draft, task
 from tests.storage.test_sqlite_copies import damage
 

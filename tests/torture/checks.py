@@ -10,8 +10,9 @@ from pathlib import Path
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import FailureKind, WorkflowState
+from orcs_server.workflow.model import FailureKind
 from orcs_server.workflow.restore import restore
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WORKFLOW_TERMINAL, WorkflowStatus
 from tests.torture.load import MUST_COMPLETE, Story
 

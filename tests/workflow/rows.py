@@ -6,8 +6,10 @@ from typing import TypeVar
 
 import msgspec
 
-from orcs_server.workflow.model import TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.restore import restore
+from orcs_server.workflow.state import WorkflowState
 
 T = TypeVar("T")
 
@@ -19,7 +21,9 @@ def through_rows(state: WorkflowState) -> WorkflowState:
         for task in sorted(state.tasks.values(), key=lambda task: -task.ordinal)
     ]
     spec, progress = stored(state.spec, WorkflowSpec), stored(state.progress, WorkflowProgress)
-    return restore(state.namespace, state.id, spec, progress, tasks)
+    inputs = [stored(one, PendingInput) for one in sorted(state.inputs.values(), key=lambda one: -one.ordinal)]
+    mail = [stored(one, PersonMessage) for one in reversed(state.mail)]
+    return restore(state.namespace, state.id, spec, progress, tasks, inputs, mail)
 
 
 def stored(value: T, kind: type[T]) -> T:

@@ -21,7 +21,8 @@ from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import decide
 from orcs_server.workflow.due import due
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import TaskSpec, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import TaskSpec, WorkflowSpec
+from orcs_server.workflow.state import WorkflowState
 from tests.workflow.rows import through_rows
 from tests.workflow.scenario_words import message_of, shown, shown_effect, spec_with, task_of, time_of
 

@@ -10,7 +10,8 @@ from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.due import due
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Output, TaskSpec, Usage, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Output, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 from tests.workflow.rows import through_rows
 from tests.workflow.strategies import TEXT
@@ -67,7 +68,9 @@ class SimulatedEngine:
 
     def awaited(self) -> bool:
         """Say whether the workflow waits for somebody to start it."""
-        return self.state.status is WorkflowStatus.READY and not self.state.spec.starts_by_itself
+        return bool(self.state.open_inputs) or (
+            self.state.status is WorkflowStatus.READY and not self.state.spec.auto_start
+        )
 
     def cancel_unlisted(self) -> None:
         listed = self.due()

@@ -12,7 +12,8 @@ from orcs_server.workflow import effects as f
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Failure, FailureKind, PlanSource, TaskSpec, Usage, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import Failure, FailureKind, PlanSource, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from tests.workflow.rows import stored, through_rows
 from tests.workflow.simulation import OUTPUT, SimulatedEngine

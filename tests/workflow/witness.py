@@ -6,7 +6,8 @@ from collections import Counter
 
 from orcs_server.workflow import events as e
 from orcs_server.workflow.due import due
-from orcs_server.workflow.model import NO_USAGE, FailureKind, TaskState, Usage, WorkflowSpec, WorkflowState
+from orcs_server.workflow.model import NO_USAGE, FailureKind, Usage, WorkflowSpec
+from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 
 
@@ -152,7 +153,11 @@ class Witness:
         if state.settled:
             assert effects == []
         else:
-            awaited = state.status is WorkflowStatus.READY and not state.spec.starts_by_itself
+            awaited = (
+                state.status is WorkflowStatus.PAUSED
+                or bool(state.open_inputs)
+                or (state.status is WorkflowStatus.READY and not state.spec.auto_start)
+            )
             assert effects or awaited, "a live workflow is never stuck"
 
 

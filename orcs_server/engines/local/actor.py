@@ -28,7 +28,7 @@ from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.due import due
 from orcs_server.workflow.effects import MakePlan, RunAttempt
-from orcs_server.workflow.model import WorkflowState
+from orcs_server.workflow.state import WorkflowState
 
 if TYPE_CHECKING:
     from orcs_server.engines.local.engine import LocalEngine

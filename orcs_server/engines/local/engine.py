@@ -22,8 +22,8 @@ from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import WorkflowState
 from orcs_server.workflow.restore import restore
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 
 _log = logging.getLogger("orcs.engine")

@@ -17,7 +17,8 @@ from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import due
 from orcs_server.workflow.effects import AllocateResources, Effect, MakePlan, ReleaseResources, RunAttempt, WakeAt
-from orcs_server.workflow.model import Failure, FailureKind, Usage, WorkflowState
+from orcs_server.workflow.model import Failure, FailureKind, Usage
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import Failure, FailureKind, WorkflowState
+from orcs_server.workflow.model import Failure, FailureKind
+from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 
 UNSTORABLE = Failure(FailureKind.INTERNAL, "The server could not store what the attempt came to; its log says why.")

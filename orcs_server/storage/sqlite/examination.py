@@ -26,8 +26,8 @@ from orcs_server.storage.sqlite.copies import connect_reader
 from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import WorkflowState
 from orcs_server.workflow.restore import restore
+from orcs_server.workflow.state import WorkflowState
 
 MOST_OF_A_KIND = 100
 """Findings that are reported of each check; the others are counted."""

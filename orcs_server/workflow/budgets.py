@@ -1,0 +1,81 @@
+"""The rules of budgets: a limit that is reached stops what it is for at the next turn and asks a person for more."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from orcs_server.workflow import events as e
+from orcs_server.workflow import progress
+from orcs_server.workflow.model import NO_BUDGET, Budget, PlanSource, Usage
+from orcs_server.workflow.people import InputKind, Need
+from orcs_server.workflow.states import TaskStatus
+from orcs_server.workflow.turn import Turn
+
+LIMITS = ("tokens", "cost_micros", "wall_time_us")
+_UNITS = {"tokens": "tokens", "cost_micros": "millionths of its currency", "wall_time_us": "microseconds"}
+
+
+def check(turn: Turn, task_id: str) -> None:
+    """Ask for more where what was spent has reached a limit, of the task or of the workflow."""
+    if task_id:
+        _check_task(turn, task_id)
+    state = turn.state
+    if state.spec.budget == NO_BUDGET or state.over_budget:
+        return
+    ran = state.progress.ran_us
+    if state.progress.running_since_us is not None:
+        ran += turn.now_us - state.progress.running_since_us
+    reached = _reached(state.spec.budget, state.progress.usage, ran)
+    if reached:
+        _ask(turn, reached, state.spec.budget, "The workflow")
+
+
+def grant(turn: Turn, task_id: str, budget: Budget | None) -> None:
+    """Give a new budget or, without one, so much beyond what was spent as was given at first."""
+    state = turn.state
+    if not task_id:
+        new = _more(state.spec.budget, state.progress.usage, state.progress.ran_us) if budget is None else budget
+        turn.emit(e.WorkflowUpdated(budget=new))
+        check(turn, "")
+        return
+    task = state.tasks[task_id]
+    new = _more(task.spec.budget, task.progress.usage, task.progress.ran_us) if budget is None else budget
+    revision = state.progress.plan_revision + 1
+    changed = (replace(task.spec, budget=new),)
+    turn.emit(e.PlanAmended(revision, PlanSource.CLIENT, state.progress.task_count, changed=changed))
+
+
+def _check_task(turn: Turn, task_id: str) -> None:
+    state = turn.state
+    task = state.tasks[task_id]
+    if task.spec.budget == NO_BUDGET or task.status is not TaskStatus.RUNNING or state.waiting_for(task_id):
+        return
+    ran = task.progress.ran_us + turn.now_us - (task.progress.attempt_started_us or turn.now_us)
+    reached = _reached(task.spec.budget, task.progress.usage, ran)
+    if reached:
+        _ask(turn, reached, task.spec.budget, f"Task {task_id}", task_id)
+
+
+def _reached(budget: Budget, usage: Usage, ran_us: int) -> str:
+    spent = (usage.input_tokens + usage.output_tokens, usage.cost_micros, ran_us)
+    limits = (budget.tokens, budget.cost_micros, budget.wall_time_us)
+    for name, used, limit in zip(LIMITS, spent, limits, strict=True):
+        if limit is not None and used >= limit:
+            return name
+    return ""
+
+
+def _ask(turn: Turn, limit: str, budget: Budget, who: str, task_id: str = "") -> None:
+    turn.emit(e.BudgetExceeded(limit, budget, task_id))
+    allowed = getattr(budget, limit)
+    prompt = f"{who} has used up its {allowed} {_UNITS[limit]}. Shall it get as much again?"
+    progress.request(turn, Need(InputKind.BUDGET, prompt, expires_after_us=turn.spec.approval_expires_us), task_id)
+
+
+def _more(budget: Budget, usage: Usage, ran_us: int) -> Budget:
+    tokens, cost, wall = budget.tokens, budget.cost_micros, budget.wall_time_us
+    return Budget(
+        None if tokens is None else max(usage.input_tokens + usage.output_tokens, tokens) + tokens,
+        None if cost is None else max(usage.cost_micros, cost) + cost,
+        None if wall is None else max(ran_us, wall) + wall,
+    )
