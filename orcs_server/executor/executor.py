@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -138,23 +137,16 @@ class Executor:
         with self._telemetry.plan_span(
             state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
         ) as span:
-            try:
-                async with asyncio.timeout(spec.task_timeout_us / 1e6):
-                    outcome = await self.plan(
-                        query,
-                        configuration,
-                        context,
-                        spec.planning,
-                        spec.max_tasks,
-                        planning.problems,
-                        observer,
-                        journal,
-                    )
-            except TimeoutError:
-                # A task's attempt has its deadline from the core; planning has no task to keep one.
-                seconds = spec.task_timeout_us / 1e6
-                late = f"The planner took longer than {seconds:g} s. Raise task_timeout, or use a faster model."
-                outcome = PlanOutcome(failure=Failure(FailureKind.TIMEOUT, late, retryable=True))
+            outcome = await self.plan(
+                query,
+                configuration,
+                context,
+                spec.planning,
+                spec.max_tasks,
+                planning.problems,
+                observer,
+                journal,
+            )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
         return outcome
