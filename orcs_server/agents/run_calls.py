@@ -9,6 +9,7 @@ from typing import cast
 from openai.types.responses import ResponseOutputItem
 
 from orcs_server.agents.journal import RunJournal
+from orcs_server.storage.journal import Spent
 from orcs_server.workflow.model import NO_USAGE, Usage
 
 _PARAGRAPH = "\n\n"
@@ -46,10 +47,16 @@ class RunCalls:
             self._published = self.count
         self._on_delta(text)
 
+    def begin(self) -> Charge:
+        """Return the account of a call that begins."""
+        return Charge(self)
+
     def record(self, spent: Usage) -> None:
         """Count a call that ended, however it ended."""
         self.count += 1
         self.usage = self.usage + spent
+        if self.journal is not None:
+            self.journal.spent = Spent(self.count, self.usage)
         if self._on_usage is not None:
             self._on_usage(self.count, self.usage)
 
@@ -74,3 +81,19 @@ class RunCalls:
     def adopt_ids(self, output: list[ResponseOutputItem]) -> None:
         """Take note of the tool-call ids of a response that the journal gave back."""
         self._ids.update(str(item.call_id) for item in output if hasattr(item, "call_id"))
+
+
+class Charge:
+    """The account of one call: it is counted once, with what is said of it first."""
+
+    __slots__ = ("_calls", "_recorded")
+
+    def __init__(self, calls: RunCalls) -> None:
+        self._calls = calls
+        self._recorded = False
+
+    def record(self, spent: Usage) -> None:
+        """Count the call, unless it is counted."""
+        if not self._recorded:
+            self._recorded = True
+            self._calls.record(spent)
