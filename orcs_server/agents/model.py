@@ -145,7 +145,7 @@ class RunModel(Model):
         prompt: ResponsePromptParam | None,
     ) -> AsyncGenerator[TResponseStreamEvent, None]:
         """Ask the model itself; `question` is what `stream_response` takes by position."""
-        calls, charge = self._calls, self._calls.begin()
+        calls, charge = self._calls, self._calls.begin(_name_of(self._inner))
         publish = calls.publish if self._publishes else _discard
         spent = _REQUEST_ONLY
         completed = False
@@ -166,7 +166,7 @@ class RunModel(Model):
                     completed = True
                     self._complete(event.response, items)
                     # Before it is handed on: whoever stores this response stores its usage with it.
-                    charge.record(_usage(event.response.usage))
+                    charge.record(_usage(event.response.usage), event.response.model)
                 elif event.type in _FAILED_ENDINGS:
                     raise _ending_error(event.type, getattr(event, "response", None) or event)
                 yield event
@@ -245,6 +245,12 @@ class ObservedModels(ModelProvider):
         inner = self._models.get_model(model_name)
         calls = current_calls.get()
         return inner if calls is None else RunModel(inner, calls, publishes=False)
+
+
+def _name_of(model: Model) -> str:
+    """Return the name under which a model is asked for; "" for one that does not tell."""
+    name = getattr(model, "model", "")
+    return name if isinstance(name, str) else ""
 
 
 def _discard(_: str) -> None:

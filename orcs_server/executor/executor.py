@@ -15,6 +15,7 @@ from orcs_server.errors import OrcsError, PermissionDenied
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
 from orcs_server.executor.planning import PlanTexts, problems_of, to_tasks
+from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts
 from orcs_server.hooks.guarded import GuardedHooks
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
@@ -62,6 +63,7 @@ class Executor:
         self._configurations = configurations
         self._hooks = hooks
         self._texts = Texts(store)
+        self._pricing = Pricing()
 
     async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
         """Return, in words for the operator, why this server cannot continue a workflow; () when it can."""
@@ -110,6 +112,7 @@ class Executor:
                 model=agent.model or configuration.model,
                 on_delta=observer.delta,
                 on_usage=observer.usage,
+                price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
                 journal=await self._journal(state, task.spec.id, run, attempt, observer),
             )
@@ -177,6 +180,7 @@ class Executor:
                 model=planner.model or configuration.model,
                 on_delta=None if observer is None else observer.delta,
                 on_usage=None if observer is None else observer.usage,
+                price=self._pricing.by(configuration.prices),
                 journal=journal,
             )
         )

@@ -186,7 +186,7 @@ async def test_what_the_attempt_has_consumed_is_stored_with_each_call_failed_one
 
     inner = Agent(name="Inner", tools=[bench.tool("dig")])
     outer = Agent(name="Outer", tools=[inner.as_tool("ask", "Ask."), idempotent(bench.tool("block", blocks=True))])
-    steps = [
+    steps: list[ModelScriptItem] = [
         step(nested("ask", "look", "ask_1"), 1),
         step(call("dig"), 10),
         ConnectionResetError("the inner agent's second call fails, and the outer one is told so"),

@@ -390,6 +390,7 @@ class WorkflowActor:
         `heads` has the journals' state by task id.
         """
         if self.state is not None:
-            for report in (*unreported_usage(self.state, heads), *losses_of(self.state, heads)):
+            reports: list[m.Report] = [*unreported_usage(self.state, heads), *losses_of(self.state, heads)]
+            for report in reports:
                 self.tell(report)
             self.wake()
