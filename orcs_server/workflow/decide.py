@@ -237,6 +237,8 @@ def _tick(turn: Turn, message: m.Tick) -> None:
                 turn.emit(e.TaskReady(task_id))
             case TimerKind.ATTEMPT:
                 progress.time_out(turn, task_id, message.jitter)
+            case TimerKind.PLAN_ATTEMPT:
+                planning.time_out(turn, message.jitter)
             case TimerKind.PLAN_RETRY:
                 pass  # Planning is due again by the time alone; its next start takes the timer away.
             case _:

@@ -130,10 +130,14 @@ def _planning_started(state: WorkflowState, event: e.PlanningStarted) -> Workflo
         attempt=event.attempt,
         running=True,
         retry_at_us=None,
+        deadline_us=event.deadline_us,
         calls=0,
         attempt_usage=NO_USAGE,
     )
-    return _with_planning(state, planning, _without_kind(state.timers, TimerKind.PLAN_RETRY))
+    timers = _without_kind(state.timers, TimerKind.PLAN_RETRY)
+    if event.deadline_us is not None:
+        timers = _inserted(timers, (event.deadline_us, TimerKind.PLAN_ATTEMPT, ""))
+    return _with_planning(state, planning, timers)
 
 
 def _plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState:
@@ -145,9 +149,10 @@ def _plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState
         failures=before.failures + (not event.problems),
         losses=0,
         retry_at_us=event.retry_at_us,
+        deadline_us=None,
         problems=event.problems or before.problems,
     )
-    timers = state.timers
+    timers = _without_kind(state.timers, TimerKind.PLAN_ATTEMPT)
     if event.retry_at_us is not None:
         timers = _inserted(timers, (event.retry_at_us, TimerKind.PLAN_RETRY, ""))
     return _with_planning(state, planning, timers)
@@ -158,12 +163,13 @@ def _planning_stopped(state: WorkflowState, event: e.AttemptInterrupted | e.Atte
     losses = before.losses
     if isinstance(event, e.AttemptLost):
         losses = 0 if event.progressed else losses + 1
-    return _with_planning(state, replace(before, running=False, losses=losses), state.timers)
+    after = replace(before, running=False, deadline_us=None, losses=losses)
+    return _with_planning(state, after, _without_kind(state.timers, TimerKind.PLAN_ATTEMPT))
 
 
 def _plan_adopted(state: WorkflowState, event: e.PlanAdopted, at_us: int) -> WorkflowState:
-    planning = replace(state.progress.planning, running=False, retry_at_us=None, problems=())
-    timers = _without_kind(state.timers, TimerKind.PLAN_RETRY)
+    planning = replace(state.progress.planning, running=False, retry_at_us=None, deadline_us=None, problems=())
+    timers = _without_kind(_without_kind(state.timers, TimerKind.PLAN_RETRY), TimerKind.PLAN_ATTEMPT)
     spec = state.spec
     if spec.not_before_us is not None and spec.not_before_us > at_us and spec.starts_by_itself:
         timers = _inserted(timers, (spec.not_before_us, TimerKind.NOT_BEFORE, ""))

@@ -255,6 +255,8 @@ class Planning(Struct, frozen=True, omit_defaults=True):
     losses: int = 0
     """Attempts lost in a row: the crash budget."""
     retry_at_us: int | None = None
+    deadline_us: int | None = None
+    """When the running attempt times out."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last plan, handed to the planner for its repair."""
     calls: int = 0
@@ -330,6 +332,7 @@ class TimerKind(StrEnum):
     NOT_BEFORE = "NOT_BEFORE"
     DEADLINE = "DEADLINE"
     PLAN_RETRY = "PLAN_RETRY"
+    PLAN_ATTEMPT = "PLAN_ATTEMPT"
     RETRY = "RETRY"
     ATTEMPT = "ATTEMPT"
 

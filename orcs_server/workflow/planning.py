@@ -31,7 +31,13 @@ def begin_attempt(turn: Turn, attempt: int) -> None:
     if turn.state.status is not WorkflowStatus.PLANNING or planning.running or waiting:
         return
     if attempt == planning.attempt + 1:
-        turn.emit(e.PlanningStarted(attempt))
+        turn.emit(e.PlanningStarted(attempt, turn.now_us + turn.spec.task_timeout_us))
+
+
+def time_out(turn: Turn, jitter: float) -> None:
+    seconds = turn.spec.task_timeout_us / 1e6
+    said = f"The planner took longer than {seconds:g} s. Raise task_timeout, or use a faster model."
+    _reject(turn, progress.failure(FailureKind.TIMEOUT, said, retryable=True), (), jitter)
 
 
 def plan_made(turn: Turn, message: m.PlanMade) -> None:

@@ -66,6 +66,8 @@ def _workflow_timers(spec: WorkflowSpec, progress: WorkflowProgress) -> list[Tim
         timers.append((spec.deadline_us, TimerKind.DEADLINE, ""))
     if progress.planning.retry_at_us is not None:
         timers.append((progress.planning.retry_at_us, TimerKind.PLAN_RETRY, ""))
+    if progress.planning.deadline_us is not None:
+        timers.append((progress.planning.deadline_us, TimerKind.PLAN_ATTEMPT, ""))
     if progress.status is WorkflowStatus.READY and spec.not_before_us is not None and spec.starts_by_itself:
         timers.append((spec.not_before_us, TimerKind.NOT_BEFORE, ""))
     return timers
