@@ -55,10 +55,20 @@ async def test_what_is_finished_is_not_done_again_however_often_the_server_is_ki
     assert len(lost) == len(TASKS) * len(KILLED_AT)
     assert any(one.progressed for one in lost)
     assert not [event for event in log if event.WhichOneof("body") == "journal_mismatch"]
+    asked = sum(line.startswith("model ") for line in done)
+    answers = len(TASKS)
+    assert stored_calls(server.data) + answers <= workflow.usage.requests <= asked
 
 
 def lines_of(notes: Path) -> list[str]:
     return notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+
+
+def stored_calls(data: Path) -> int:
+    """Return how many model calls the journals hold."""
+    with closing(sqlite3.connect(data)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM journal_model_calls").fetchone()
+    return int(count)
 
 
 def every_call() -> set[str]:

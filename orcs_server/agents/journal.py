@@ -21,11 +21,13 @@ from orcs_server.agents.failures import course_left, tool_in_doubt, unseen_call
 from orcs_server.agents.tool_results import pack_result
 from orcs_server.errors import Conflict, Unavailable
 from orcs_server.storage.journal import (
+    NOTHING_SPENT,
     CutOff,
     JournalEntry,
     JournalKey,
     JournalRows,
     ModelCall,
+    Spent,
     ToolCall,
 )
 from orcs_server.storage.store import Blob, Store, blob_of
@@ -99,6 +101,10 @@ class RunJournal:
         """An answer that asked for nothing more: it is stored only if another call follows after all."""
         self._latest: tuple[Turn, list[str]] | None = None
         """The last model call, and the tool calls that it asked for."""
+        self.spent: Spent = NOTHING_SPENT
+        """What the attempt has consumed up to now: the next entry takes it along."""
+        self._stored_calls = 0
+        """Up to how many calls that is stored."""
         self.failure: Failure | None = None
         """Why the run must not go on, whatever the SDK makes of it."""
 
@@ -276,8 +282,9 @@ class RunJournal:
         """Store entries; wait for the store where it does not answer, as long as the attempt's time allows."""
         pause_s = STORE_RETRY_S[0]
         while True:
+            spent = self.spent if self.spent.calls > self._stored_calls else NOTHING_SPENT
             try:
-                await self._store.append_journal(self._key, self._attempt, entries, blobs)
+                await self._store.append_journal(self._key, self._attempt, entries, blobs, spent)
             except Unavailable as error:
                 _log.error("a call could not be stored, will try again: %s", error)
                 await asyncio.sleep(pause_s)
@@ -285,6 +292,7 @@ class RunJournal:
             except Conflict as error:
                 self._stop(Failure(FailureKind.INTERNAL, error.message))
             else:
+                self._stored_calls = max(self._stored_calls, spent.calls)
                 return
 
     async def _read(self, call: ModelCall) -> Response | None:

@@ -145,7 +145,7 @@ class RunModel(Model):
         prompt: ResponsePromptParam | None,
     ) -> AsyncGenerator[TResponseStreamEvent, None]:
         """Ask the model itself; `question` is what `stream_response` takes by position."""
-        calls = self._calls
+        calls, charge = self._calls, self._calls.begin(_name_of(self._inner))
         publish = calls.publish if self._publishes else _discard
         spent = _REQUEST_ONLY
         completed = False
@@ -164,13 +164,9 @@ class RunModel(Model):
                     items.append(event.item)
                 elif event.type == "response.completed":
                     completed = True
-                    response = event.response
-                    _require_finished(response)
-                    spent = _usage(response.usage)
-                    # Some servers leave the final list empty: the items that were streamed are the output then.
-                    output = calls.with_unique_ids(response.output or items)
-                    if output is not response.output:
-                        response.output = output
+                    self._complete(event.response, items)
+                    # Before it is handed on: whoever stores this response stores its usage with it.
+                    charge.record(_usage(event.response.usage), event.response.model)
                 elif event.type in _FAILED_ENDINGS:
                     raise _ending_error(event.type, getattr(event, "response", None) or event)
                 yield event
@@ -182,8 +178,16 @@ class RunModel(Model):
         except Exception as error:
             raise ModelCallError(call_failure(error)) from error
         finally:
-            calls.record(spent)
+            charge.record(spent)
             await _close(stream)
+
+    def _complete(self, response: Response, items: list[ResponseOutputItem]) -> None:
+        """Give a finished response the output that counts. Raises ModelCallError for one that is not finished."""
+        _require_finished(response)
+        # Some servers leave the final list empty: the items that were streamed are the output then.
+        output = self._calls.with_unique_ids(response.output or items)
+        if output is not response.output:
+            response.output = output
 
     async def close(self) -> None:
         await self._inner.close()
@@ -241,6 +245,12 @@ class ObservedModels(ModelProvider):
         inner = self._models.get_model(model_name)
         calls = current_calls.get()
         return inner if calls is None else RunModel(inner, calls, publishes=False)
+
+
+def _name_of(model: Model) -> str:
+    """Return the name under which a model is asked for; "" for one that does not tell."""
+    name = getattr(model, "model", "")
+    return name if isinstance(name, str) else ""
 
 
 def _discard(_: str) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import cast
 
+from msgspec.structs import replace
 from openai.types.responses import ResponseOutputItem
 
 from orcs_server.agents.journal import RunJournal
+from orcs_server.storage.journal import Spent
 from orcs_server.workflow.model import NO_USAGE, Usage
 
 _PARAGRAPH = "\n\n"
@@ -20,19 +22,21 @@ current_calls: ContextVar[RunCalls | None] = ContextVar("current_calls", default
 class RunCalls:
     """What the model calls of one run have in common: the count, the usage, the callbacks and the tool-call ids."""
 
-    __slots__ = ("_ids", "_on_delta", "_on_usage", "_published", "count", "journal", "usage")
+    __slots__ = ("_ids", "_on_delta", "_on_usage", "_price", "_published", "count", "journal", "usage")
 
     def __init__(
         self,
         on_delta: Callable[[str], None] | None = None,
         on_usage: Callable[[int, Usage], None] | None = None,
         journal: RunJournal | None = None,
+        price: Callable[[str, Usage], int] | None = None,
     ) -> None:
         self.count = 0
         self.journal = journal
         self.usage = NO_USAGE
         self._on_delta = on_delta
         self._on_usage = on_usage
+        self._price = price
         self._published: int | None = None
         self._ids: set[str] = set() if journal is None else set(journal.call_ids)
 
@@ -46,10 +50,18 @@ class RunCalls:
             self._published = self.count
         self._on_delta(text)
 
-    def record(self, spent: Usage) -> None:
+    def begin(self, model: str) -> Charge:
+        """Return the account of a call that begins; "" if the model's name is not known yet."""
+        return Charge(self, model)
+
+    def record(self, spent: Usage, model: str) -> None:
         """Count a call that ended, however it ended."""
+        if self._price is not None and model:
+            spent = replace(spent, cost_micros=self._price(model, spent))
         self.count += 1
         self.usage = self.usage + spent
+        if self.journal is not None:
+            self.journal.spent = Spent(self.count, self.usage)
         if self._on_usage is not None:
             self._on_usage(self.count, self.usage)
 
@@ -74,3 +86,20 @@ class RunCalls:
     def adopt_ids(self, output: list[ResponseOutputItem]) -> None:
         """Take note of the tool-call ids of a response that the journal gave back."""
         self._ids.update(str(item.call_id) for item in output if hasattr(item, "call_id"))
+
+
+class Charge:
+    """The account of one call: it is counted once, with what is said of it first."""
+
+    __slots__ = ("_calls", "_model", "_recorded")
+
+    def __init__(self, calls: RunCalls, model: str) -> None:
+        self._calls = calls
+        self._model = model
+        self._recorded = False
+
+    def record(self, spent: Usage, answered_by: str = "") -> None:
+        """Count the call, unless it is counted. Its price is that of the model that was asked for, where that is known."""
+        if not self._recorded:
+            self._recorded = True
+            self._calls.record(spent, self._model or answered_by)

@@ -50,6 +50,8 @@ class AgentRun:
     """Gets the text as it comes. The texts of two turns are parted by an empty line; only the last turn's is the result."""
     on_usage: Callable[[int, Usage], None] | None = None
     """Called after every model call, failed ones included, with the calls and the usage of this run so far."""
+    price: Callable[[str, Usage], int] | None = None
+    """Says what a call of a model cost, in millionths of the currency unit; None: nothing costs."""
     hooks: RunHooks[Any] | None = None
     """Such as `ORCSRunHooks`."""
     journal: RunJournal | None = None
@@ -120,7 +122,7 @@ class AgentRunner:
     async def run(self, request: AgentRun) -> AgentResult:
         """Run an agent to its end. Trouble with models, tools and outputs comes back as `failure`; cancellation propagates."""
         journal = request.journal
-        calls = RunCalls(request.on_delta, request.on_usage, journal)
+        calls = RunCalls(request.on_delta, request.on_usage, journal, request.price)
         schema, problems = _output_schema(request)
         if problems:
             return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")

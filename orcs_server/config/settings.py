@@ -20,9 +20,11 @@ from orcs_server.config.tables import (
     AgentTable,
     Limits,
     Model,
+    Name,
     Namespace,
     Planning,
     Positive,
+    Price,
     Prompts,
     Retention,
     Retry,
@@ -88,6 +90,8 @@ class Settings(Table):
     prompts: Prompts = Prompts()
     model: Model = Model()
     retention: Retention = Retention()
+    prices: dict[Name, Price] = Field(default_factory=dict)
+    """By the name of the model, as in `model.name`."""
     agents: dict[AgentId, AgentTable] = Field(default_factory=dict)
     namespaces: dict[NamespaceName, Namespace] = Field(default_factory=dict)
 

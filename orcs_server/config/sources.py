@@ -25,6 +25,7 @@ FLAGS = {"agent_registry": "--agents"}
 """Flags that are not called like their setting."""
 _ADVICE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("literal_error",), "write {expected}"),
+    (("missing",), "it has to be given"),
     (("int_",), "write a whole number"),
     (("float_",), "write a number"),
     (("finite_number",), "write a number that is not infinite"),

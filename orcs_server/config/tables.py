@@ -29,6 +29,8 @@ def written(pattern: str, advice: str) -> AfterValidator:
 
 Seconds = Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=1e-6, le=LONGEST, allow_inf_nan=False)]
+Micros = Annotated[int, Field(ge=0, le=10**12)]
+"""Millionths of the currency unit in which the operator counts."""
 Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
 Name = Annotated[str, Field(min_length=1, max_length=200), written(r"\S+", "write a name without spaces")]
 AgentId = Annotated[
@@ -141,6 +143,16 @@ class Model(Table):
     """Of one model call."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Handed to the model as they are, such as `temperature`."""
+
+
+class Price(Table):
+    """What a million tokens of one model cost, in millionths of the currency unit."""
+
+    input: Micros
+    cached_input: Micros | None = None
+    """None: like other input."""
+    output: Micros
+    """Reasoning tokens are output."""
 
 
 class Retention(Table):

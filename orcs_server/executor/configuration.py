@@ -15,6 +15,7 @@ from msgspec import Struct
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
 from orcs_server.errors import NotFound, Unavailable
+from orcs_server.executor.pricing import Price
 from orcs_server.storage.codec import damaged
 from orcs_server.storage.store import Blob, Store, blob_of
 from orcs_server.workflow.model import Digest
@@ -47,6 +48,8 @@ class Configuration(Struct, frozen=True, omit_defaults=True):
     """Overrides the server's default model."""
     max_predecessor_bytes: int = 65_536
     max_output_bytes: int = 1_048_576
+    prices: dict[str, Price] = {}
+    """By the name of the model; without any, nothing costs."""
 
 
 def freeze(
@@ -56,10 +59,11 @@ def freeze(
     model: str | None,
     max_predecessor_bytes: int,
     max_output_bytes: int,
+    prices: Mapping[str, Price] | None = None,
 ) -> Configuration:
     """Return the configuration as it is now. A `planner_prompt` takes the place of the planner's instructions."""
     agents = tuple(_frozen(_prompted(definition, planner_prompt)) for definition in catalog.list())
-    return Configuration(agents, model, max_predecessor_bytes, max_output_bytes)
+    return Configuration(agents, model, max_predecessor_bytes, max_output_bytes, dict(prices or {}))
 
 
 def pack(configuration: Configuration) -> Blob:

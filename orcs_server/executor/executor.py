@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -16,6 +15,7 @@ from orcs_server.errors import OrcsError, PermissionDenied
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
 from orcs_server.executor.planning import PlanTexts, problems_of, to_tasks
+from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts
 from orcs_server.hooks.guarded import GuardedHooks
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
@@ -56,6 +56,7 @@ class Executor:
         self._configurations = configurations
         self._hooks = hooks
         self._texts = Texts(store)
+        self._pricing = Pricing()
 
     async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
         """Return, in words for the operator, why this server cannot continue a workflow; () when it can."""
@@ -104,6 +105,7 @@ class Executor:
                 model=agent.model or configuration.model,
                 on_delta=observer.delta,
                 on_usage=observer.usage,
+                price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
                 journal=await self._journal(state, task.spec.id, run, attempt, observer),
             )
@@ -131,23 +133,16 @@ class Executor:
         with self._telemetry.plan_span(
             state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
         ) as span:
-            try:
-                async with asyncio.timeout(spec.task_timeout_us / 1e6):
-                    outcome = await self.plan(
-                        query,
-                        configuration,
-                        context,
-                        spec.planning,
-                        spec.max_tasks,
-                        planning.problems,
-                        observer,
-                        journal,
-                    )
-            except TimeoutError:
-                # A task's attempt has its deadline from the core; planning has no task to keep one.
-                seconds = spec.task_timeout_us / 1e6
-                late = f"The planner took longer than {seconds:g} s. Raise task_timeout, or use a faster model."
-                outcome = PlanOutcome(failure=Failure(FailureKind.TIMEOUT, late, retryable=True))
+            outcome = await self.plan(
+                query,
+                configuration,
+                context,
+                spec.planning,
+                spec.max_tasks,
+                planning.problems,
+                observer,
+                journal,
+            )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
         return outcome
@@ -178,6 +173,7 @@ class Executor:
                 model=planner.model or configuration.model,
                 on_delta=None if observer is None else observer.delta,
                 on_usage=None if observer is None else observer.usage,
+                price=self._pricing.by(configuration.prices),
                 journal=journal,
             )
         )

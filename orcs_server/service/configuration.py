@@ -11,6 +11,7 @@ from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.config import Settings
 from orcs_server.errors import Unavailable
 from orcs_server.executor.configuration import Configuration, freeze, pack
+from orcs_server.executor.pricing import Price
 from orcs_server.hooks import NO_CONFIGURATION, GuardedHooks, HookSet
 from orcs_server.storage.store import Blob
 
@@ -70,6 +71,9 @@ class WorkflowSettings:
             model=settings.model.name,
             max_predecessor_bytes=settings.limits.max_predecessor_bytes,
             max_output_bytes=settings.limits.max_output_bytes,
+            prices={
+                name: Price(price.input, price.output, price.cached_input) for name, price in settings.prices.items()
+            },
         )
 
     def packed(self, settings: Settings) -> Blob:

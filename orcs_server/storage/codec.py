@@ -12,7 +12,7 @@ import msgspec
 from orcs_server.errors import Unavailable
 from orcs_server.identity import Caller
 from orcs_server.workflow.events import Event
-from orcs_server.workflow.model import TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.model import TaskProgress, TaskSpec, Usage, WorkflowProgress, WorkflowSpec
 
 
 class Unreadable(Unavailable):
@@ -38,13 +38,14 @@ UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 """(event type, schema version) -> what brings it to the next version. `type` may be changed too, for a rename."""
 
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-"""JSON of an event, a spec, a progress or a caller."""
+"""JSON of an event, a spec, a progress, a usage or a caller."""
 
 _event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _workflow_spec = msgspec.json.Decoder(WorkflowSpec)
 _workflow_progress = msgspec.json.Decoder(WorkflowProgress)
 _task_spec = msgspec.json.Decoder(TaskSpec)
 _task_progress = msgspec.json.Decoder(TaskProgress)
+_usage = msgspec.json.Decoder(Usage)
 _caller = msgspec.json.Decoder(Caller)
 
 
@@ -74,6 +75,11 @@ def _upcast(type_name: str, version: int, body: bytes, upcasters: Mapping[tuple[
 def decode_workflow_spec(body: bytes) -> WorkflowSpec:
     """Return a workflow's spec. Raises Unavailable when it is damaged, as all of these do."""
     return _decode(_workflow_spec, body, "workflow spec")
+
+
+def decode_usage(body: bytes) -> Usage:
+    """Return what an attempt consumed."""
+    return _decode(_usage, body, "usage in a journal")
 
 
 def decode_workflow_progress(body: bytes) -> WorkflowProgress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import NO_USAGE, Digest, Usage
 
 if TYPE_CHECKING:
     from orcs_server.storage.store import Blob
@@ -68,6 +68,28 @@ class JournalRows(Struct, frozen=True):
     tool_calls: list[ToolCall]
 
 
+class Spent(NamedTuple):
+    """What an attempt has consumed so far, failed calls included."""
+
+    calls: int = 0
+    """Model calls."""
+    usage: Usage = NO_USAGE
+
+
+NOTHING_SPENT = Spent()
+
+
+class JournalHead(NamedTuple):
+    """What is known of a task's journals without reading them."""
+
+    attempt: int
+    """The last one that wrote, or continued a run."""
+    spent: Spent
+    """By that attempt, when it last stored something."""
+    grown_in: int
+    """The last attempt that stored a finished call; 0 when none did."""
+
+
 class JournalStore(Protocol):
     """Keeps the journals. They go with their workflow when it is deleted."""
 
@@ -76,14 +98,20 @@ class JournalStore(Protocol):
         ...
 
     async def append_journal(
-        self, key: JournalKey, attempt: int, entries: Sequence[JournalEntry], blobs: Sequence[Blob] = ()
+        self,
+        key: JournalKey,
+        attempt: int,
+        entries: Sequence[JournalEntry],
+        blobs: Sequence[Blob] = (),
+        spent: Spent = NOTHING_SPENT,
     ) -> None:
         """Store entries, in their order, with the texts that they refer to; those of the same place are replaced.
 
+        `spent` is what the attempt has consumed up to these entries; with fewer calls than are known of it, it is passed over.
         Raises Conflict (STALE_WRITE) when a later attempt has taken the journal over or the workflow is gone.
         """
         ...
 
-    async def journal_growth(self, namespace: str, workflow_id: str) -> dict[str, int]:
-        """Return the last attempt that stored a finished call, by task id."""
+    async def journal_heads(self, namespace: str, workflow_id: str) -> dict[str, JournalHead]:
+        """Return how far the journals of a workflow have come, by task id."""
         ...

@@ -22,8 +22,8 @@ from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument
 from orcs_server.workflow import budgets, holds, inputs, mail, planning, progress, reruns
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import PATH_LIMIT, FailureKind, PlanSource, ResourceStatus, StopMode
 from orcs_server.workflow.indexes import among
+from orcs_server.workflow.model import PATH_LIMIT, FailureKind, PlanSource, ResourceStatus, StopMode
 from orcs_server.workflow.plan import check_plan, check_spec
 from orcs_server.workflow.state import TimerKind, WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
@@ -294,6 +294,8 @@ def _tick(turn: Turn, message: m.Tick) -> None:
                 turn.emit(e.TaskReady(name))
             case TimerKind.ATTEMPT:
                 progress.time_out(turn, name, message.jitter)
+            case TimerKind.PLAN_ATTEMPT:
+                planning.time_out(turn, message.jitter)
             case TimerKind.INPUT:
                 inputs.expire(turn, name)
             case TimerKind.BUDGET:

@@ -26,8 +26,10 @@ class WorkflowCreated(Struct, frozen=True, tag=True):
     spec: WorkflowSpec
 
 
-class PlanningStarted(Struct, frozen=True, tag=True):
+class PlanningStarted(Struct, frozen=True, tag=True, omit_defaults=True):
     attempt: int
+    deadline_us: int | None = None
+    """None in logs from before planning had a time limit here."""
 
 
 class PlanRejected(Struct, frozen=True, tag=True, omit_defaults=True):

@@ -181,7 +181,8 @@ def _resumed(state: WorkflowState, event: e.WorkflowResumed, at_us: int) -> Work
 
 
 def _ended(state: WorkflowState, event: e.Event, at_us: int, **changes: Any) -> WorkflowState:
-    planning = replace(state.progress.planning, running=False, replanning=False, retry_at_us=None)
+    before = state.progress.planning
+    planning = replace(before, running=False, replanning=False, retry_at_us=None, deadline_us=None)
     ended = _moved(state, event, finished_us=at_us, stop=None, paused=False, frozen=False, planning=planning, **changes)
     return replace(_clocked(ended, at_us), timers=())
 

@@ -26,10 +26,14 @@ def planning_started(state: WorkflowState, event: e.PlanningStarted) -> Workflow
         attempt=event.attempt,
         running=True,
         retry_at_us=None,
+        deadline_us=event.deadline_us,
         calls=0,
         attempt_usage=NO_USAGE,
     )
-    return with_planning(state, planning, without(state.timers, TimerKind.PLAN_RETRY))
+    timers = without(state.timers, TimerKind.PLAN_RETRY)
+    if event.deadline_us is not None:
+        timers = inserted(timers, (event.deadline_us, TimerKind.PLAN_ATTEMPT, ""))
+    return with_planning(state, planning, timers)
 
 
 def plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState:
@@ -38,12 +42,13 @@ def plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState:
         before,
         running=False,
         rejected=before.rejected + bool(event.problems),
-        failures=before.failures + (not event.problems),
+        failures=before.failures + (not event.problems and not event.failure.spares_budget),
         losses=0,
         retry_at_us=event.retry_at_us,
+        deadline_us=None,
         problems=event.problems or before.problems,
     )
-    timers = state.timers
+    timers = without(state.timers, TimerKind.PLAN_ATTEMPT)
     if event.retry_at_us is not None:
         timers = inserted(timers, (event.retry_at_us, TimerKind.PLAN_RETRY, ""))
     else:
@@ -60,7 +65,8 @@ def planning_stopped(
         losses = 0 if event.progressed else losses + 1
     elif isinstance(event, e.AttemptSuspended):
         losses = 0
-    return with_planning(state, replace(before, running=False, losses=losses), state.timers)
+    after = replace(before, running=False, deadline_us=None, losses=losses)
+    return with_planning(state, after, without(state.timers, TimerKind.PLAN_ATTEMPT))
 
 
 def replan_requested(state: WorkflowState, event: e.ReplanRequested) -> WorkflowState:
@@ -77,9 +83,14 @@ def replan_requested(state: WorkflowState, event: e.ReplanRequested) -> Workflow
         failures=0,
         losses=0,
         retry_at_us=None,
+        deadline_us=None,
         problems=(),
     )
-    return with_planning(state, planning, without(state.timers, TimerKind.PLAN_RETRY))
+    return with_planning(state, planning, _without_planning(state.timers))
+
+
+def _without_planning(timers: tuple[Timer, ...]) -> tuple[Timer, ...]:
+    return without(without(timers, TimerKind.PLAN_RETRY), TimerKind.PLAN_ATTEMPT)
 
 
 def planned(state: WorkflowState) -> WorkflowState:
@@ -89,11 +100,12 @@ def planned(state: WorkflowState) -> WorkflowState:
         running=False,
         replanning=False,
         retry_at_us=None,
+        deadline_us=None,
         problems=(),
         instructions=None,
         reason="",
     )
-    return with_planning(state, planning, without(state.timers, TimerKind.PLAN_RETRY))
+    return with_planning(state, planning, _without_planning(state.timers))
 
 
 def plan_amended(state: WorkflowState, event: e.PlanAmended) -> WorkflowState:

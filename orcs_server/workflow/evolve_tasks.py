@@ -114,7 +114,8 @@ def _after(state: WorkflowState, task: TaskState, event: TaskEvent, status: Task
         case e.AttemptSucceeded():
             return replace(before, output=event.output, failure=None, losses=0)
         case e.AttemptFailed() | e.AttemptTimedOut():
-            return replace(before, failures=before.failures + 1, failure=event.failure, losses=0)
+            failures = before.failures + (not event.failure.spares_budget)
+            return replace(before, failures=failures, failure=event.failure, losses=0)
         case e.AttemptSuspended():
             return replace(_stopped(before, status, at_us), losses=0)
         case e.AttemptInterrupted():

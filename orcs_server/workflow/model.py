@@ -124,6 +124,8 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     retryable: bool = False
     retry_after_us: int | None = None
     """Microseconds that the failing party asked to be left alone."""
+    spares_budget: bool = False
+    """Nothing that the attempt did: it is tried again, if `retryable`, however often it has failed, and is not counted."""
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
@@ -280,6 +282,8 @@ class Planning(Struct, frozen=True, omit_defaults=True):
     losses: int = 0
     """Attempts lost in a row: the crash budget."""
     retry_at_us: int | None = None
+    deadline_us: int | None = None
+    """When the running attempt times out."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last plan, handed to the planner for its repair."""
     calls: int = 0

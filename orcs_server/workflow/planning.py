@@ -36,7 +36,13 @@ def begin_attempt(turn: Turn, attempt: int) -> None:
     if state.status not in _LIVE or not state.plans or planning.running or waiting or state.gate is not None:
         return
     if attempt == planning.attempt + 1 and not state.waiting_for(""):
-        turn.emit(e.PlanningStarted(attempt))
+        turn.emit(e.PlanningStarted(attempt, turn.now_us + turn.spec.task_timeout_us))
+
+
+def time_out(turn: Turn, jitter: float) -> None:
+    seconds = turn.spec.task_timeout_us / 1e6
+    said = f"The planner took longer than {seconds:g} s. Raise task_timeout, or use a faster model."
+    _reject(turn, progress.failure(FailureKind.TIMEOUT, said, retryable=True), (), jitter)
 
 
 def plan_made(turn: Turn, message: m.PlanMade) -> None:
@@ -230,7 +236,7 @@ def _retry_at(turn: Turn, planning: Planning, failure: Failure, problems: tuple[
     spec = turn.spec
     if problems:
         return turn.now_us if planning.rejected < spec.max_plan_repairs else None
-    if failure.retryable and planning.failures + 1 < spec.retry.max_attempts:
+    if failure.retryable and (failure.spares_budget or planning.failures + 1 < spec.retry.max_attempts):
         return turn.now_us + backoff_us(spec.retry, planning.failures + 1, jitter, failure)
     return None
 

@@ -77,6 +77,8 @@ def _workflow_timers(spec: WorkflowSpec, progress: WorkflowProgress) -> list[Tim
         timers.append((spec.deadline_us, TimerKind.DEADLINE, ""))
     if progress.planning.retry_at_us is not None:
         timers.append((progress.planning.retry_at_us, TimerKind.PLAN_RETRY, ""))
+    if progress.planning.deadline_us is not None:
+        timers.append((progress.planning.deadline_us, TimerKind.PLAN_ATTEMPT, ""))
     if spec.auto_start and spec.not_before_us is not None and progress.plan_revision and progress.started_us is None:
         timers.append((spec.not_before_us, TimerKind.NOT_BEFORE, ""))
     return timers

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from agents import Agent, FunctionTool, RunContextWrapper, Tool, function_tool
+from agents import Usage as SdkUsage
 from agents.mcp import MCPServerStdio, MCPServerStdioParams
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from agents.testing.model import ModelScriptItem
@@ -24,9 +25,9 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
 from orcs_server.errors import Conflict
-from orcs_server.storage.journal import JournalKey, ToolCall
+from orcs_server.storage.journal import JournalHead, JournalKey, Spent, ToolCall
 from orcs_server.storage.sqlite import SqliteStore
-from orcs_server.workflow.model import FailureKind
+from orcs_server.workflow.model import FailureKind, Usage
 from tests.agents.support import OneModel
 from tests.storage.samples import Draft
 
@@ -177,6 +178,26 @@ async def test_nested_agents_go_on_where_they_were_cut_off(bench: Bench) -> None
     rows = await bench.store.open_journal(KEY, 3)
     assert {(one.path, one.turn) for one in rows.model_calls} == {("", 0), ("ask_1", 0), ("ask_1", 1), ("ask_1", 2)}
     assert {(one.path, one.tool) for one in rows.tool_calls} == {("", "ask"), ("ask_1", "dig"), ("ask_1", "block")}
+
+
+async def test_what_the_attempt_has_consumed_is_stored_with_each_call_failed_ones_included(bench: Bench) -> None:
+    def step(output: Any, taken: int) -> ModelStep:
+        return ModelStep(output=[output], usage=SdkUsage(requests=1, input_tokens=taken))
+
+    inner = Agent(name="Inner", tools=[bench.tool("dig")])
+    outer = Agent(name="Outer", tools=[inner.as_tool("ask", "Ask."), idempotent(bench.tool("block", blocks=True))])
+    steps: list[ModelScriptItem] = [
+        step(nested("ask", "look", "ask_1"), 1),
+        step(call("dig"), 10),
+        ConnectionResetError("the inner agent's second call fails, and the outer one is told so"),
+        step(call("block"), 1_000),
+    ]
+    said: list[tuple[int, Usage]] = []
+    await bench.attempt(outer, steps, cut=True, on_usage=lambda *report: said.append(report))
+    assert said[-1] == (4, Usage(4, 1_011))
+    assert await bench.store.journal_heads("default", "w1") == {"t1": JournalHead(1, Spent(*said[-1]), 1)}
+    await bench.done(outer, [step(assistant_message("done"), 7)])
+    assert await bench.store.journal_heads("default", "w1") == {"t1": JournalHead(2, Spent(), 2)}
 
 
 async def test_parallel_nested_agents_keep_their_calls_apart(bench: Bench) -> None:

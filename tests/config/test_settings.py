@@ -103,6 +103,14 @@ def test_a_table_in_the_environment_is_json() -> None:
     assert settings.model.settings == {"temperature": 0.1}
 
 
+def test_models_of_any_name_have_prices(toml: Any) -> None:
+    settings = Settings.load(
+        config_file=toml("[prices.'org/model:7b']\ninput = 2_000_000\noutput = 8_000_000\n"), environ=HOME
+    )
+    price = settings.prices["org/model:7b"]
+    assert (price.input, price.cached_input, price.output) == (2_000_000, None, 8_000_000)
+
+
 def test_a_variable_that_is_no_json_is_named() -> None:
     refused("ORCS_AGENTS is not a JSON object", environ=HOME | {"ORCS_AGENTS": "{"})
 
@@ -152,6 +160,10 @@ def test_an_unknown_key_is_refused_with_key_file_and_advice(toml: Any, text: str
         ("[model]\nbase_url = 'https://user:secret@x'", "model.base_url"),
         ("[namespaces.'a b']\nweight = 1", "namespaces.a b"),
         ("limits = 3", "limits"),
+        ("[prices.'gpt-4.1']\ninput = -1\noutput = 1", "prices.gpt-4.1.input"),
+        ("[prices.'gpt-4.1']\ninput = 0.15\noutput = 1", "prices.gpt-4.1.input"),
+        ("[prices.'gpt-4.1']\ninput = 1", "prices.gpt-4.1.output"),
+        ("[prices.'a b']\ninput = 1\noutput = 1", "prices.a b"),
     ],
 )
 def test_a_wrong_value_is_refused_with_key_and_file(toml: Any, text: str, key: str) -> None:

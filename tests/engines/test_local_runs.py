@@ -10,6 +10,7 @@ from typing import Any
 from orcs_server.engines.local.engine import EngineLimits
 from orcs_server.hooks import HookSet, Origin
 from orcs_server.identity import Caller
+from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import FailureKind, FailurePolicy, ResourceStatus
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
@@ -89,6 +90,19 @@ async def test_an_attempt_that_takes_too_long_is_cancelled(tmp_path: Path) -> No
         assert gate.cancelled
         assert ended.tasks[0].progress.attempt == 2
         assert "AttemptTimedOut a" in await world.happened()
+
+
+async def test_planning_that_takes_too_long_is_cancelled_and_tried_again(tmp_path: Path) -> None:
+    stage, gate = Stage(), Gate()
+    stage.acts[PLANNING] = [gate, plan_of(("a", ()))]
+    async with server(tmp_path / "orcs.db", stage) as world:
+        await world.create(task_timeout_us=300_000)
+        ended = await world.end()
+        assert gate.cancelled
+        assert ended.summary.progress.planning.attempt == 2
+        assert ended.summary.progress.planning.failures == 1
+        rejection = next(record.event for record in await world.log() if isinstance(record.event, e.PlanRejected))
+        assert rejection.failure.kind is FailureKind.TIMEOUT
 
 
 async def test_a_failed_task_skips_only_its_dependants(tmp_path: Path) -> None:

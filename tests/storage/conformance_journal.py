@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from orcs_server.errors import Conflict, Unavailable
-from orcs_server.storage.journal import CutOff, JournalKey, ModelCall, ToolCall
+from orcs_server.storage.journal import CutOff, JournalHead, JournalKey, ModelCall, Spent, ToolCall
 from orcs_server.storage.store import Store, blob_of
+from orcs_server.workflow.model import Usage
 from tests.storage.conformance_rows import Reopen
 from tests.storage.samples import Draft
 
@@ -63,15 +64,34 @@ class JournalConformance:
     async def test_growth_is_by_finished_calls(self, store: Store) -> None:
         await store.commit(Draft("w1").create())
         await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]])
-        assert await store.journal_growth(NS, "w1") == {"t0": 1}
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(1, Spent(), 1)}
         await store.append_journal(KEY, 2, [ToolCall("", "call", "pay", repeatable=False)])
-        assert await store.journal_growth(NS, "w1") == {"t0": 1}
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(2, Spent(), 1)}
         result = blob_of("result")
         await store.append_journal(
             KEY, 2, [ToolCall("", "call", "pay", repeatable=False, result=result.digest)], [result]
         )
-        assert await store.journal_growth(NS, "w1") == {"t0": 2}
-        assert await store.journal_growth(NS, "w2") == {}
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(2, Spent(), 2)}
+        assert await store.journal_heads(NS, "w2") == {}
+
+    async def test_what_an_attempt_has_spent_is_stored_with_its_entries(self, store: Store, reopen: Reopen) -> None:
+        await store.commit(Draft("w1").create())
+        first, later = Spent(2, Usage(2, 30, 0, 10)), Spent(3, Usage(3, 45, 5, 12, 2, 7))
+        await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]], later)
+        await store.append_journal(KEY, 1, [CutOff("", 0)], (), first)
+        await store.append_journal(KEY, 1, [ToolCall("", "call", "pay", repeatable=False)])
+        await store.append_journal(KEY._replace(task_id=""), 1, [CALLS[0]], [RESPONSES[0]], first)
+        store = await reopen()
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(1, later, 1), "": JournalHead(1, first, 1)}
+
+    async def test_each_attempt_counts_what_it_spends_from_nothing(self, store: Store) -> None:
+        await store.commit(Draft("w1").create())
+        await store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]], Spent(5, Usage(5, 50)))
+        await store.open_journal(KEY, 2)
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(2, Spent(), 1)}
+        await store.append_journal(KEY, 2, [CALLS[1]], [RESPONSES[1]], Spent(1, Usage(1, 9)))
+        await store.append_journal(KEY._replace(run=2), 3, [CALLS[2]], [RESPONSES[2]], Spent(1, Usage(1, 8)))
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(3, Spent(1, Usage(1, 8)), 3)}
 
     async def test_a_journal_goes_with_its_workflow(self, store: Store) -> None:
         drafts = [Draft("w1"), Draft("w2")]
@@ -84,7 +104,7 @@ class JournalConformance:
         await store.append_journal(KEY, 1, [CALLS[1]], [RESPONSES[1]])
         await store.commit(drafts[0].fail())
         await store.delete(drafts[0].erase())
-        assert await store.journal_growth(NS, "w1") == {}
+        assert await store.journal_heads(NS, "w1") == {}
         rows = await store.open_journal(KEY, 1)
         assert (rows.model_calls, rows.tool_calls) == ([], [])
         assert await store.blob(NS, RESPONSES[0].digest) == RESPONSES[0].data

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import StartupError
+from orcs_server.storage.journal import JournalKey, Spent, ToolCall
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.examination import MOST_OF_A_KIND, examine
 from orcs_server.storage.store import blob_of
+from orcs_server.workflow.model import Usage
 from orcs_server.workflow.state import WorkflowState
 from tests.storage.samples import Draft, task
 from tests.storage.test_sqlite_copies import damage
@@ -27,6 +29,8 @@ async def path(tmp_path: Path) -> Path:
     await store.commit(live.create())
     await store.commit(live.plan(task("t0"), task("t1", "t0")))
     await store.commit(live.begin("t0"))
+    tool = ToolCall("", "call", "look", repeatable=True)
+    await store.append_journal(JournalKey("default", "live", "t0", 1), 1, [tool], (), Spent(1, Usage(1, 9)))
     await store.commit(live.complete("t0", "a result"))
     for draft in (failed, deleted):
         await store.commit(draft.create())
@@ -97,6 +101,7 @@ async def test_a_file_in_use_is_examined_as_of_one_moment(path: Path) -> None:
         ("UPDATE workflows SET idle = 1 WHERE id = 'live'", "columns", "a restart passes it by"),
         ("UPDATE workflows SET progress = 'x' WHERE id = 'live'", "continue", "its rows cannot be read"),
         ("UPDATE tasks SET spec = 'x' WHERE id = 't0'", "continue", "task spec"),
+        ("UPDATE journals SET usage = 'x' WHERE workflow_id = 'live'", "continue", "usage in a journal"),
         ("DELETE FROM blob_uses WHERE workflow_id = 'live'", "blobs", "that nothing keeps for it"),
     ],
 )
@@ -171,6 +176,14 @@ async def test_findings_of_a_kind_are_reported_up_to_a_number_and_then_counted(t
     change(path, "UPDATE workflows SET live = 0")
     report = examine(path)
     assert (len(report.findings), report.omitted) == (MOST_OF_A_KIND, {"columns": 7})
+
+
+async def test_a_file_of_an_older_version_is_examined_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript((Path(__file__).parent / "fixtures" / "version_2.sql").read_text())
+    report = examine(old)
+    assert (report.findings, report.version) == ([], 2)
 
 
 async def test_a_newer_file_is_refused_with_its_version(path: Path) -> None:

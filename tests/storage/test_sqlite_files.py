@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import StartupError, Unavailable
-from orcs_server.storage.journal import JournalKey, ModelCall
+from orcs_server.storage.journal import JournalHead, JournalKey, ModelCall, Spent
 from orcs_server.storage.sqlite import SqliteStore, migrate
+from orcs_server.storage.sqlite.examination import examine
 from orcs_server.storage.store import blob_of
+from orcs_server.workflow.model import Usage
 from orcs_server.workflow.restore import restore
 from tests.storage.samples import Draft
 
 ROOT = Path(__file__).parents[2]
 VERSION_1 = Path(__file__).parent / "fixtures" / "version_1.sql"
+VERSION_2 = Path(__file__).parent / "fixtures" / "version_2.sql"
 
 HOLD = """
 import sys
@@ -186,12 +189,33 @@ async def test_a_file_written_by_version_1_is_read(tmp_path: Path) -> None:
     await store.commit(Draft("w2").create())
     assert await store.last_position() == stored.seq + 1
     key, response = JournalKey("default", "w1", "t1", 1), blob_of("response")
-    assert await store.journal_growth("default", "w1") == {}
+    assert await store.journal_heads("default", "w1") == {}
     await store.append_journal(key, 1, [ModelCall("", 0, "hash", response.digest)], [response])
     assert len((await store.open_journal(key, 2)).model_calls) == 1
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(migrate.MIGRATIONS),)
+
+
+async def test_a_file_written_by_version_2_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_2.read_text())
+    store = SqliteStore(path)
+    await store.open()
+    stored = await store.load("default", "w1")
+    assert stored is not None
+    state = restore("default", "w1", stored.spec, stored.progress, [*stored.tasks])
+    assert [name for _, name in state.running] == ["t1"]
+    assert await store.journal_heads("default", "w1") == {"t1": JournalHead(1, Spent(), 1)}
+    rows = await store.open_journal(JournalKey("default", "w1", "t1", 1), 2)
+    assert [call.turn for call in rows.model_calls] == [0, 1]
+    assert [call.result is not None for call in rows.tool_calls] == [True]
+    key, response, spent = JournalKey("default", "w1", "t1", 1), blob_of("response"), Spent(1, Usage(1, 7, 0, 3))
+    await store.append_journal(key, 2, [ModelCall("", 2, "hash", response.digest)], [response], spent)
+    assert await store.journal_heads("default", "w1") == {"t1": JournalHead(2, spent, 2)}
+    await store.close()
+    assert examine(path).findings == []
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:

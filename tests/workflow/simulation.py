@@ -82,7 +82,8 @@ class SimulatedEngine:
             started = self.send(m.SlotGranted(effect.attempt, effect.task_id))
             assert [type(event) for event in started] == [e.AttemptStarted], "what is due may start"
         elif isinstance(effect, f.MakePlan) and self.state.progress.planning.attempt < effect.attempt:
-            assert self.send(m.SlotGranted(effect.attempt)) == [e.PlanningStarted(effect.attempt)]
+            deadline_us = self.now_us + self.state.spec.task_timeout_us
+            assert self.send(m.SlotGranted(effect.attempt)) == [e.PlanningStarted(effect.attempt, deadline_us)]
         self.in_flight.append(effect)
 
     def wake(self, jitter: float) -> None:

@@ -47,3 +47,10 @@ def test_evolve_leaves_the_state_before_as_it_was() -> None:
     before = sample_states()["RUNNING"]
     evolve(before, e.AttemptStarted("one", 1, 1, 9), 0)
     assert before == RUNNING
+
+
+def test_planning_of_an_old_log_has_no_time_limit() -> None:
+    created = evolve(None, CREATED, 0)
+    planning = evolve(created, e.PlanningStarted(1), 5)
+    assert planning.progress.planning.running
+    assert planning.timers == created.timers == ()

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining, losses_of
+from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining, losses_of, unreported_usage
 from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.identity import Caller
+from orcs_server.storage.journal import JournalHead
 from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -383,9 +384,13 @@ class WorkflowActor:
         self._timer = None
         self.tell(m.Tick(random.random()))  # noqa: S311 - jitter needs no secrecy
 
-    def recover(self, grown: Mapping[str, int]) -> None:
-        """Report as lost what the rows say is running; `grown` has the last attempt whose journal grew, by task id."""
+    def recover(self, heads: Mapping[str, JournalHead]) -> None:
+        """Report what the process before this one did not come to report: usage that its journals know of, and lost attempts.
+
+        `heads` has the journals' state by task id.
+        """
         if self.state is not None:
-            for report in losses_of(self.state, grown):
+            reports: list[m.Report] = [*unreported_usage(self.state, heads), *losses_of(self.state, heads)]
+            for report in reports:
                 self.tell(report)
             self.wake()

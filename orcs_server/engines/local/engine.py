@@ -271,12 +271,12 @@ class LocalEngine:
         loaded = await self.load_state(namespace, workflow_id)
         if loaded is None:
             raise NotFound("WORKFLOW_NOT_FOUND", f"There is no workflow {workflow_id!r}.")
-        grown = await self.store.journal_growth(namespace, workflow_id) if loaded.state.running_attempts else {}
+        heads = {} if loaded.state.terminal else await self.store.journal_heads(namespace, workflow_id)
         key = (namespace, workflow_id)
         if key not in self._actors:
             self._sleepers.discard(key)
             self._actors[key] = WorkflowActor(self, *key, loaded.state, loaded.seq, loaded.caller)
-            self._actors[key].recover(grown)
+            self._actors[key].recover(heads)
         return self._actors[key]
 
     async def _repeated(self, command: Command) -> Receipt | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
+from orcs_server.storage.journal import JournalHead
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -106,11 +107,23 @@ def answer_repeated(reply: asyncio.Future[Receipt], command: Command, record: Re
         )
 
 
-def losses_of(state: WorkflowState, grown: Mapping[str, int]) -> list[m.AttemptLost]:
+def unreported_usage(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.UsageRecorded]:
+    """Return what attempts had stored as consumed when the process ended, as far as the workflow has not counted it yet."""
+    found: list[m.UsageRecorded] = []
+    for task_id, head in heads.items():
+        task = state.tasks.get(task_id)
+        known = state.progress.planning if task is None else task.progress
+        if head.attempt == known.attempt and head.spent.calls > known.calls:
+            found.append(m.UsageRecorded(head.attempt, head.spent.calls, head.spent.usage, task_id))
+    return found
+
+
+def losses_of(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.AttemptLost]:
     """Return the losses of a workflow that was taken up from its rows: no process but this one could be at its attempts."""
     running = [(task_id, state.tasks[task_id].progress.attempt) for _, task_id in state.running]
     if state.status is WorkflowStatus.PLANNING and state.progress.planning.running:
         running.insert(0, ("", state.progress.planning.attempt))
+    grown = {task_id: head.grown_in for task_id, head in heads.items()}
     return [m.AttemptLost(attempt, task_id, grown.get(task_id) == attempt) for task_id, attempt in running]
 
 

@@ -18,6 +18,7 @@ from orcs_server.storage.codec import (
     decode_event,
     decode_task_progress,
     decode_task_spec,
+    decode_usage,
     decode_workflow_progress,
     decode_workflow_spec,
 )
@@ -31,6 +32,9 @@ from orcs_server.workflow.state import WorkflowState
 
 MOST_OF_A_KIND = 100
 """Findings that are reported of each check; the others are counted."""
+
+USAGE_SINCE = 3
+"""The version of the schema from which on journals hold what their attempts consumed."""
 
 Obstacles = Callable[[WorkflowState, bytes | None], Sequence[str]]
 """Says of a live workflow and its configuration's bytes why a server could not continue it."""
@@ -104,6 +108,7 @@ class _Examiner:
         self._noted: Counter[str] = Counter()
         self.omitted: Counter[str] = Counter()
         self.findings: list[Finding] = []
+        self._has_usage = read_version(connection) >= USAGE_SINCE
         connection.execute("BEGIN")
 
     def note(self, found: Iterator[Finding] | Sequence[Finding]) -> None:
@@ -170,6 +175,9 @@ class _Examiner:
                 decode_workflow_progress(progress),
                 [(ordinal, decode_task_spec(told), decode_task_progress(moved)) for ordinal, told, moved in tasks],
             )
+            if self._has_usage:
+                for *_, usage, _ in self._connection.execute(QUERIES["journal_heads"], (namespace, workflow_id)):
+                    decode_usage(usage)
         except Unreadable as error:
             yield "continue" if live else "rows", f"its rows cannot be read: {error.what}"
             return

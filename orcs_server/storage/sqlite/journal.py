@@ -8,7 +8,17 @@ from typing import Any
 
 from orcs_server.errors import Conflict
 from orcs_server.storage.blobs import PackedBlob
-from orcs_server.storage.journal import CutOff, JournalEntry, JournalKey, JournalRows, ModelCall, ToolCall
+from orcs_server.storage.codec import decode_usage, encode
+from orcs_server.storage.journal import (
+    CutOff,
+    JournalEntry,
+    JournalHead,
+    JournalKey,
+    JournalRows,
+    ModelCall,
+    Spent,
+    ToolCall,
+)
 from orcs_server.storage.sqlite.batch import add_blobs, add_model_calls, use_blobs
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
@@ -29,8 +39,9 @@ def append(
     attempt: int,
     entries: Sequence[JournalEntry],
     blobs: Sequence[PackedBlob],
+    spent: Spent,
 ) -> None:
-    """Store entries in their order."""
+    """Store entries in their order, and what their attempt has consumed up to them."""
     if connection.execute(QUERIES["workflow_seq"], key[:2]).fetchone() is None:
         raise _overtaken(key, "the workflow is gone")
     take_over(connection, key, attempt)
@@ -48,8 +59,9 @@ def append(
                 finished = finished or (entry.result is not None and not entry.dropped)
             case CutOff():
                 connection.execute(QUERIES["cut_model_calls"], (*key, entry.path, entry.turn))
-    if finished:
-        connection.execute(QUERIES["grow_journal"], (attempt, *key))
+    if finished or spent.calls:
+        grown_in = attempt if finished else 0
+        connection.execute(QUERIES["grow_journal"], (grown_in, spent.calls, encode(spent.usage), *key))
 
 
 def rows(reader: Reader, key: JournalKey) -> JournalRows:
@@ -59,10 +71,14 @@ def rows(reader: Reader, key: JournalKey) -> JournalRows:
     return JournalRows([ModelCall(*row) for row in calls], [_tool_call(*row) for row in tools])
 
 
-def growth(reader: Reader, namespace: str, workflow_id: str) -> dict[str, int]:
-    """Return the last attempt that stored a finished call, by task id."""
-    found: list[Any] = reader.page(QUERIES["journal_growth"], (namespace, workflow_id))
-    return dict(found)
+def heads(reader: Reader, namespace: str, workflow_id: str) -> dict[str, JournalHead]:
+    """Return how far the journals of a workflow have come, by task id."""
+    found: dict[str, JournalHead] = {}
+    for task_id, attempt, calls, usage, grown in reader.page(QUERIES["journal_heads"], (namespace, workflow_id)):
+        before = found.get(task_id)
+        grown_in = grown if before is None else max(grown, before.grown_in)
+        found[task_id] = JournalHead(attempt, Spent(calls, decode_usage(usage)), grown_in)
+    return found
 
 
 def _tool_call(path: str, call_id: str, tool: str, repeatable: int, result: str | None, dropped: int) -> ToolCall:

@@ -239,17 +239,19 @@ GROUP BY key HAVING deleted = 0 ORDER BY key LIMIT ?
 SELECT attempt FROM journals WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ?
 
 -- name: take_over_journal
--- Makes an attempt the one that writes a run's journal.
+-- Makes an attempt the one that writes a run's journal; what it has consumed counts from nothing.
 INSERT INTO journals (namespace, workflow_id, task_id, run, attempt, grown_in) VALUES (?, ?, ?, ?, ?, 0)
-ON CONFLICT DO UPDATE SET attempt = excluded.attempt WHERE attempt < excluded.attempt
+ON CONFLICT DO UPDATE SET attempt = excluded.attempt, calls = 0, usage = X'7B7D' WHERE attempt < excluded.attempt
 
 -- name: grow_journal
--- Notes that an attempt has stored a finished call.
-UPDATE journals SET grown_in = ? WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ?
+-- Notes the attempt that has stored a finished call, and what the attempt that writes has consumed, unless more is known.
+UPDATE journals SET grown_in = max(grown_in, ?1), calls = max(calls, ?2), usage = iif(calls < ?2, ?3, usage)
+WHERE namespace = ?4 AND workflow_id = ?5 AND task_id = ?6 AND run = ?7
 
--- name: journal_growth
--- The last attempt of each task that stored a finished call.
-SELECT task_id, max(grown_in) FROM journals WHERE namespace = ? AND workflow_id = ? GROUP BY task_id
+-- name: journal_heads
+-- How far the runs of each task have come, the latest run last.
+SELECT task_id, attempt, calls, usage, grown_in FROM journals
+WHERE namespace = ? AND workflow_id = ? ORDER BY task_id, attempt
 
 -- name: add_model_calls
 -- Stores finished model calls; what another course of the run left in their places is replaced.

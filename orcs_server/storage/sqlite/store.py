@@ -18,7 +18,14 @@ from orcs_server.storage.codec import (
     decode_workflow_progress,
     decode_workflow_spec,
 )
-from orcs_server.storage.journal import JournalEntry, JournalKey, JournalRows
+from orcs_server.storage.journal import (
+    NOTHING_SPENT,
+    JournalEntry,
+    JournalHead,
+    JournalKey,
+    JournalRows,
+    Spent,
+)
 from orcs_server.storage.sqlite import batch, journal, memory, retention
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
@@ -238,18 +245,23 @@ class SqliteStore:
         return journal.rows(self._reader, key)
 
     async def append_journal(
-        self, key: JournalKey, attempt: int, entries: Sequence[JournalEntry], blobs: Sequence[Blob] = ()
+        self,
+        key: JournalKey,
+        attempt: int,
+        entries: Sequence[JournalEntry],
+        blobs: Sequence[Blob] = (),
+        spent: Spent = NOTHING_SPENT,
     ) -> None:
         packed = await _pack(blobs)
 
         def append(connection: sqlite3.Connection) -> None:
-            journal.append(connection, key, attempt, entries, packed)
+            journal.append(connection, key, attempt, entries, packed, spent)
 
         await self._writer.submit(batch.Change(append, len(entries) + 2 * len(packed)))
         self._remember(key.namespace, blobs)
 
-    async def journal_growth(self, namespace: str, workflow_id: str) -> dict[str, int]:
-        return journal.growth(self._reader, namespace, workflow_id)
+    async def journal_heads(self, namespace: str, workflow_id: str) -> dict[str, JournalHead]:
+        return journal.heads(self._reader, namespace, workflow_id)
 
     # Requests
 
