@@ -30,8 +30,8 @@ EVENTS_AT_ONCE = 500
 TASKS_AT_ONCE = 500
 """Tasks of a snapshot handed over at a time."""
 
-_STATUS_AFTER = {event: next(iter(moves.values())) for event, moves in WORKFLOW_MOVES.items()}
-"""Event name -> the status that a workflow has after it, whatever it had before."""
+_STATUS_AFTER = {event: next(iter(moves.values()))[0] for event, moves in WORKFLOW_MOVES.items()}
+"""Event name -> a status that a workflow may have after it: what matters is whether it has ended."""
 
 
 class StreamEnd(Struct, frozen=True):

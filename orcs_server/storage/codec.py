@@ -13,6 +13,7 @@ from orcs_server.errors import Unavailable
 from orcs_server.identity import Caller
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.model import TaskProgress, TaskSpec, Usage, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.people import PendingInput, PersonMessage
 
 
 class Unreadable(Unavailable):
@@ -47,6 +48,8 @@ _task_spec = msgspec.json.Decoder(TaskSpec)
 _task_progress = msgspec.json.Decoder(TaskProgress)
 _usage = msgspec.json.Decoder(Usage)
 _caller = msgspec.json.Decoder(Caller)
+_input = msgspec.json.Decoder(PendingInput)
+_message = msgspec.json.Decoder(PersonMessage)
 
 
 def decode_event(
@@ -100,6 +103,16 @@ def decode_task_progress(body: bytes) -> TaskProgress:
 def decode_caller(body: bytes) -> Caller:
     """Return a stored caller."""
     return _decode(_caller, body, "caller")
+
+
+def decode_input(body: bytes) -> PendingInput:
+    """Return something that was asked of people."""
+    return _decode(_input, body, "pending input")
+
+
+def decode_message(body: bytes) -> PersonMessage:
+    """Return a message of a person."""
+    return _decode(_message, body, "message")
 
 
 def damaged(what: str) -> Unreadable:

@@ -78,6 +78,17 @@ def next_wake_us(state: WorkflowState, now_us: int = 0) -> int | None:
     return None
 
 
+def waits_for_people(state: WorkflowState) -> bool:
+    """Whether nothing is under way or due, and only a person, or a timer, moves a workflow on that has not ended.
+
+    In doubt False, which is harmless: such a workflow stays in memory.
+    """
+    if state.terminal or state.running_attempts:
+        return False
+    waits = state.status in (WorkflowStatus.READY, WorkflowStatus.PAUSED) or bool(state.open_inputs)
+    return waits and all(isinstance(effect, WakeAt) for effect in due(state, 0))
+
+
 def _may_plan(state: WorkflowState) -> bool:
     return state.plans and state.status in _LIVE and state.gate is None
 

@@ -132,7 +132,7 @@ def _touched(records: Sequence[EventRecord]) -> tuple[str, ...]:
     for record in records:
         event = record.event
         if isinstance(event, e.PlanAmended):
-            names.update(dict.fromkeys(task.id for task in event.added))
+            names.update(dict.fromkeys((*(task.id for task in (*event.added, *event.changed)), *event.removed)))
         else:
             name = getattr(event, "task_id", "")
             if name:

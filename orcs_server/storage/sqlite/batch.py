@@ -13,15 +13,17 @@ from orcs_server.storage.blobs import PackedBlob
 from orcs_server.storage.codec import SCHEMA_VERSION, damaged, encode
 from orcs_server.storage.rows import (
     changes_specs,
-    is_idle,
+    changes_workflow_spec,
     is_live,
+    new_mail,
+    touched_inputs,
     touched_tasks,
     turns_workflow,
     used_blobs,
-    wake_at_us,
 )
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Write
+from orcs_server.workflow.due import next_wake_us, waits_for_people
 from orcs_server.workflow.model import Digest
 
 _count_known_ids = Bulk("count_known_ids")
@@ -36,6 +38,8 @@ _add_blobs = Bulk("add_blobs")
 _add_blob_uses = Bulk("add_blob_uses")
 _add_requests = Bulk("add_requests")
 _add_model_calls = Bulk("add_model_calls")
+_put_inputs = Bulk("put_inputs")
+_add_mail = Bulk("add_mail")
 
 
 _REMOVALS = (
@@ -43,6 +47,9 @@ _REMOVALS = (
     "remove_journals",
     "remove_model_calls",
     "remove_tool_calls",
+    "remove_read_messages",
+    "remove_inputs",
+    "remove_mail",
     "remove_tasks",
     "remove_labels",
     "remove_workflow",
@@ -196,6 +203,7 @@ def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequenc
     """Store writes of different workflows, grouped by table. Raises Offence when one of them cannot go through."""
     _store_workflows(connection, [commit.write for commit in commits])
     _store_tasks(connection, [commit.write for commit in commits])
+    _store_people(connection, [commit.write for commit in commits])
     blobs: list[Row] = [(commit.write.namespace, *blob) for commit in commits for blob in commit.blobs]
     _add_blobs.run(connection, blobs)
     store_requests(connection, [commit.write for commit in commits])
@@ -259,7 +267,7 @@ def _store_workflows(connection: sqlite3.Connection, writes: Sequence[Write]) ->
     for write in writes:
         state, last = write.state, write.events[-1]
         identity = (write.namespace, write.workflow_id)
-        now = (last.seq, last.time_us, encode(state.progress), wake_at_us(state), is_idle(state))
+        now = (last.seq, last.time_us, encode(state.progress), next_wake_us(state), waits_for_people(state))
         if not write.base_seq:
             caller = None if write.caller is None else encode(write.caller)
             begun = (state.spec.title, state.progress.created_us, encode(state.spec), caller)
@@ -277,6 +285,24 @@ def _store_workflows(connection: sqlite3.Connection, writes: Sequence[Write]) ->
         _add_labels.run(connection, labels)
     if _move_workflows.run(connection, moved) + _turn_workflows.run(connection, turned) != len(moved) + len(turned):
         raise Offence
+
+
+def _store_people(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    asked: list[Row] = []
+    said: list[Row] = []
+    for write in writes:
+        identity = (write.namespace, write.workflow_id)
+        asked += [
+            (*identity, one.ordinal, one.open, one.need.kind, one.task_id, one.created_us, encode(one))
+            for one in touched_inputs(write)
+        ]
+        said += [(*identity, one.ordinal, encode(one)) for one in new_mail(write)]
+        if changes_workflow_spec(write):
+            connection.execute(QUERIES["respecify_workflow"], (encode(write.state.spec), *identity))
+            connection.execute(QUERIES["remove_labels"], identity)
+            _add_labels.run(connection, [(*identity, key, value) for key, value in write.state.spec.labels])
+    _put_inputs.run(connection, asked)
+    _add_mail.run(connection, said)
 
 
 def _store_tasks(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -16,17 +16,21 @@ from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.codec import (
     Unreadable,
     decode_event,
+    decode_input,
+    decode_message,
     decode_task_progress,
     decode_task_spec,
     decode_usage,
     decode_workflow_progress,
     decode_workflow_spec,
 )
-from orcs_server.storage.rows import is_idle, is_live, state_blobs, wake_at_us
+from orcs_server.storage.rows import is_live, state_blobs
 from orcs_server.storage.sqlite.copies import connect_reader
 from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
 from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.workflow.due import next_wake_us, waits_for_people
 from orcs_server.workflow.evolve import evolve
+from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
@@ -35,6 +39,9 @@ MOST_OF_A_KIND = 100
 
 USAGE_SINCE = 3
 """The version of the schema from which on journals hold what their attempts consumed."""
+
+PEOPLE_SINCE = 4
+"""The version from which on there is what waits for people."""
 
 Obstacles = Callable[[WorkflowState, bytes | None], Sequence[str]]
 """Says of a live workflow and its configuration's bytes why a server could not continue it."""
@@ -109,6 +116,7 @@ class _Examiner:
         self.omitted: Counter[str] = Counter()
         self.findings: list[Finding] = []
         self._has_usage = read_version(connection) >= USAGE_SINCE
+        self._has_people = read_version(connection) >= PEOPLE_SINCE
         connection.execute("BEGIN")
 
     def note(self, found: Iterator[Finding] | Sequence[Finding]) -> None:
@@ -174,6 +182,7 @@ class _Examiner:
                 decode_workflow_spec(spec),
                 decode_workflow_progress(progress),
                 [(ordinal, decode_task_spec(told), decode_task_progress(moved)) for ordinal, told, moved in tasks],
+                *self._people(namespace, workflow_id),
             )
             if self._has_usage:
                 for *_, usage, _ in self._connection.execute(QUERIES["journal_heads"], (namespace, workflow_id)):
@@ -182,9 +191,9 @@ class _Examiner:
             yield "continue" if live else "rows", f"its rows cannot be read: {error.what}"
             return
         yield from _replay(state, rows)
-        if (status, bool(live), wake) != (state.progress.status, is_live(state), wake_at_us(state)):
+        if (status, bool(live), wake) != (state.progress.status, is_live(state), next_wake_us(state)):
             yield "columns", "its row's columns do not say what its progress says: queries and restarts pass it by"
-        elif bool(idle) and not is_idle(state):
+        elif bool(idle) and not waits_for_people(state):
             yield "columns", "its row says that nothing is due although something is: a restart passes it by"
         noted = {digest for (digest,) in self._connection.execute(QUERIES["all_blob_uses"], (namespace, workflow_id))}
         unnoted = state_blobs(state) - noted
@@ -193,6 +202,13 @@ class _Examiner:
         if live:
             for obstacle in self._obstacles(state, self._configuration(state)):
                 yield "continue", f"a server could not continue it: {obstacle}"
+
+    def _people(self, namespace: str, workflow_id: str) -> tuple[list[PendingInput], list[PersonMessage]]:
+        if not self._has_people:
+            return [], []
+        identity = (namespace, workflow_id)
+        inputs = [decode_input(body) for (body,) in self._connection.execute(QUERIES["all_inputs"], identity)]
+        return inputs, [decode_message(body) for (body,) in self._connection.execute(QUERIES["all_mail"], identity)]
 
     def _configuration(self, state: WorkflowState) -> bytes | None:
         digest = state.spec.configuration

@@ -37,6 +37,78 @@ SET seq = new.column4, updated_us = new.column5, progress = new.column6, wake_at
 FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS new
 WHERE workflows.namespace = new.column1 AND workflows.id = new.column2 AND workflows.seq = new.column3
 
+-- name: respecify_workflow
+-- Stores what a workflow is to do, where that was changed.
+UPDATE workflows SET spec = ? WHERE namespace = ? AND id = ?
+
+-- name: put_inputs
+-- Stores what waits for people, or what came of it.
+INSERT OR REPLACE INTO pending_inputs (namespace, workflow_id, ordinal, open, kind, task_id, created_us, body)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_mail
+-- Stores messages of people.
+INSERT INTO mail (namespace, workflow_id, ordinal, body) VALUES /*rows*/ (?, ?, ?, ?)
+
+-- name: all_inputs
+-- All that a workflow ever asked of people, in the order in which it was asked.
+SELECT body FROM pending_inputs WHERE namespace = ? AND workflow_id = ? ORDER BY ordinal
+
+-- name: all_mail
+-- All messages to a workflow, in the order in which they came.
+SELECT body FROM mail WHERE namespace = ? AND workflow_id = ? ORDER BY ordinal
+
+-- name: get_input
+-- One thing that was asked of people.
+SELECT body FROM pending_inputs WHERE namespace = ? AND workflow_id = ? AND ordinal = ?
+
+-- name: list_inputs
+-- A page of what was asked of people in a namespace, oldest first. Further conditions are put in the place of the comment.
+SELECT pending_inputs.workflow_id, workflows.title, pending_inputs.body
+FROM pending_inputs
+JOIN workflows ON workflows.namespace = pending_inputs.namespace AND workflows.id = pending_inputs.workflow_id
+WHERE pending_inputs.namespace = ? /*conditions*/
+ORDER BY pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal LIMIT ?
+
+-- name: remove_inputs
+-- Removes what a workflow asked of people.
+DELETE FROM pending_inputs WHERE namespace = ? AND workflow_id = ?
+
+-- name: remove_mail
+-- Removes the messages to a workflow.
+DELETE FROM mail WHERE namespace = ? AND workflow_id = ?
+
+-- name: remove_read_messages
+-- Removes where the conversations of a workflow hold its messages.
+DELETE FROM journal_messages WHERE namespace = ? AND workflow_id = ?
+
+-- name: put_read_message
+-- Notes where a run's conversation holds a message.
+INSERT OR REPLACE INTO journal_messages (namespace, workflow_id, task_id, run, path, turn, position, message_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: cut_read_messages
+-- Forgets where messages stood in a conversation from a turn on.
+DELETE FROM journal_messages
+WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ? AND path = ? AND turn >= ?
+
+-- name: read_messages
+-- Where a run's conversation holds which message.
+SELECT path, turn, position, message_id FROM journal_messages
+WHERE namespace = ? AND workflow_id = ? AND task_id = ? AND run = ? ORDER BY turn, position
+
+-- name: put_frozen
+-- Notes that a namespace is frozen, or being thawed.
+INSERT OR REPLACE INTO frozen_namespaces (namespace, mode, reason, thawing) VALUES (?, ?, ?, ?)
+
+-- name: remove_frozen
+-- Notes that a namespace is not frozen any more.
+DELETE FROM frozen_namespaces WHERE namespace = ?
+
+-- name: all_frozen
+-- The namespaces that are frozen, or being thawed.
+SELECT namespace, mode, reason, thawing FROM frozen_namespaces ORDER BY namespace
+
 -- name: remove_workflow
 -- Removes a workflow's row.
 DELETE FROM workflows WHERE namespace = ? AND id = ?

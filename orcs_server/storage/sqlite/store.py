@@ -13,6 +13,8 @@ from orcs_server.storage.codec import (
     damaged,
     decode_caller,
     decode_event,
+    decode_input,
+    decode_message,
     decode_task_progress,
     decode_task_spec,
     decode_workflow_progress,
@@ -26,7 +28,7 @@ from orcs_server.storage.journal import (
     JournalRows,
     Spent,
 )
-from orcs_server.storage.sqlite import batch, journal, memory, retention
+from orcs_server.storage.sqlite import batch, journal, memory, people, retention
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file
@@ -37,12 +39,16 @@ from orcs_server.storage.store import (
     Blob,
     EventRecord,
     FinishedWorkflow,
+    Freeze,
+    InputFilter,
+    InputKey,
     LiveWorkflow,
     MemoryEntry,
     PageKey,
     RequestKey,
     RequestRecord,
     Snapshot,
+    StoredInput,
     StoredTask,
     StoredWorkflow,
     WorkflowFilter,
@@ -50,6 +56,7 @@ from orcs_server.storage.store import (
     Write,
 )
 from orcs_server.workflow.model import Digest
+from orcs_server.workflow.people import PendingInput
 from orcs_server.workflow.states import TaskStatus
 
 PACK_ON_LOOP = 64 * 1024
@@ -139,7 +146,15 @@ class SqliteStore:
         if snapshot is None:
             return None
         summary = snapshot.summary
-        return StoredWorkflow(summary.spec, summary.progress, summary.seq, summary.caller, snapshot.tasks)
+        return StoredWorkflow(
+            summary.spec,
+            summary.progress,
+            summary.seq,
+            summary.caller,
+            snapshot.tasks,
+            snapshot.inputs,
+            snapshot.mail,
+        )
 
     async def live(self) -> list[LiveWorkflow]:
         async with self._reader.transaction() as read:
@@ -168,7 +183,10 @@ class SqliteStore:
             if row is None:
                 return None
             summary = _summary(namespace, row)
-            return Snapshot(summary, await read.all(QUERIES["all_tasks"], (namespace, workflow_id), _task))
+            identity = (namespace, workflow_id)
+            tasks = await read.all(QUERIES["all_tasks"], identity, _task)
+            inputs = await read.all(QUERIES["all_inputs"], identity, decode_input)
+            return Snapshot(summary, tasks, inputs, await read.all(QUERIES["all_mail"], identity, decode_message))
 
     async def get_task(self, namespace: str, workflow_id: str, task_id: str) -> StoredTask | None:
         row = self._reader.one(QUERIES["get_task"], (namespace, workflow_id, task_id))
@@ -185,6 +203,25 @@ class SqliteStore:
         query = QUERIES["list_tasks"].replace("/*conditions*/", _any_of("status", statuses))
         rows = self._reader.page(query, (namespace, workflow_id, after_ordinal, *statuses, limit))
         return [_task(*row) for row in rows]
+
+    # People
+
+    async def list_inputs(
+        self, namespace: str, where: InputFilter, page_size: int, after: InputKey | None = None
+    ) -> list[StoredInput]:
+        return people.inputs(self._reader, namespace, where, page_size, after)
+
+    async def get_input(self, namespace: str, workflow_id: str, input_id: str) -> PendingInput | None:
+        return people.one_input(self._reader, namespace, workflow_id, input_id)
+
+    async def freezes(self) -> list[Freeze]:
+        return people.freezes(self._reader)
+
+    async def put_freeze(self, freeze: Freeze) -> None:
+        await self._writer.submit(people.put_freeze(freeze))
+
+    async def end_freeze(self, namespace: str) -> None:
+        await self._writer.submit(people.end_freeze(namespace))
 
     # Events
 

@@ -1,0 +1,65 @@
+"""The rows of what waits for people, and of the namespaces that are frozen."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from orcs_server.storage.codec import decode_input
+from orcs_server.storage.sqlite.batch import Change
+from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.storage.sqlite.reader import Reader
+from orcs_server.storage.store import Freeze, InputFilter, InputKey, StoredInput
+from orcs_server.workflow.model import StopMode
+from orcs_server.workflow.people import PendingInput
+
+_INPUT_ID = re.compile("i([1-9][0-9]{0,8})")
+
+
+def inputs(
+    reader: Reader, namespace: str, where: InputFilter, page_size: int, after: InputKey | None
+) -> list[StoredInput]:
+    """Return a page of what was asked of people, oldest first."""
+    conditions: list[str] = []
+    parameters: list[Any] = [namespace]
+    if where.open_only:
+        conditions.append("AND open = 1")
+    if where.kinds:
+        conditions.append(f"AND kind IN ({', '.join('?' * len(where.kinds))})")
+        parameters += where.kinds
+    for column, wanted in (("workflow_id", where.workflow_id), ("task_id", where.task_id)):
+        if wanted:
+            conditions.append(f"AND pending_inputs.{column} = ?")
+            parameters.append(wanted)
+    if after is not None:
+        conditions.append(
+            "AND (pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal) > (?, ?, ?)"
+        )
+        parameters += after
+    query = QUERIES["list_inputs"].replace("/*conditions*/", " ".join(conditions))
+    rows: list[Any] = reader.page(query, (*parameters, page_size))
+    return [StoredInput(workflow_id, title, decode_input(body)) for workflow_id, title, body in rows]
+
+
+def one_input(reader: Reader, namespace: str, workflow_id: str, input_id: str) -> PendingInput | None:
+    """Return one of a workflow's inputs."""
+    named = _INPUT_ID.fullmatch(input_id)
+    row = None if named is None else reader.one(QUERIES["get_input"], (namespace, workflow_id, int(named[1])))
+    return None if row is None else decode_input(row[0])
+
+
+def freezes(reader: Reader) -> list[Freeze]:
+    """Return the namespaces that are frozen, or being thawed."""
+    rows: list[Any] = reader.page(QUERIES["all_frozen"], ())
+    return [Freeze(namespace, StopMode(mode), reason, bool(thawing)) for namespace, mode, reason, thawing in rows]
+
+
+def put_freeze(freeze: Freeze) -> Change:
+    """Return the change that notes it."""
+    row = (freeze.namespace, freeze.mode, freeze.reason, freeze.thawing)
+    return Change(lambda connection: connection.execute(QUERIES["put_frozen"], row).rowcount)
+
+
+def end_freeze(namespace: str) -> Change:
+    """Return the change that forgets it."""
+    return Change(lambda connection: connection.execute(QUERIES["remove_frozen"], (namespace,)).rowcount)
