@@ -1,15 +1,16 @@
-"""All benchmarks, or those named on the command line: main, deltas, scale."""
+"""All benchmarks, or those named on the command line: main, deltas, scale, journal."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import main_job, scale
+from benchmarks import journal, main_job, scale
 
 ALL = {
     "main": main_job.measure,
     "deltas": lambda: main_job.measure(deltas=50),
     "scale": scale.measure,
+    "journal": journal.measure,
 }
 
 

@@ -10,6 +10,7 @@ from agents import Agent, Model, ModelResponse, Usage
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
+    ResponseOutputItem,
     ResponseOutputMessage,
     ResponseOutputText,
     ResponseTextDeltaEvent,
@@ -21,20 +22,14 @@ ANSWER = (
 DELTAS = int(os.environ.get("ORCS_BENCH_DELTAS", "0"))
 
 
-def _response() -> Response:
-    message = ResponseOutputMessage(
-        id="msg_1",
-        type="message",
-        role="assistant",
-        status="completed",
-        content=[ResponseOutputText(type="output_text", text=ANSWER, annotations=[])],
-    )
+def response_of(output: list[ResponseOutputItem]) -> Response:
+    """Return the response with this output, complete with all that a provider sends along."""
     return Response(
         id="resp_1",
         created_at=0,
         model="instant",
         object="response",
-        output=[message],
+        output=output,
         parallel_tool_calls=False,
         tool_choice="auto",
         tools=[],
@@ -48,11 +43,18 @@ def _response() -> Response:
     )
 
 
+def _answer() -> Response:
+    text = ResponseOutputText(type="output_text", text=ANSWER, annotations=[])
+    return response_of(
+        [ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])]
+    )
+
+
 class InstantModel(Model):
     """Answers at once, in `DELTAS` deltas before the whole."""
 
     def __init__(self) -> None:
-        self._completed = ResponseCompletedEvent(type="response.completed", sequence_number=0, response=_response())
+        self._completed = ResponseCompletedEvent(type="response.completed", sequence_number=0, response=_answer())
         size = max(len(ANSWER) // max(DELTAS, 1), 1)
         self._deltas = [
             ResponseTextDeltaEvent(

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+import orcs_client
+
 MIB = 1024 * 1024
 
 
@@ -24,6 +26,10 @@ class ServerProcess:
     address: str
     process: psutil.Process
     data: Path
+
+    def client(self) -> orcs_client.OrcsClient:
+        """Return a new client of this server, be it the only one or not."""
+        return orcs_client.OrcsClient(self.address, token_file=self.data.with_name(f"{self.data.name}.token"))
 
     def cpu_s(self) -> float:
         """CPU seconds used so far, all threads."""
@@ -43,20 +49,33 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(*flags: str, **environment: str) -> Iterator[ServerProcess]:
-    """Run `orcs serve` on a free port with a new data file, and end it in good order."""
+def new_folder() -> Iterator[Path]:
+    """Yield a folder beside the checkout, on the disk that is measured, for as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="orcs-bench-", dir=Path.cwd()) as folder:
-        home = Path(folder)
-        data = home / "orcs.db"
-        command = [sys.executable, "-m", "orcs_server", "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
-        variables = {"XDG_STATE_HOME": folder, "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
-        os.environ["XDG_STATE_HOME"] = folder  # where this process's client finds the token
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
-            try:
-                line = child.stdout.readline() if child.stdout else ""
-                if not line.startswith("orcs listening on "):
-                    raise RuntimeError(f"the server did not start: {line!r}")
-                yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data)
-            finally:
-                child.send_signal(signal.SIGTERM)
-                child.wait(timeout=30)
+        yield Path(folder)
+
+
+@contextmanager
+def serving(*flags: str, program: str = "orcs_server", **environment: str) -> Iterator[ServerProcess]:
+    """Run `orcs serve` on a free port with a new data file, and end it in good order."""
+    with new_folder() as home, serving_in(home, *flags, program=program, **environment) as server:
+        yield server
+
+
+@contextmanager
+def serving_in(
+    home: Path, *flags: str, program: str = "orcs_server", end_by: signal.Signals = signal.SIGTERM, **environment: str
+) -> Iterator[ServerProcess]:
+    """Run `orcs serve` with the data file in this folder, and end it, in good order unless told otherwise."""
+    data = home / "orcs.db"
+    command = [sys.executable, "-m", program, "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
+    variables = {"XDG_STATE_HOME": str(home), "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
+        try:
+            line = child.stdout.readline() if child.stdout else ""
+            if not line.startswith("orcs listening on "):
+                raise RuntimeError(f"the server did not start: {line!r}")
+            yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data)
+        finally:
+            child.send_signal(end_by)
+            child.wait(timeout=60)
