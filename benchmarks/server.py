@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ class ServerProcess:
     address: str
     process: psutil.Process
     data: Path
+    marks: Mapping[str, float]
+    """Seconds from the start of the process to each line that it wrote, by the line's first word; the last is `orcs`."""
 
     def client(self) -> orcs_client.OrcsClient:
         """Return a new client of this server, be it the only one or not."""
@@ -70,12 +73,16 @@ def serving_in(
     data = home / "orcs.db"
     command = [sys.executable, "-m", program, "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
     variables = {"XDG_STATE_HOME": str(home), "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
+    began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
         try:
-            line = child.stdout.readline() if child.stdout else ""
-            if not line.startswith("orcs listening on "):
-                raise RuntimeError(f"the server did not start: {line!r}")
-            yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data)
+            marks: dict[str, float] = {}
+            while "orcs" not in marks:
+                line = child.stdout.readline() if child.stdout else ""
+                if not line:
+                    raise RuntimeError("the server did not start")
+                marks[line.split()[0]] = time.perf_counter() - began
+            yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data, marks)
         finally:
             child.send_signal(end_by)
             child.wait(timeout=60)

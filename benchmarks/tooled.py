@@ -29,7 +29,24 @@ TOOLS = int(os.environ.get("ORCS_BENCH_TOOLS", "1"))
 ANSWER_BYTES = 800
 RESULT_BYTES = 1200
 
-_SYLLABLES = ("ba", "ce", "di", "fo", "gu", "han", "jel", "kim", "lor", "mun", "nas", "pre", "qui", "rost", "stu", "tra")
+_SYLLABLES = (
+    "ba",
+    "ce",
+    "di",
+    "fo",
+    "gu",
+    "han",
+    "jel",
+    "kim",
+    "lor",
+    "mun",
+    "nas",
+    "pre",
+    "qui",
+    "rost",
+    "stu",
+    "tra",
+)
 
 
 def _prose(size: int) -> str:
