@@ -69,7 +69,7 @@ def stored(plans: Callable[[int], workflow_pb2.Plan], count: int, turns: int) ->
         with serving_in(home, *flags):
             pass
         empty = sizes(home / "orcs.db")
-        with serving_in(home, *flags, ORCS_BENCH_TURNS=str(turns)) as server:
+        with serving_in(home, *flags, environment={"ORCS_BENCH_TURNS": str(turns)}) as server:
             asyncio.run(run())
         full = sizes(home / "orcs.db")
     full.subtract(empty)

@@ -57,7 +57,7 @@ def fill(home: Path, workflows: int, *, started: bool) -> None:
 
             await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
-    with serving_in(home, *AGENTS, end_by=signal.SIGKILL, ORCS_BENCH_ASKED=str(asked)) as server:
+    with serving_in(home, *AGENTS, end_by=signal.SIGKILL, environment={"ORCS_BENCH_ASKED": str(asked)}) as server:
         asyncio.run(create())
         if started:
             wait_for(asked)
@@ -85,9 +85,14 @@ def start(filled: Path, *, started: bool) -> Start:
             with file.open("rb") as copied:
                 os.fsync(copied.fileno())  # or the server's first commit would wait for it
         asked = home / "asked"
-        flags = {"program": "benchmarks.imported", "end_by": signal.SIGKILL, "ORCS_BENCH_ASKED": str(asked)}
         began = time.time()
-        with serving_in(home, *AGENTS, **flags) as server:
+        with serving_in(
+            home,
+            *AGENTS,
+            program="benchmarks.imported",
+            end_by=signal.SIGKILL,
+            environment={"ORCS_BENCH_ASKED": str(asked)},
+        ) as server:
             imported_s, cpu_s = server.marks["imported"], server.cpu_s()
             if started:
                 wait_for(asked)

@@ -61,22 +61,32 @@ def new_folder() -> Iterator[Path]:
 @contextmanager
 def serving(*flags: str, program: str = "orcs_server", **environment: str) -> Iterator[ServerProcess]:
     """Run `orcs serve` on a free port with a new data file, and end it in good order."""
-    with new_folder() as home, serving_in(home, *flags, program=program, **environment) as server:
+    with new_folder() as home, serving_in(home, *flags, program=program, environment=environment) as server:
         yield server
 
 
 @contextmanager
 def serving_in(
-    home: Path, *flags: str, program: str = "orcs_server", end_by: signal.Signals = signal.SIGTERM, **environment: str
+    home: Path,
+    *flags: str,
+    program: str = "orcs_server",
+    end_by: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """Run `orcs serve` with the data file in this folder, and end it, in good order unless told otherwise."""
     data = home / "orcs.db"
     command = [sys.executable, "-m", program, "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
-    variables = {"XDG_STATE_HOME": str(home), "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
+    variables = {
+        "XDG_STATE_HOME": str(home),
+        "ORCS_OFFLINE_PACE": "0",
+        "ORCS_LOG_LEVEL": "ERROR",
+        **(environment or {}),
+    }
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
         try:
             marks: dict[str, float] = {}
+            line = ""
             while "orcs" not in marks:
                 line = child.stdout.readline() if child.stdout else ""
                 if not line:
