@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, Usage
@@ -51,10 +52,11 @@ def _answer() -> Response:
 
 
 class InstantModel(Model):
-    """Answers at once, in `DELTAS` deltas before the whole."""
+    """Answers at once, in `DELTAS` deltas before the whole. No two answers are alike: equal texts would be stored only once."""
 
     def __init__(self) -> None:
-        self._completed = ResponseCompletedEvent(type="response.completed", sequence_number=0, response=_answer())
+        self._response = _answer()
+        self._numbers = count()
         size = max(len(ANSWER) // max(DELTAS, 1), 1)
         self._deltas = [
             ResponseTextDeltaEvent(
@@ -71,7 +73,7 @@ class InstantModel(Model):
 
     async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
         """Return the whole answer; with deltas configured, after having gone through them as a streaming provider does."""
-        response = self._completed.response
+        response = self._next()
         if DELTAS:
             async for event in self.stream_response():
                 if isinstance(event, ResponseCompletedEvent):
@@ -83,7 +85,12 @@ class InstantModel(Model):
         """Yield the deltas and the completed response."""
         for event in self._deltas:
             yield event
-        yield self._completed
+        yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=self._next())
+
+    def _next(self) -> Response:
+        (message,) = self._response.output
+        text = ResponseOutputText(type="output_text", text=f"{ANSWER}{next(self._numbers)}", annotations=[])
+        return self._response.model_copy(update={"output": [message.model_copy(update={"content": [text]})]})
 
 
 INSTRUCTIONS = "You answer in one or two sentences."

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.load import TASKS, drive, ten_tasks
+from benchmarks.load import TASKS, WARM_UP, drive, ten_tasks
 from benchmarks.server import serving
 from benchmarks.table import Row, figures, print_rows
 
@@ -32,13 +32,13 @@ def floor(concurrency: int, total: int, deltas: int) -> Row:
 
 def measure(total: int = 100, deltas: int = 0) -> None:
     """Print floor and ORCS side by side at each concurrency."""
-    plan = ten_tasks()
     print_rows(f"Ten-task plans, {deltas} deltas a task", [])
     with serving("--agents", "benchmarks.instant:registry", ORCS_BENCH_DELTAS=str(deltas)) as server:
         for concurrency in CONCURRENCIES:
             count = total if concurrency > 1 else max(total // 3, 10)
             base = floor(concurrency, count, deltas)
-            ours = asyncio.run(drive(server, concurrency, count, lambda: plan, deltas=deltas > 0))
+            plans = [ten_tasks(mark=f" of plan {concurrency}/{index}") for index in range(WARM_UP + count)]
+            ours = asyncio.run(drive(server, concurrency, count, iter(plans).__next__, deltas=deltas > 0))
             again = floor(concurrency, count, deltas)
             best = max(base, again, key=lambda row: row.rate)
             print_rows("", [best, ours], ratio_of=(ours, best))

@@ -73,9 +73,15 @@ class TooledModel(Model):
         """Not needed: ORCS streams."""
         raise NotImplementedError
 
-    async def stream_response(self, _instructions: Any, shown: Any, *_: Any, **__: Any) -> AsyncIterator[Any]:
+    async def stream_response(
+        self,
+        system_instructions: str | None,  # noqa: ARG002 - the SDK's name
+        input: Any,  # noqa: A002 - the SDK's name
+        *_: Any,
+        **__: Any,
+    ) -> AsyncIterator[Any]:
         """Yield the completed response."""
-        yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=await self.answer(shown))
+        yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=await self.answer(input))
 
     async def answer(self, shown: Any) -> Response:
         """Return the response to a conversation."""

@@ -32,9 +32,15 @@ def note_first() -> None:
 class WaitingModel(TooledModel):
     """Calls a tool in the first turn; in the second one it does not answer."""
 
-    async def stream_response(self, _instructions: Any, shown: Any, *_: Any, **__: Any) -> AsyncIterator[Any]:
+    async def stream_response(
+        self,
+        system_instructions: str | None,  # noqa: ARG002 - the SDK's name
+        input: Any,  # noqa: A002 - the SDK's name
+        *_: Any,
+        **__: Any,
+    ) -> AsyncIterator[Any]:
         """Yield the completed response of the first turn."""
-        if isinstance(shown, str) or len(shown) == 1:
+        if isinstance(input, str) or len(input) == 1:
             response = response_of(tool_calls("first turn", 1))
             yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=response)
             return
