@@ -81,17 +81,18 @@ class JournalConformance:
         assert (await store.open_journal(other, 1)).model_calls == [CALLS[0], CALLS[2]]
         rows = await store.open_journal(KEY, 2)
         assert (rows.model_calls, len(rows.tool_calls)) == ([], 1)
-        assert await store.journal_growth(NS, "w1") == {"t0": 0, "t1": 1}
+        heads = await store.journal_heads(NS, "w1")
+        assert {name: head.grown_in for name, head in heads.items()} == {"t0": 0, "t1": 1}
 
     async def test_calls_that_are_stored_together_count_as_growth_of_the_later_attempt(self, store: Store) -> None:
         await store.commit(Draft("w1").create())
         await asyncio.gather(
-            store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]]),
+            store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]], Spent(3, Usage(3, 24))),
             store.append_journal(KEY, 2, [ToolCall("", "call", "pay", repeatable=False)]),
-            store.append_journal(KEY, 2, [CALLS[1], CutOff("", 1), CALLS[2]], RESPONSES[1:]),
+            store.append_journal(KEY, 2, [CALLS[1], CutOff("", 1), CALLS[2]], RESPONSES[1:], Spent(1, Usage(1, 8))),
         )
         assert (await store.open_journal(KEY, 2)).model_calls == [CALLS[0], CALLS[2]]
-        assert await store.journal_growth(NS, "w1") == {"t0": 2}
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(2, Spent(1, Usage(1, 8)), 2)}
 
     async def test_growth_is_by_finished_calls(self, store: Store) -> None:
         await store.commit(Draft("w1").create())
