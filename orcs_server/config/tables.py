@@ -167,7 +167,7 @@ class Retention(Table):
 
 
 class AgentTable(Table):
-    """An agent of the operator's own, or changes to a built-in one."""
+    """An agent of the operator's own, or changes to a built-in one; of one of the registry, its description and max_turns."""
 
     instructions: Text | None = None
     description: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None

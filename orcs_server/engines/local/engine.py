@@ -217,6 +217,7 @@ class LocalEngine:
 
     async def _look_at(self, waiting: Sequence[tuple[str, str]], found: Takeover) -> None:
         for key in waiting:
+            await asyncio.sleep(0)  # Reading a workflow need not wait for anything, and there may be many.
             try:
                 loaded = await self.load_state(*key)
             except Unavailable as error:
