@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 
 from tests.rpc.surface.asking import Answer, check_promises
 from tests.rpc.surface.damage import damaged
-from tests.rpc.surface.methods import methods
 from tests.rpc.surface.values import requests
-from tests.rpc.surface.world import Place, State, World
+from tests.rpc.surface.world import State, World
 
 MODEST: Final = settings(
     deadline=None,
@@ -77,27 +75,6 @@ def try_damage(trials: Trials, method: MethodDescriptor, how: settings, chance: 
         trials.bytes(method, wire, compression=compression)
 
     tried()
-
-
-def run_over_bad_input(folder: Path, examples: int, chance: int) -> Counter[str]:
-    """Try so many bad inputs of either sort for each method, other ones with each `chance`; return how often which answer came.
-
-    Fails like the tests do.
-    """
-    place = Place(folder, *methods())
-    answers: Counter[str] = Counter()
-    try:
-        place.open()
-        how = settings(MODEST, max_examples=examples)
-        for name, method in methods().items():
-            # A world for each: some requests use theirs up.
-            trials = Trials(place.world(name), answers)
-            try_requests(trials, method, how, chance)
-            try_damage(trials, method, how, chance)
-        check_log(place.log())
-        return answers
-    finally:
-        place.close()
 
 
 def check_log(text: str) -> None:

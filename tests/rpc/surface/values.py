@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -153,10 +154,14 @@ _DOUBLES: Final = (math.nan, math.inf, -math.inf, -1.0, -0.0, 0.0, 5e-324, 0.999
 _F = FieldDescriptor
 
 
-def sensible(field: FieldDescriptor) -> st.SearchStrategy[Any]:
+Texts = Mapping[str, tuple[str, ...]]
+"""Texts that make sense, by the name of their field."""
+
+
+def sensible(field: FieldDescriptor, texts: Texts) -> st.SearchStrategy[Any]:
     """Values that a field may well have."""
     if field.type == _F.TYPE_STRING:
-        return st.sampled_from(SENSIBLE.get(field.name, ("a text",)))
+        return st.sampled_from(texts.get(field.name) or SENSIBLE.get(field.name, ("a text",)))
     if field.type == _F.TYPE_ENUM:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.message_type is not None:
@@ -203,7 +208,7 @@ SELDOM: Final = frozenset({"output_schema", "budget", "dependencies"})
 
 
 @st.composite
-def requests(draw: st.DrawFn, message: Descriptor) -> Any:
+def requests(draw: st.DrawFn, message: Descriptor, texts: Texts = SENSIBLE) -> Any:
     """Draw a request: one that makes sense, one with a single bad field, or one of which anything may be bad."""
     mood = draw(st.sampled_from(("good", "one", "one", "any")))
     bad = frozenset[str]()
@@ -211,28 +216,7 @@ def requests(draw: st.DrawFn, message: Descriptor) -> Any:
         bad = frozenset((draw(st.sampled_from([field.name for field in message.fields])),))
     elif mood == "any":
         bad = frozenset(field.name for field in message.fields if draw(st.booleans()))
-    return _message(draw, message, bad, all_bad=mood == "any")
-
-
-def _message(draw: st.DrawFn, message: Descriptor, bad: frozenset[str], *, all_bad: bool) -> Any:
-    built = kind_of(message)()
-    chosen = {
-        oneof.name: draw(st.sampled_from(_sides(oneof.fields))) for oneof in message.oneofs if len(oneof.fields) > 1
-    }
-    # Few fields at a time get far, many find what goes wrong between them.
-    often = draw(st.sampled_from((0, 1, 1, 4)))
-    for field in message.fields:
-        oneof = field.containing_oneof
-        is_bad = field.name in bad
-        if oneof is not None and len(oneof.fields) > 1 and not is_bad:
-            wanted = chosen[oneof.name] == field.name
-        else:
-            key = field.name in KEYS or f"{message.name}.{field.name}" in KEYS
-            often_enough = often // 2 if field.name in SELDOM else often
-            wanted = is_bad or (key and not all_bad) or draw(st.integers(0, 7)) < often_enough
-        if wanted:
-            _set(draw, built, field, is_bad=is_bad)
-    return built
+    return _Drawing(draw, texts).message(message, bad, all_bad=mood == "any")
 
 
 def _sides(fields: list[FieldDescriptor]) -> list[str]:
@@ -241,37 +225,64 @@ def _sides(fields: list[FieldDescriptor]) -> list[str]:
     return [*names, *(["json"] * 8 if "json" in names else [])]
 
 
-def _set(draw: st.DrawFn, built: Any, field: FieldDescriptor, *, is_bad: bool) -> None:
-    if is_map(field):
-        _set_map(draw, getattr(built, field.name), field.message_type, is_bad=is_bad)
-    elif field.is_repeated:
-        values = [_value(draw, field, is_bad=is_bad) for _ in range(draw(st.integers(0 if is_bad else 1, 3)))]
-        if is_bad and values and draw(st.integers(0, 9)) == 0:
-            values = values[:1] * draw(st.sampled_from((65, 1001, 10_001)))
-            if values[0].ByteSize() > 100 if is_nested(field) else isinstance(values[0], str):
-                values = values[:65]
-        getattr(built, field.name).extend(values)
-    elif field.message_type is not None:
-        getattr(built, field.name).CopyFrom(_value(draw, field, is_bad=is_bad))
-    else:
-        setattr(built, field.name, _value(draw, field, is_bad=is_bad))
+class _Drawing:
+    """Draws messages, field by field."""
 
+    def __init__(self, draw: st.DrawFn, texts: Texts) -> None:
+        self._draw = draw
+        self._texts = texts
 
-def _value(draw: st.DrawFn, field: FieldDescriptor, *, is_bad: bool) -> Any:
-    if is_nested(field):
-        fields = field.message_type.fields
-        bad = frozenset(each.name for each in fields if is_bad and draw(st.integers(0, 2)) == 0)
-        return _message(draw, field.message_type, bad, all_bad=False)
-    return draw(hostile(field) if is_bad else sensible(field))
+    def message(self, message: Descriptor, bad: frozenset[str], *, all_bad: bool) -> Any:
+        built = kind_of(message)()
+        chosen = {
+            oneof.name: self._draw(st.sampled_from(_sides(oneof.fields)))
+            for oneof in message.oneofs
+            if len(oneof.fields) > 1
+        }
+        # Few fields at a time get far, many find what goes wrong between them.
+        often = self._draw(st.sampled_from((0, 1, 1, 4)))
+        for field in message.fields:
+            oneof = field.containing_oneof
+            is_bad = field.name in bad
+            if oneof is not None and len(oneof.fields) > 1 and not is_bad:
+                wanted = chosen[oneof.name] == field.name
+            else:
+                key = field.name in KEYS or f"{message.name}.{field.name}" in KEYS
+                often_enough = often // 2 if field.name in SELDOM else often
+                wanted = is_bad or (key and not all_bad) or self._draw(st.integers(0, 7)) < often_enough
+            if wanted:
+                self._set(built, field, is_bad=is_bad)
+        return built
 
-
-def _set_map(draw: st.DrawFn, entries: Any, entry: Descriptor, *, is_bad: bool) -> None:
-    key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
-    assert value.message_type is None, f"{entry.full_name}: say here how messages get into a map"
-    for number in range(draw(st.sampled_from((1, 2, 65, 1001) if is_bad else (1, 2)))):
-        if number < 3:
-            entries[draw(hostile(key) if is_bad else sensible(key))] = draw(
-                hostile(value) if is_bad else sensible(value)
-            )
+    def _set(self, built: Any, field: FieldDescriptor, *, is_bad: bool) -> None:
+        if is_map(field):
+            self._set_map(getattr(built, field.name), field.message_type, is_bad=is_bad)
+        elif field.is_repeated:
+            values = [self._value(field, is_bad=is_bad) for _ in range(self._draw(st.integers(0 if is_bad else 1, 3)))]
+            if is_bad and values and self._draw(st.integers(0, 9)) == 0:
+                values = values[:1] * self._draw(st.sampled_from((65, 1001, 10_001)))
+                if values[0].ByteSize() > 100 if is_nested(field) else isinstance(values[0], str):
+                    values = values[:65]
+            getattr(built, field.name).extend(values)
+        elif field.message_type is not None:
+            getattr(built, field.name).CopyFrom(self._value(field, is_bad=is_bad))
         else:
-            entries[f"key{number}"] = "value"
+            setattr(built, field.name, self._value(field, is_bad=is_bad))
+
+    def _value(self, field: FieldDescriptor, *, is_bad: bool) -> Any:
+        if is_nested(field):
+            fields = field.message_type.fields
+            bad = frozenset(each.name for each in fields if is_bad and self._draw(st.integers(0, 2)) == 0)
+            return self.message(field.message_type, bad, all_bad=False)
+        return self._draw(hostile(field) if is_bad else sensible(field, self._texts))
+
+    def _set_map(self, entries: Any, entry: Descriptor, *, is_bad: bool) -> None:
+        key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
+        assert value.message_type is None, f"{entry.full_name}: say here how messages get into a map"
+        for number in range(self._draw(st.sampled_from((1, 2, 65, 1001) if is_bad else (1, 2)))):
+            if number < 3:
+                entries[self._draw(hostile(key) if is_bad else sensible(key, self._texts))] = self._draw(
+                    hostile(value) if is_bad else sensible(value, self._texts)
+                )
+            else:
+                entries[f"key{number}"] = "value"
