@@ -43,7 +43,7 @@ def reflection_handlers(
         async for reply in servicer.ServerReflectionInfo(admitted(requests, context), context):
             yield reply
 
-    handler = grpc.stream_stream_rpc_method_handler(
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflect,
         None,
         reflection_pb2.ServerReflectionResponse.SerializeToString,

@@ -94,7 +94,7 @@ class Asker:
 
     def replies(self, method: MethodDescriptor, request: Any) -> Any:
         """Start a watch; return the call, over which to go."""
-        call = self._channel.unary_stream(path_of(method), None, kind_of(method.output_type).FromString)
+        call: Any = self._channel.unary_stream(path_of(method), None, kind_of(method.output_type).FromString)
         return call(request.SerializeToString(), metadata=self._metadata, timeout=PATIENCE_S)
 
 

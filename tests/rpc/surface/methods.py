@@ -44,6 +44,12 @@ def kind_of(message: Descriptor) -> Any:
     return message_factory.GetMessageClass(message)
 
 
+def message_of(field: FieldDescriptor) -> Descriptor:
+    """Return what a field of messages, or a map, holds."""
+    assert field.message_type is not None, field.full_name
+    return field.message_type
+
+
 def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
@@ -64,7 +70,7 @@ def field_paths(message: Descriptor, within: str = "") -> Iterator[str]:
             if field.is_repeated:
                 yield f"{path}[]"
                 path += "[]"
-            yield from field_paths(field.message_type, f"{path}.")
+            yield from field_paths(message_of(field), f"{path}.")
         else:
             yield f"{path}[]" if field.is_repeated else path
 

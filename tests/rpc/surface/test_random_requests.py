@@ -20,9 +20,11 @@ DAMAGED = settings(MODEST, max_examples=25)
 def answers(place: Place) -> Iterator[Counter[str]]:
     answers: Counter[str] = Counter()
     yield answers
-    # Most are meant to be refused, and some must get through, or nothing behind the checks was reached.
+    # Most are meant to be refused, and some must get through, or nothing behind the checks was reached. Of a few kinds of
+    # requests, when only some of the tests are run, this need not hold.
     total = answers.total()
-    assert total / 10 < answers["OK"] < total * 3 / 4, answers
+    if total > 20 * len(methods()):
+        assert total / 10 < answers["OK"] < total * 3 / 4, answers
     check_log(place.log())
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
-from tests.rpc.surface.methods import is_map, is_nested, kind_of
+from tests.rpc.surface.methods import is_map, is_nested, kind_of, message_of
 from tests.rpc.surface.world import ELSEWHERE, FORGED_KEYS, STORED
 
 _LISTS: Final = ("tasks", "workflows", "agents")
@@ -162,7 +162,7 @@ def sensible(field: FieldDescriptor, texts: Texts) -> st.SearchStrategy[Any]:
     """Values that a field may well have."""
     if field.type == _F.TYPE_STRING:
         return st.sampled_from(texts.get(field.name) or SENSIBLE.get(field.name, ("a text",)))
-    if field.type == _F.TYPE_ENUM:
+    if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values])
     if field.message_type is not None:
         seconds = (4_000_000_000, 5_000_000_000) if field.message_type.name == "Timestamp" else (1, 60)
@@ -219,7 +219,7 @@ def requests(draw: st.DrawFn, message: Descriptor, texts: Texts = SENSIBLE) -> A
     return _Drawing(draw, texts).message(message, bad, all_bad=mood == "any")
 
 
-def _sides(fields: list[FieldDescriptor]) -> list[str]:
+def _sides(fields: Sequence[FieldDescriptor]) -> list[str]:
     """Return the sides of a oneof, JSON more often than others: where it is wanted nothing else will do."""
     names = [field.name for field in fields]
     return [*names, *(["json"] * 8 if "json" in names else [])]
@@ -256,7 +256,7 @@ class _Drawing:
 
     def _set(self, built: Any, field: FieldDescriptor, *, is_bad: bool) -> None:
         if is_map(field):
-            self._set_map(getattr(built, field.name), field.message_type, is_bad=is_bad)
+            self._set_map(getattr(built, field.name), message_of(field), is_bad=is_bad)
         elif field.is_repeated:
             values = [self._value(field, is_bad=is_bad) for _ in range(self._draw(st.integers(0 if is_bad else 1, 3)))]
             if is_bad and values and self._draw(st.integers(0, 9)) == 0:
@@ -271,9 +271,10 @@ class _Drawing:
 
     def _value(self, field: FieldDescriptor, *, is_bad: bool) -> Any:
         if is_nested(field):
-            fields = field.message_type.fields
-            bad = frozenset(each.name for each in fields if is_bad and self._draw(st.integers(0, 2)) == 0)
-            return self.message(field.message_type, bad, all_bad=False)
+            bad = frozenset(
+                each.name for each in message_of(field).fields if is_bad and self._draw(st.integers(0, 2)) == 0
+            )
+            return self.message(message_of(field), bad, all_bad=False)
         return self._draw(hostile(field) if is_bad else sensible(field, self._texts))
 
     def _set_map(self, entries: Any, entry: Descriptor, *, is_bad: bool) -> None:
