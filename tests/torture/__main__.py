@@ -8,8 +8,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
+from tests.rpc.surface.campaign import run_over_bad_input
 from tests.torture.kills import Report, Scale, missing, run_over_kills
 from tests.torture.power import CutReport, run_over_cuts
 from tests.torture.recording import available
@@ -17,6 +19,8 @@ from tests.torture.recording import available
 LONG = Scale(clients=20, random_kills=160, cold_every=20, commit_points_s=40)
 RECORDED_S = 8.0
 CUTS = 200
+BAD_INPUTS = 150
+"""Of each kind for each method."""
 
 
 def show(name: str, value: object) -> None:
@@ -49,6 +53,12 @@ def show_cuts(report: CutReport) -> None:
     show("acknowledgements and events told before them, all found", report.acknowledged)
 
 
+def show_bad_input(answers: Counter[str]) -> None:
+    show("bad inputs tried, over all methods", answers.total())
+    show("  refused as documented, with nothing changed", answers.total() - answers["OK"])
+    show("  different answers", len(answers))
+
+
 def main() -> None:
     """Torture, then print."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(1_000_000)
@@ -56,13 +66,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="orcs-torture-"))
     start = time.monotonic()
     try:
-        for name in ("kills", "power"):
+        for name in ("kills", "power", "input"):
             (folder / name).mkdir()
         show_kills(asyncio.run(run_over_kills(folder / "kills", LONG, seed)))
         if available():
             show_cuts(asyncio.run(run_over_cuts(folder / "power", RECORDED_S, CUTS, seed)))
         else:
             print("power cuts: skipped, the functions of Python's own SQLite cannot be reached")
+        show_bad_input(run_over_bad_input(folder / "input", BAD_INPUTS, seed))
     except BaseException:
         print(f"the files are left in {folder}", flush=True)
         raise
