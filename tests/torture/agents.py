@@ -5,8 +5,10 @@ queries, notes its calls, too, as soon as this module is imported.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -74,6 +76,11 @@ class TortureModel(OfflineModel):
                 raise broken()
             case "broken":
                 raise broken()
+            case "patient":
+                await asyncio.sleep(0.4)
+            case "poison":
+                await asyncio.sleep(0.1)
+                os.kill(os.getpid(), signal.SIGKILL)
             case "meeting":
                 await self._meet(workflow_id)
 
@@ -115,6 +122,6 @@ REGISTRY = {
     **working.REGISTRY,
     **{
         name: Agent(name=name, instructions="Answer.", model=TortureModel(name))
-        for name in ("steady", "slow", "fickle", "broken", "meeting")
+        for name in ("steady", "slow", "fickle", "broken", "meeting", "patient", "poison")
     },
 }
