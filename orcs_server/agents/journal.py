@@ -105,6 +105,8 @@ class RunJournal:
         """What the attempt has consumed up to now: the next entry takes it along."""
         self._stored_calls = 0
         """Up to how many calls that is stored."""
+        self.holds_answers = True
+        """A final answer is the run's last act: what follows is the transaction that ends the attempt, which stores it."""
         self.failure: Failure | None = None
         """Why the run must not go on, whatever the SDK makes of it."""
 
@@ -168,10 +170,11 @@ class RunJournal:
     async def keep(self, turn: Turn, response: Response) -> None:
         """Store a response, before anybody acts on it. Raises JournalStopped.
 
-        A final answer is not stored here: it becomes the task's output in the transaction that ends the attempt.
+        A final answer is not stored here, unless somebody looks at it first: it becomes the task's output in the transaction that
+        ends the attempt.
         """
         self._note(turn, response)
-        if turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
+        if self.holds_answers and turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
             self._held = (turn, response)
         else:
             await self._store_call(turn, response)

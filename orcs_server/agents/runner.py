@@ -126,6 +126,8 @@ class AgentRunner:
         schema, problems = _output_schema(request)
         if problems:
             return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")
+        if journal is not None:
+            journal.holds_answers = not _looks_at_answer(request.definition.template)
         token = current_calls.set(calls)
         try:
             result = await Runner.run(
@@ -180,6 +182,16 @@ class AgentRunner:
         unset = template.model is None and template.model_settings == get_default_model_settings()
         settings = shared if unset else shared.resolve(template.model_settings)
         return replace(template, model_settings=OpaqueSettings.of(settings))
+
+
+def _looks_at_answer(template: object) -> bool:
+    """Whether code of the agent, or of one that it may hand over to, gets the final answer before it is stored.
+
+    That code may take its time, and may fail so that the attempt is tried again. Our own run hooks do neither.
+    """
+    if not isinstance(template, Agent):
+        return False
+    return bool(template.output_guardrails or template.hooks or template.handoffs)
 
 
 def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:

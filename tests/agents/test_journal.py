@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from agents import Agent, FunctionTool, RunContextWrapper, Tool, function_tool
+from agents import Agent, FunctionTool, GuardrailFunctionOutput, OutputGuardrail, RunContextWrapper, Tool, function_tool
 from agents import Usage as SdkUsage
 from agents.mcp import MCPServerStdio, MCPServerStdioParams
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from agents.testing.model import ModelScriptItem
+from openai import APIConnectionError
 
 from orcs_server import idempotent
 from orcs_server.agents.catalog import definition_of
@@ -348,3 +350,37 @@ def bytes_stored(path: Path) -> int:
             for row in connection.execute(f"SELECT * FROM {table}"):
                 total += sum(len(value) if isinstance(value, bytes | str) else 8 for value in row)
     return total
+
+
+class Moderation:
+    """An output guardrail that looks at the final answer, and breaks down the first time."""
+
+    def __init__(self) -> None:
+        self.looked_at: list[str] = []
+
+    async def __call__(self, context: RunContextWrapper[RunContext], agent: Agent[Any], output: Any) -> Any:
+        self.looked_at.append(output)
+        if len(self.looked_at) == 1:
+            raise APIConnectionError(request=httpx.Request("POST", "http://127.0.0.1/"))
+        return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+
+async def test_a_final_answer_that_a_guardrail_looks_at_first_is_not_asked_for_again(bench: Bench) -> None:
+    moderation = Moderation()
+    agent = Agent(name="A", output_guardrails=[OutputGuardrail(moderation, name="moderation")])
+    first = await bench.done(agent, [[assistant_message("done")]])
+    assert first.failure is not None
+    second = await bench.done(agent, [])
+    assert (second.text, second.calls, second.failure) == ("done", 0, None)
+    assert moderation.looked_at == ["done", "done"]
+
+
+async def test_an_unusable_answer_that_a_guardrail_would_look_at_is_asked_for_again(bench: Bench) -> None:
+    moderation = Moderation()
+    moderation.looked_at.append("an earlier one")
+    agent = Agent(name="A", output_guardrails=[OutputGuardrail(moderation, name="moderation")])
+    first = await bench.done(agent, [[assistant_message("no JSON")]], output_schema=SCHEMA)
+    assert first.failure is not None
+    assert first.failure.kind is FailureKind.INVALID_OUTPUT
+    second = await bench.done(agent, [[assistant_message('{"n": 7}')]], output_schema=SCHEMA)
+    assert (second.output, second.calls) == ({"n": 7}, 1)
