@@ -21,6 +21,10 @@ STATES = ("PLANNING", "READY", "RUNNING", "COMPLETED", "FAILED", "DELETED")
 """Every state that a commit can leave a workflow in."""
 
 
+VAIN_LIMIT = 50
+"""So many servers in a row that come to no new commit point are too many."""
+
+
 class Scale(NamedTuple):
     """How much of it."""
 
@@ -64,8 +68,12 @@ class Killing:
     async def until_enough(self) -> None:
         """Return with a server up that nobody kills any more."""
         ends = time.monotonic() + self._scale.commit_points_s
+        vain = 0
         while missing(self.hit, self._scale.states) or time.monotonic() < ends:
+            before = len(self.hit)
             await self._at_commit_point()
+            vain = vain + 1 if len(self.hit) == before else 0
+            assert vain < VAIN_LIMIT, missing(self.hit, self._scale.states)
         for number in range(1, self._scale.random_kills + 1):
             await self._at_random(cold=number % self._scale.cold_every == 0)
             if number % self._scale.orderly_every == 0:
