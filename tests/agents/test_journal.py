@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from agents import Agent, FunctionTool, GuardrailFunctionOutput, OutputGuardrail, RunContextWrapper, Tool, function_tool
 from agents import Usage as SdkUsage
 from agents.mcp import MCPServerStdio, MCPServerStdioParams
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from agents.testing.model import ModelScriptItem
-from openai import APIConnectionError
 
 from orcs_server import idempotent
 from orcs_server.agents.catalog import definition_of
@@ -32,6 +30,7 @@ from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.workflow.model import FailureKind, Usage
 from tests.agents.support import OneModel
 from tests.storage.samples import Draft
+from tests.torture.failing import broken
 
 KEY = JournalKey("default", "w1", "t1", 1)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -361,7 +360,7 @@ class Moderation:
     async def __call__(self, context: RunContextWrapper[RunContext], agent: Agent[Any], output: Any) -> Any:
         self.looked_at.append(output)
         if len(self.looked_at) == 1:
-            raise APIConnectionError(request=httpx.Request("POST", "http://127.0.0.1/"))
+            raise broken()
         return GuardrailFunctionOutput(None, tripwire_triggered=False)
 
 
