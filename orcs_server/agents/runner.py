@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -138,6 +139,9 @@ class AgentRunner:
                 run_config=self._config,
                 hooks=request.hooks,
             )
+        except asyncio.CancelledError:
+            await _keep_answer(journal)
+            raise
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
@@ -197,6 +201,15 @@ def _looks_at_answer(template: object) -> bool:
 def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:
     """Return why the run failed; the journal knows better, where it stopped the run."""
     return (None if journal is None else journal.failure) or run_failure(error)
+
+
+async def _keep_answer(journal: RunJournal | None) -> None:
+    """Have a final answer stored whose attempt is cut off between it and its end."""
+    if journal is not None:
+        try:
+            await journal.keep_answer()
+        except JournalStopped as error:
+            _log.warning("a final answer could not be kept: %s", error)
 
 
 async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:

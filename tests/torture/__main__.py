@@ -20,7 +20,7 @@ from tests.torture.recording import available
 LONG = Scale(
     clients=20,
     states=(*STATES, *JOURNALED),
-    random_kills=160,
+    random_kills=200,
     cold_every=20,
     orderly_every=8,
     commit_points_s=40,
