@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -126,6 +127,8 @@ class AgentRunner:
         schema, problems = _output_schema(request)
         if problems:
             return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")
+        if journal is not None:
+            journal.holds_answers = not _looks_at_answer(request.definition.template)
         token = current_calls.set(calls)
         try:
             result = await Runner.run(
@@ -136,6 +139,9 @@ class AgentRunner:
                 run_config=self._config,
                 hooks=request.hooks,
             )
+        except asyncio.CancelledError:
+            await _keep_answer(journal)
+            raise
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
@@ -182,9 +188,28 @@ class AgentRunner:
         return replace(template, model_settings=OpaqueSettings.of(settings))
 
 
+def _looks_at_answer(template: object) -> bool:
+    """Whether code of the agent, or of one that it may hand over to, gets the final answer before it is stored.
+
+    That code may take its time, and may fail so that the attempt is tried again. Our own run hooks do neither.
+    """
+    if not isinstance(template, Agent):
+        return False
+    return bool(template.output_guardrails or template.hooks or template.handoffs)
+
+
 def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:
     """Return why the run failed; the journal knows better, where it stopped the run."""
     return (None if journal is None else journal.failure) or run_failure(error)
+
+
+async def _keep_answer(journal: RunJournal | None) -> None:
+    """Have a final answer stored whose attempt is cut off between it and its end."""
+    if journal is not None:
+        try:
+            await journal.keep_answer()
+        except JournalStopped as error:
+            _log.warning("a final answer could not be kept: %s", error)
 
 
 async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:

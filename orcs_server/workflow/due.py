@@ -15,6 +15,18 @@ from orcs_server.workflow.effects import (
 from orcs_server.workflow.model import Execution, ResourceStatus, TimerKind, WorkflowSpec, WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 
+SUSPECTED_AFTER = 2
+"""Losses in a row without progress."""
+
+
+def is_suspected(losses: int, spec: WorkflowSpec) -> bool:
+    """Whether an attempt that was lost so often in a row may itself be what ends the server.
+
+    Of such attempts an engine runs one at a time, so that from there on a loss counts against the one that causes it and not
+    against those beside it.
+    """
+    return losses >= max(min(SUSPECTED_AFTER, spec.max_losses), 1)
+
 
 def parallel_limit(spec: WorkflowSpec) -> int:
     """How many tasks of this workflow may run at once."""

@@ -90,7 +90,7 @@ class Flights:
     def drop(self, want: Want) -> None:
         """Give back the slot of an attempt that will not start."""
         del self._held[_flight(want)]
-        self._actor.engine.slots.release(want.agent_id)
+        self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
 
     def drop_held(self) -> None:
         """Give back the slots of attempts whose start could not be stored."""
@@ -152,7 +152,7 @@ class Flights:
         """Report an attempt as interrupted, whether or not it has begun, and give its slot back if it has not."""
         want = self._held.pop(flight, None)
         if want is not None:
-            self._actor.engine.slots.release(want.agent_id)
+            self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
         if flight.kind in (RunAttempt, MakePlan):
             self._tell(m.AttemptInterrupted(flight.attempt, flight.task_id), flight)
 
@@ -208,7 +208,7 @@ class Flights:
                 observer.muted = True
             self._cancelled.discard(flight)
             if want is not None:
-                self._actor.engine.slots.release(want.agent_id)
+                self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
             self._actor.engine.rest(self._actor)
 
     async def _run_attempt(self, effect: RunAttempt, state: WorkflowState, observer: Observer) -> None:
