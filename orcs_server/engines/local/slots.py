@@ -51,7 +51,7 @@ class _Room:
         """By priority, where new tickets begin: a busy high priority must not set those below it back."""
         self.heap: list[tuple[int, float, int, Ticket]] = []
         self.blocked: dict[Ticket, None] = {}
-        """Tickets whose agents are all busy, in order."""
+        """Tickets whose agents are all busy or held back, in order."""
 
 
 class Slots:
@@ -66,6 +66,8 @@ class Slots:
     ) -> None:
         self._free = total
         self._agent_free = dict(per_agent or {})
+        self._held_back: dict[str, int] = {}
+        """Agents that get no more slots than this for now."""
         self._weights = dict(weights or {})
         self._rooms: dict[str, _Room] = {}
         self._waiting: dict[str, _Room] = {}
@@ -111,18 +113,37 @@ class Slots:
         self._free += 1
         if agent_id in self._agent_free:
             self._agent_free[agent_id] += 1
-            for room in self._rooms.values():
-                for ticket in [one for one in room.blocked if any(want.agent_id == agent_id for want in one.wants)]:
-                    del room.blocked[ticket]
-                    self._enqueue(ticket)
+            self._unblock(agent_id)
         if self._waiting:
             self._dispatch()
+
+    def hold_back(self, agent_id: str) -> None:
+        """Give this agent no slot until `let_one` or `let_all`."""
+        self._held_back[agent_id] = 0
+
+    def let_one(self, agent_id: str) -> None:
+        """Give an agent that is held back one slot."""
+        self._held_back[agent_id] = 1
+        self._unblock(agent_id)
+        self._dispatch()
+
+    def let_all(self, agent_id: str) -> None:
+        """Hold this agent back no longer."""
+        self._held_back.pop(agent_id, None)
+        self._unblock(agent_id)
+        self._dispatch()
 
     def close(self) -> None:
         """Hand out nothing from now on (shutdown)."""
         self._open = False
         self._waiting.clear()
         self._rooms.clear()
+
+    def _unblock(self, agent_id: str) -> None:
+        for room in self._rooms.values():
+            for ticket in [one for one in room.blocked if any(want.agent_id == agent_id for want in one.wants)]:
+                del room.blocked[ticket]
+                self._enqueue(ticket)
 
     def _enqueue(self, ticket: Ticket) -> None:
         room = self._rooms.get(ticket.namespace)
@@ -168,9 +189,12 @@ class Slots:
     def _take_want(self, ticket: Ticket) -> Want | None:
         for index, want in enumerate(ticket.wants):
             free = self._agent_free.get(want.agent_id)
-            if free is None or free > 0:
+            left = self._held_back.get(want.agent_id)
+            if free != 0 and left != 0:
                 if free is not None:
                     self._agent_free[want.agent_id] = free - 1
+                if left is not None:
+                    self._held_back[want.agent_id] = left - 1
                 del ticket.wants[index]
                 return want
         return None
