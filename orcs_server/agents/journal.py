@@ -223,6 +223,10 @@ class RunJournal:
         if not any((turn.path, call_id) in self._tool_calls for call_id in call_ids):
             await self._append([CutOff(turn.path, turn.number)])
 
+    def end(self, failure: Failure) -> None:
+        """Let the run not go on, whatever the SDK makes of the failure: in a nested agent it would become a tool's result."""
+        self.failure = self.failure or failure
+
     def check(self) -> None:
         """Raise JournalStopped when the run must not go on."""
         if self.failure is not None:

@@ -141,6 +141,10 @@ class Model(Table):
     """Name of the environment variable that holds the key; the key itself is never a setting."""
     timeout: Positive = 300.0
     """Of one model call."""
+    stall_timeout: Positive = 120.0
+    """How long a model call may go without a word in the middle of an answer."""
+    patience: Seconds = 3600.0
+    """How long an outage of the model server costs tasks none of their attempts; 0: each failed call costs one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Handed to the model as they are, such as `temperature`."""
 

@@ -146,7 +146,7 @@ def _plan_rejected(state: WorkflowState, event: e.PlanRejected) -> WorkflowState
         before,
         running=False,
         rejected=before.rejected + bool(event.problems),
-        failures=before.failures + (not event.problems),
+        failures=before.failures + (not event.problems and not event.failure.spares_budget),
         losses=0,
         retry_at_us=event.retry_at_us,
         deadline_us=None,
@@ -311,7 +311,8 @@ def _task_progress(before: TaskProgress, event: TaskEvent, status: TaskStatus, a
         case e.AttemptSucceeded():
             return replace(before, output=event.output, failure=None, losses=0)
         case e.AttemptFailed() | e.AttemptTimedOut():
-            return replace(before, failures=before.failures + 1, failure=event.failure, losses=0)
+            failures = before.failures + (not event.failure.spares_budget)
+            return replace(before, failures=failures, failure=event.failure, losses=0)
         case e.AttemptInterrupted():
             return replace(before, status=status, deadline_us=None)
         case e.AttemptLost():

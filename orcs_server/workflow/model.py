@@ -22,7 +22,6 @@ PATH_LIMIT = 512
 FAILURE_MESSAGE_LIMIT = 2048
 """Bytes in a failure's message."""
 
-
 STATUS_INDEX = {status: index for index, status in enumerate(TaskStatus)}
 """Where `WorkflowProgress.counts` counts a status."""
 TERMINAL_INDEXES = tuple(STATUS_INDEX[status] for status in TaskStatus if status in TASK_TERMINAL)
@@ -109,6 +108,8 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     retryable: bool = False
     retry_after_us: int | None = None
     """Microseconds that the failing party asked to be left alone."""
+    spares_budget: bool = False
+    """Nothing that the attempt did: it is tried again, if `retryable`, however often it has failed, and is not counted."""
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

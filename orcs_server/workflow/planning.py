@@ -93,7 +93,7 @@ def _reject(turn: Turn, failure: Failure, problems: tuple[str, ...], jitter: flo
     if problems:
         if planning.rejected < spec.max_plan_repairs:
             retry_at = turn.now_us
-    elif failure.retryable and planning.failures + 1 < spec.retry.max_attempts:
+    elif failure.retryable and (failure.spares_budget or planning.failures + 1 < spec.retry.max_attempts):
         retry_at = turn.now_us + backoff_us(spec.retry, planning.failures + 1, jitter, failure)
     shown = tuple(problem[:PROBLEM_LENGTH] for problem in problems[:PROBLEM_LIMIT])
     rejection = replace(failure, message=UNUSABLE) if shown else failure

@@ -90,7 +90,7 @@ def after_failed_attempt(turn: Turn, task_id: str, why: Failure, jitter: float) 
     policy = turn.spec.retry
     budget = policy.max_attempts if task.spec.max_attempts is None else task.spec.max_attempts
     failures = task.progress.failures
-    if why.retryable and failures < budget:
+    if why.retryable and (why.spares_budget or failures < budget):
         turn.emit(e.TaskRetryScheduled(task_id, turn.now_us + backoff_us(policy, failures, jitter, why)))
     else:
         fail_task(turn, task_id, why)

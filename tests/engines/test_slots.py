@@ -175,6 +175,21 @@ _steps = st.lists(
 )
 
 
+def test_an_agent_that_is_held_back_waits_and_others_do_not() -> None:
+    queue = Queue(Slots(5))
+    queue.slots.hold_back("down")
+    queue.ask("a", 3, agent="down")
+    queue.ask("b", 2, "two", agent="down")
+    queue.ask("c", 2)
+    assert queue.served == ["c", "c"]
+    queue.slots.let_one("down")
+    assert len(queue.served) == 3
+    queue.work_off(3)
+    assert (len(queue.served), queue.slots.free, queue.slots.waiting) == (3, 5, 4)
+    queue.slots.let_all("down")
+    assert (len(queue.served), queue.slots.free, queue.slots.waiting) == (7, 1, 0)
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=_steps, total=st.integers(1, 5), data=st.data())
 def test_no_slot_is_lost_or_given_twice_whatever_happens(steps: list[Step], total: int, data: st.DataObject) -> None:

@@ -218,6 +218,7 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = AttemptOutcome(failure=_internal(f"task {effect.task_id}", state.id, error))
+        self._actor.engine.outages.note(effect.agent_id, outcome.failure)
         self._tell(
             m.AttemptFinished(effect.task_id, effect.attempt, outcome.output, outcome.failure, _jitter()),
             flight_of(effect),
@@ -231,6 +232,7 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = PlanOutcome(failure=_internal("planning", state.id, error))
+        self._actor.engine.outages.note(PLANNER_ID, outcome.failure)
         report: m.Report
         if outcome.tasks is not None:
             report = m.PlanMade(effect.attempt, outcome.tasks)

@@ -56,7 +56,7 @@ class _Room:
         """By priority, where new tickets begin: a busy high priority must not set those below it back."""
         self.heap: list[tuple[int, float, int, Ticket]] = []
         self.blocked: dict[Ticket, None] = {}
-        """Tickets whose wants all wait for an agent or for a suspect, in order."""
+        """Tickets whose wants all wait for an agent that is busy or held back, or for a suspect, in order."""
 
 
 class Slots:
@@ -72,6 +72,8 @@ class Slots:
         self._free = total
         self._limits = {**(per_agent or {}), _SUSPECTS: 1}
         """What is free by agent, where it has a limit, and for suspected attempts."""
+        self._held_back: dict[str, int] = {}
+        """Agents that get no more slots than this for now."""
         self._weights = dict(weights or {})
         self._rooms: dict[str, _Room] = {}
         self._waiting: dict[str, _Room] = {}
@@ -118,18 +120,38 @@ class Slots:
         freed = [name for name in _limits(agent_id, suspected=suspected) if name in self._limits]
         for name in freed:
             self._limits[name] += 1
-        for room in self._rooms.values() if freed else ():
-            for ticket in [one for one in room.blocked if any(map(self._may_take, one.wants))]:
-                del room.blocked[ticket]
-                self._enqueue(ticket)
+        if freed:
+            self._unblock()
         if self._waiting:
             self._dispatch()
+
+    def hold_back(self, agent_id: str) -> None:
+        """Give this agent no slot until `let_one` or `let_all`."""
+        self._held_back[agent_id] = 0
+
+    def let_one(self, agent_id: str) -> None:
+        """Give an agent that is held back one slot."""
+        self._held_back[agent_id] = 1
+        self._unblock()
+        self._dispatch()
+
+    def let_all(self, agent_id: str) -> None:
+        """Hold this agent back no longer."""
+        self._held_back.pop(agent_id, None)
+        self._unblock()
+        self._dispatch()
 
     def close(self) -> None:
         """Hand out nothing from now on (shutdown)."""
         self._open = False
         self._waiting.clear()
         self._rooms.clear()
+
+    def _unblock(self) -> None:
+        for room in self._rooms.values():
+            for ticket in [one for one in room.blocked if any(map(self._may_take, one.wants))]:
+                del room.blocked[ticket]
+                self._enqueue(ticket)
 
     def _enqueue(self, ticket: Ticket) -> None:
         room = self._rooms.get(ticket.namespace)
@@ -178,11 +200,15 @@ class Slots:
                 for name in _limits(want.agent_id, suspected=want.suspected):
                     if name in self._limits:
                         self._limits[name] -= 1
+                if want.agent_id in self._held_back:
+                    self._held_back[want.agent_id] -= 1
                 del ticket.wants[index]
                 return want
         return None
 
     def _may_take(self, want: Want) -> bool:
+        if self._held_back.get(want.agent_id, 1) <= 0:
+            return False
         return all(self._limits.get(name, 1) > 0 for name in _limits(want.agent_id, suspected=want.suspected))
 
     def _forget_rooms(self) -> None:
