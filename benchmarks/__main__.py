@@ -1,15 +1,18 @@
-"""All benchmarks, or those named on the command line: main, deltas, scale."""
+"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import main_job, scale
+from benchmarks import disk, journal, main_job, recovery, scale
 
 ALL = {
     "main": main_job.measure,
     "deltas": lambda: main_job.measure(deltas=50),
     "scale": scale.measure,
+    "journal": journal.measure,
+    "recovery": recovery.measure,
+    "disk": disk.measure,
 }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, Usage
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
+    ResponseOutputItem,
     ResponseOutputMessage,
     ResponseOutputText,
     ResponseTextDeltaEvent,
@@ -21,20 +23,14 @@ ANSWER = (
 DELTAS = int(os.environ.get("ORCS_BENCH_DELTAS", "0"))
 
 
-def _response() -> Response:
-    message = ResponseOutputMessage(
-        id="msg_1",
-        type="message",
-        role="assistant",
-        status="completed",
-        content=[ResponseOutputText(type="output_text", text=ANSWER, annotations=[])],
-    )
+def response_of(output: list[ResponseOutputItem]) -> Response:
+    """Return the response with this output, complete with all that a provider sends along."""
     return Response(
         id="resp_1",
         created_at=0,
         model="instant",
         object="response",
-        output=[message],
+        output=output,
         parallel_tool_calls=False,
         tool_choice="auto",
         tools=[],
@@ -48,11 +44,19 @@ def _response() -> Response:
     )
 
 
+def _answer() -> Response:
+    text = ResponseOutputText(type="output_text", text=ANSWER, annotations=[])
+    return response_of(
+        [ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])]
+    )
+
+
 class InstantModel(Model):
-    """Answers at once, in `DELTAS` deltas before the whole."""
+    """Answers at once, in `DELTAS` deltas before the whole. No two answers are alike: equal texts would be stored only once."""
 
     def __init__(self) -> None:
-        self._completed = ResponseCompletedEvent(type="response.completed", sequence_number=0, response=_response())
+        self._response = _answer()
+        self._numbers = count()
         size = max(len(ANSWER) // max(DELTAS, 1), 1)
         self._deltas = [
             ResponseTextDeltaEvent(
@@ -69,7 +73,7 @@ class InstantModel(Model):
 
     async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
         """Return the whole answer; with deltas configured, after having gone through them as a streaming provider does."""
-        response = self._completed.response
+        response = self._next()
         if DELTAS:
             async for event in self.stream_response():
                 if isinstance(event, ResponseCompletedEvent):
@@ -81,7 +85,12 @@ class InstantModel(Model):
         """Yield the deltas and the completed response."""
         for event in self._deltas:
             yield event
-        yield self._completed
+        yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=self._next())
+
+    def _next(self) -> Response:
+        (message,) = self._response.output
+        text = ResponseOutputText(type="output_text", text=f"{ANSWER}{next(self._numbers)}", annotations=[])
+        return self._response.model_copy(update={"output": [message.model_copy(update={"content": [text]})]})
 
 
 INSTRUCTIONS = "You answer in one or two sentences."

@@ -51,7 +51,7 @@ async def _run(client: orcs_client.OrcsClient, plan: workflow_pb2.Plan, watchers
 
 
 async def _cpu_a_task(server: ServerProcess, plan: workflow_pb2.Plan, repeat: int, watchers: int = 1) -> float:
-    async with orcs_client.OrcsClient(server.address) as client:
+    async with server.client() as client:
         before = server.cpu_s()
         for _ in range(repeat):
             await _run(client, plan, watchers)
@@ -59,7 +59,7 @@ async def _cpu_a_task(server: ServerProcess, plan: workflow_pb2.Plan, repeat: in
 
 
 async def _wall_a_task(server: ServerProcess, plan: workflow_pb2.Plan, repeat: int) -> float:
-    async with orcs_client.OrcsClient(server.address) as client:
+    async with server.client() as client:
         began = time.perf_counter()
         await asyncio.gather(*(_run(client, plan) for _ in range(repeat)))
         return (time.perf_counter() - began) / repeat / len(plan.tasks)

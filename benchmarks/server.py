@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+import orcs_client
 
 MIB = 1024 * 1024
 
@@ -24,6 +27,12 @@ class ServerProcess:
     address: str
     process: psutil.Process
     data: Path
+    marks: Mapping[str, float]
+    """Seconds from the start of the process to each line that it wrote, by the line's first word; the last is `orcs`."""
+
+    def client(self) -> orcs_client.OrcsClient:
+        """Return a new client of this server, be it the only one or not."""
+        return orcs_client.OrcsClient(self.address, token_file=self.data.with_name(f"{self.data.name}.token"))
 
     def cpu_s(self) -> float:
         """CPU seconds used so far, all threads."""
@@ -43,20 +52,47 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(*flags: str, **environment: str) -> Iterator[ServerProcess]:
-    """Run `orcs serve` on a free port with a new data file, and end it in good order."""
+def new_folder() -> Iterator[Path]:
+    """Yield a folder beside the checkout, on the disk that is measured, for as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="orcs-bench-", dir=Path.cwd()) as folder:
-        home = Path(folder)
-        data = home / "orcs.db"
-        command = [sys.executable, "-m", "orcs_server", "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
-        variables = {"XDG_STATE_HOME": folder, "ORCS_OFFLINE_PACE": "0", "ORCS_LOG_LEVEL": "ERROR", **environment}
-        os.environ["XDG_STATE_HOME"] = folder  # where this process's client finds the token
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
-            try:
+        yield Path(folder)
+
+
+@contextmanager
+def serving(*flags: str, program: str = "orcs_server", **environment: str) -> Iterator[ServerProcess]:
+    """Run `orcs serve` on a free port with a new data file, and end it in good order."""
+    with new_folder() as home, serving_in(home, *flags, program=program, environment=environment) as server:
+        yield server
+
+
+@contextmanager
+def serving_in(
+    home: Path,
+    *flags: str,
+    program: str = "orcs_server",
+    end_by: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[ServerProcess]:
+    """Run `orcs serve` with the data file in this folder, and end it, in good order unless told otherwise."""
+    data = home / "orcs.db"
+    command = [sys.executable, "-m", program, "serve", "--listen", "127.0.0.1:0", "--data", str(data), *flags]
+    variables = {
+        "XDG_STATE_HOME": str(home),
+        "ORCS_OFFLINE_PACE": "0",
+        "ORCS_LOG_LEVEL": "ERROR",
+        **(environment or {}),
+    }
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}) as child:
+        try:
+            marks: dict[str, float] = {}
+            line = ""
+            while "orcs" not in marks:
                 line = child.stdout.readline() if child.stdout else ""
-                if not line.startswith("orcs listening on "):
-                    raise RuntimeError(f"the server did not start: {line!r}")
-                yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data)
-            finally:
-                child.send_signal(signal.SIGTERM)
-                child.wait(timeout=30)
+                if not line:
+                    raise RuntimeError("the server did not start")
+                marks[line.split()[0]] = time.perf_counter() - began
+            yield ServerProcess(line.split()[-1], psutil.Process(child.pid), data, marks)
+        finally:
+            child.send_signal(end_by)
+            child.wait(timeout=60)

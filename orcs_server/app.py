@@ -61,7 +61,7 @@ class Backend:
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
-        runner = AgentRunner(self._models, settings=self.model.settings, call_timeout_us=self.model.timeout_us)
+        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
         self.executor = Executor(
             self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry
         )

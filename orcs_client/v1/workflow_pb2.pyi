@@ -489,7 +489,7 @@ class RetryPolicy(_message.Message):
     MULTIPLIER_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """The most attempts of a task, the first included; 1 to 100. Unset: the server's default. Attempts lost with the
-    server do not count.
+    server, and those that an outage of the model server stopped, do not count.
     """
     multiplier: _builtins.float
     """What the bound grows by with each failure; 1 to 10. Unset: the server's default."""

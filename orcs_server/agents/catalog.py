@@ -37,7 +37,7 @@ class AgentCatalog:
         registry: str | None = None,
         planner_instructions: str | None = None,
     ) -> AgentCatalog:
-        """Put the catalog together: built-in agents, over them the `[agents.NAME]` tables, over those the registry.
+        """Put the catalog together: the registry's agents over the built-in ones, and the `[agents.NAME]` tables over both.
 
         `registry` is `package.module:name` of a mapping, or of a callable without arguments that returns one, from ids to Agents
         SDK agents. Its module is imported here. Raises StartupError for anything that cannot be an agent.
@@ -45,10 +45,10 @@ class AgentCatalog:
         agents = {definition.id: definition for definition in BUILTIN}
         if planner_instructions is not None:
             agents[PLANNER_ID] = replace(agents[PLANNER_ID], instructions=planner_instructions)
-        for name, table in (tables or {}).items():
-            agents[name] = _configured(name, table, agents.get(name))
         if registry is not None:
             agents.update({one.id: one for one in _registered(registry)})
+        for name, table in (tables or {}).items():
+            agents[name] = _configured(name, table, agents.get(name))
         return cls(agents.values())
 
     def get(self, agent_id: str) -> AgentDefinition:
@@ -85,6 +85,15 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
             )
         base = AgentDefinition(
             id=name, instructions="", description=f"The agent {name} of this server's configuration."
+        )
+    if base.template is not None:
+        if table.instructions is not None or table.model is not None or table.settings:
+            raise StartupError(
+                f"the agent {name} comes from the registry, which sets its instructions, model and settings: [agents.{name}] "
+                "may change its description and max_turns only"
+            )
+        return replace(
+            base, description=table.description or base.description, max_turns=table.max_turns or base.max_turns
         )
     return replace(
         base,

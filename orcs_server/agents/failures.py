@@ -63,6 +63,11 @@ def truncated() -> Failure:
     )
 
 
+def stalled(seconds: float) -> Failure:
+    """The stream fell silent in the middle of an answer."""
+    return _timeout(f"The model server fell silent in mid-answer for {seconds:g} s.")
+
+
 def output_limit_reached() -> Failure:
     """The model stopped because it may not write more."""
     return Failure(

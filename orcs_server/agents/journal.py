@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
@@ -105,6 +105,8 @@ class RunJournal:
         """What the attempt has consumed up to now: the next entry takes it along."""
         self._stored_calls = 0
         """Up to how many calls that is stored."""
+        self.holds_answers = True
+        """A final answer is the run's last act: what follows is the transaction that ends the attempt, which stores it."""
         self.failure: Failure | None = None
         """Why the run must not go on, whatever the SDK makes of it."""
 
@@ -126,9 +128,7 @@ class RunJournal:
     async def begin(self, shown: str | Sequence[Any]) -> Turn:
         """Take note that the model is about to be asked. Raises JournalStopped."""
         self.check()
-        held, self._held = self._held, None
-        if held is not None:
-            await self._store_call(*held)
+        await self.keep_answer()
         path = _path.get()
         conversation = self._conversations.setdefault(path, _Conversation())
         items = [shown] if isinstance(shown, str) else list(shown)
@@ -168,10 +168,11 @@ class RunJournal:
     async def keep(self, turn: Turn, response: Response) -> None:
         """Store a response, before anybody acts on it. Raises JournalStopped.
 
-        A final answer is not stored here: it becomes the task's output in the transaction that ends the attempt.
+        A final answer is not stored here, unless somebody looks at it first: it becomes the task's output in the transaction that
+        ends the attempt.
         """
         self._note(turn, response)
-        if turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
+        if self.holds_answers and turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
             self._held = (turn, response)
         else:
             await self._store_call(turn, response)
@@ -204,6 +205,12 @@ class RunJournal:
 
     # The end
 
+    async def keep_answer(self) -> None:
+        """Store an answer that is still held, since it was not the run's last act after all. Raises JournalStopped."""
+        held, self._held = self._held, None
+        if held is not None:
+            await self._store_call(*held)
+
     async def drop_offender(self) -> None:
         """Take the last response out of the run, since its form was bad: the next attempt asks again. Raises JournalStopped.
 
@@ -215,6 +222,10 @@ class RunJournal:
         turn, call_ids = self._latest
         if not any((turn.path, call_id) in self._tool_calls for call_id in call_ids):
             await self._append([CutOff(turn.path, turn.number)])
+
+    def end(self, failure: Failure) -> None:
+        """Let the run not go on, whatever the SDK makes of the failure: in a nested agent it would become a tool's result."""
+        self.failure = self.failure or failure
 
     def check(self) -> None:
         """Raise JournalStopped when the run must not go on."""
@@ -279,12 +290,15 @@ class RunJournal:
         self._tool_calls.update({(tool.path, tool.call_id): tool for tool in dropped})
 
     async def _append(self, entries: Sequence[JournalEntry], blobs: Sequence[Blob] = ()) -> None:
-        """Store entries; wait for the store where it does not answer, as long as the attempt's time allows."""
+        """Store entries; wait for the store where it does not answer, as long as the attempt's time allows.
+
+        What is finished is stored even if the attempt is cancelled meanwhile.
+        """
         pause_s = STORE_RETRY_S[0]
         while True:
             spent = self.spent if self.spent.calls > self._stored_calls else NOTHING_SPENT
             try:
-                await self._store.append_journal(self._key, self._attempt, entries, blobs, spent)
+                await _to_its_end(self._store.append_journal(self._key, self._attempt, entries, blobs, spent))
             except Unavailable as error:
                 _log.error("a call could not be stored, will try again: %s", error)
                 await asyncio.sleep(pause_s)
@@ -328,6 +342,18 @@ class within_tool:  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         _path.reset(self._token)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it; when cancelled, only once it has ended."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled() and task.exception() is not None:
+            _log.warning("a call of a cancelled attempt could not be stored: %s", task.exception())
+        raise
 
 
 def below(path: str, call_id: str) -> str:

@@ -4,7 +4,6 @@ tool-call ids unique, and turns whatever goes wrong into a `ModelCallError`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -25,8 +24,10 @@ from agents.items import TResponseInputItem, TResponseStreamEvent
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseOutputItem, ResponseUsage
 from openai.types.responses.response_prompt_param import ResponsePromptParam
 
-from orcs_server.agents.failures import ModelCallError, call_failure, ending_failure, truncated
+from orcs_server.agents.asking import Asking
+from orcs_server.agents.failures import ModelCallError, ending_failure, truncated
 from orcs_server.agents.journaled_tools import journal_tools, may_run_again
+from orcs_server.agents.providers import endpoint_of
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.workflow.model import Usage
 
@@ -39,11 +40,12 @@ _UNFINISHED = frozenset({"incomplete", "failed", "cancelled"})
 class RunModel(Model):
     """A model as one run sees it. The seam for whatever must lie between an agent and its model, per call."""
 
-    def __init__(self, inner: Model, calls: RunCalls, *, publishes: bool = True, timeout_us: int | None = None) -> None:
+    def __init__(self, inner: Model, calls: RunCalls, *, publishes: bool = True) -> None:
         self._inner = inner
         self._calls = calls
         self._publishes = publishes
-        self._timeout = None if timeout_us is None else timeout_us / 1_000_000
+        endpoint = None if calls.breakers is None else endpoint_of(inner)
+        self._breaker = None if calls.breakers is None or endpoint is None else calls.breakers.of(endpoint)
 
     async def get_response(
         self,
@@ -59,7 +61,7 @@ class RunModel(Model):
         conversation_id: str | None,
         prompt: ResponsePromptParam | None,
     ) -> ModelResponse:
-        """Ask the model by streaming, within the time limit, and return its whole response. Raises ModelCallError."""
+        """Ask the model by streaming and return its whole response. Raises ModelCallError."""
         response: Response | None = None
         events = self.stream_response(
             system_instructions,
@@ -73,13 +75,9 @@ class RunModel(Model):
             conversation_id=conversation_id,
             prompt=prompt,
         )
-        try:
-            async with asyncio.timeout(self._timeout):
-                async for event in events:
-                    if event.type == "response.completed":
-                        response = event.response
-        except TimeoutError as error:
-            raise ModelCallError(call_failure(error)) from error
+        async for event in events:
+            if event.type == "response.completed":
+                response = event.response
         if response is None:
             raise ModelCallError(truncated())
         return ModelResponse(
@@ -147,6 +145,7 @@ class RunModel(Model):
         """Ask the model itself; `question` is what `stream_response` takes by position."""
         calls, charge = self._calls, self._calls.begin(_name_of(self._inner))
         publish = calls.publish if self._publishes else _discard
+        asking = Asking(calls, self._breaker)
         spent = _REQUEST_ONLY
         completed = False
         items: list[ResponseOutputItem] = []
@@ -157,7 +156,8 @@ class RunModel(Model):
             prompt=prompt,
         )
         try:
-            async for event in stream:
+            events = aiter(stream)
+            while (event := await asking.next(events)) is not None:
                 if event.type == "response.output_text.delta":
                     publish(event.delta)
                 elif event.type == "response.output_item.done":
@@ -165,6 +165,7 @@ class RunModel(Model):
                 elif event.type == "response.completed":
                     completed = True
                     self._complete(event.response, items)
+                    asking.answered()
                     # Before it is handed on: whoever stores this response stores its usage with it.
                     charge.record(_usage(event.response.usage), event.response.model)
                 elif event.type in _FAILED_ENDINGS:
@@ -172,12 +173,12 @@ class RunModel(Model):
                 yield event
             if not completed:
                 raise ModelCallError(truncated())
-        except ModelCallError as error:
-            spent = error.spent or spent
-            raise
         except Exception as error:
-            raise ModelCallError(call_failure(error)) from error
+            known = error.spent if isinstance(error, ModelCallError) else None
+            spent = known or spent
+            raise ModelCallError(asking.failure_of(error), known) from error
         finally:
+            asking.close()
             charge.record(spent)
             await _close(stream)
 

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI, Timeout
 from pydantic import ValidationError
 
 from orcs_server.agents.offline import OfflineModel
-from orcs_server.config.models import OFFLINE_MODEL, ModelChoice
+from orcs_server.config.models import OFFLINE_MODEL, ModelChoice, without_secrets
 from orcs_server.errors import StartupError
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -41,6 +41,14 @@ class ConfiguredModels(ModelProvider):
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+
+def endpoint_of(model: Model) -> str | None:
+    """Return the base URL, fit to be shown, of the server that a model asks; None where there is none, or it cannot be told."""
+    if isinstance(model, OpenAIResponsesModel | OpenAIChatCompletionsModel):
+        url = getattr(model._client, "base_url", OPENAI_URL)  # noqa: SLF001 - the SDK shows it nowhere else
+        return without_secrets(str(url)).rstrip("/")
+    return None
 
 
 def model_settings(values: Mapping[str, Any], where: str) -> ModelSettings:

@@ -9,7 +9,9 @@ from typing import cast
 from msgspec.structs import replace
 from openai.types.responses import ResponseOutputItem
 
+from orcs_server.agents.breaker import Breakers
 from orcs_server.agents.journal import RunJournal
+from orcs_server.agents.watchdog import CallLimits
 from orcs_server.storage.journal import Spent
 from orcs_server.workflow.model import NO_USAGE, Usage
 
@@ -20,9 +22,20 @@ current_calls: ContextVar[RunCalls | None] = ContextVar("current_calls", default
 
 
 class RunCalls:
-    """What the model calls of one run have in common: the count, the usage, the callbacks and the tool-call ids."""
+    """What the model calls of one run have in common: the count, the usage, the callbacks, the limits and the tool-call ids."""
 
-    __slots__ = ("_ids", "_on_delta", "_on_usage", "_price", "_published", "count", "journal", "usage")
+    __slots__ = (
+        "_ids",
+        "_on_delta",
+        "_on_usage",
+        "_price",
+        "_published",
+        "breakers",
+        "count",
+        "journal",
+        "limits",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -30,7 +43,11 @@ class RunCalls:
         on_usage: Callable[[int, Usage], None] | None = None,
         journal: RunJournal | None = None,
         price: Callable[[str, Usage], int] | None = None,
+        breakers: Breakers | None = None,
+        limits: CallLimits | None = None,
     ) -> None:
+        self.breakers = breakers
+        self.limits = limits or CallLimits()
         self.count = 0
         self.journal = journal
         self.usage = NO_USAGE

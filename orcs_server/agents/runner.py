@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from agents import Agent, Model, ModelProvider, ModelSettings, RunConfig, RunHooks, Runner
+from agents import Agent, Model, ModelProvider, ModelRetrySettings, ModelSettings, RunConfig, RunHooks, Runner
 from agents.models import get_default_model_settings
 from pydantic import BaseModel
 from pydantic_core import to_json, to_jsonable_python
 
+from orcs_server.agents.breaker import BreakerRules, Breakers
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
@@ -22,6 +24,8 @@ from orcs_server.agents.providers import model_settings
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
 from orcs_server.agents.tracing import silence_vendor_tracing
+from orcs_server.agents.watchdog import CallLimits
+from orcs_server.config.models import ModelChoice
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
 
 _log = logging.getLogger("orcs.journal")
@@ -101,17 +105,25 @@ class AgentRunner:
         *,
         settings: Mapping[str, Any] | None = None,
         call_timeout_us: int | None = None,
+        stall_timeout_us: int | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
+
+        `stall_timeout_us` is how long a model may fall silent in the middle of an answer. With `breakers` a server that is down
+        is left alone.
 
         Raises StartupError for settings that there are not.
         """
         self._models = models
         self._shared = dict(settings or {})
-        self._call_timeout_us = call_timeout_us
+        self._limits = CallLimits(_seconds(call_timeout_us), _seconds(stall_timeout_us))
+        self._breakers = breakers
         model_settings(self._shared, "model.settings")
         self._config = RunConfig(
             model_provider=ObservedModels(models),
+            # Over whatever an agent says: neither the SDK nor the HTTP client of any model tries again, ORCS does.
+            model_settings=ModelSettings(retry=ModelRetrySettings(max_retries=0)),
             tracing_disabled=True,
             trace_include_sensitive_data=False,
             tool_not_found_behavior="return_error_to_model",
@@ -119,13 +131,28 @@ class AgentRunner:
         self._prototypes: dict[str, Agent[Any]] = {}
         """By revision. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
 
+    @classmethod
+    def configured(cls, models: ModelProvider, choice: ModelChoice, now_us: Callable[[], int]) -> AgentRunner:
+        """Return what runs agents with these models as the settings say. Raises StartupError."""
+        return cls(
+            models,
+            settings=choice.settings,
+            call_timeout_us=choice.timeout_us,
+            stall_timeout_us=choice.stall_timeout_us,
+            breakers=Breakers(BreakerRules(patience_us=choice.patience_us), now_us) if choice.patience_us else None,
+        )
+
     async def run(self, request: AgentRun) -> AgentResult:
         """Run an agent to its end. Trouble with models, tools and outputs comes back as `failure`; cancellation propagates."""
         journal = request.journal
-        calls = RunCalls(request.on_delta, request.on_usage, journal, request.price)
+        calls = RunCalls(
+            request.on_delta, request.on_usage, journal, request.price, breakers=self._breakers, limits=self._limits
+        )
         schema, problems = _output_schema(request)
         if problems:
             return _invalid(calls, "The task's output schema cannot be used", problems, FailureKind.MODEL_REQUEST, "")
+        if journal is not None:
+            journal.holds_answers = not _looks_at_answer(request.definition.template)
         token = current_calls.set(calls)
         try:
             result = await Runner.run(
@@ -136,6 +163,9 @@ class AgentRunner:
                 run_config=self._config,
                 hooks=request.hooks,
             )
+        except asyncio.CancelledError:
+            await _keep_answer(journal)
+            raise
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
@@ -158,7 +188,7 @@ class AgentRunner:
         if isinstance(wanted, ObservedModel):
             wanted = wanted.inner
         inner = wanted if isinstance(wanted, Model) else self._models.get_model(wanted)
-        agent.model = RunModel(inner, calls, timeout_us=self._call_timeout_us)
+        agent.model = RunModel(inner, calls)
         if schema is not None:
             agent.output_type = schema
         return agent
@@ -182,9 +212,32 @@ class AgentRunner:
         return replace(template, model_settings=OpaqueSettings.of(settings))
 
 
+def _looks_at_answer(template: object) -> bool:
+    """Whether code of the agent, or of one that it may hand over to, gets the final answer before it is stored.
+
+    That code may take its time, and may fail so that the attempt is tried again. Our own run hooks do neither.
+    """
+    if not isinstance(template, Agent):
+        return False
+    return bool(template.output_guardrails or template.hooks or template.handoffs)
+
+
+def _seconds(us: int | None) -> float | None:
+    return None if us is None else us / 1_000_000
+
+
 def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:
     """Return why the run failed; the journal knows better, where it stopped the run."""
     return (None if journal is None else journal.failure) or run_failure(error)
+
+
+async def _keep_answer(journal: RunJournal | None) -> None:
+    """Have a final answer stored whose attempt is cut off between it and its end."""
+    if journal is not None:
+        try:
+            await journal.keep_answer()
+        except JournalStopped as error:
+            _log.warning("a final answer could not be kept: %s", error)
 
 
 async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:

@@ -27,6 +27,8 @@ class ModelChoice(Struct, frozen=True):
     api_key_env: str
     timeout_us: int
     settings: dict[str, Any]
+    stall_timeout_us: int = 120_000_000
+    patience_us: int = 3_600_000_000
 
     @property
     def server(self) -> str:
@@ -76,4 +78,14 @@ def choose_model(model: Model, environ: Mapping[str, str]) -> ModelChoice:
 
 def _choice(model: Model, provider: Literal["openai", "offline"], name: str, base_url: str | None) -> ModelChoice:
     api = model.api or ("chat_completions" if base_url else "responses")
-    return ModelChoice(provider, name, base_url, api, model.api_key_env, to_us(model.timeout), dict(model.settings))
+    return ModelChoice(
+        provider,
+        name,
+        base_url,
+        api,
+        model.api_key_env,
+        to_us(model.timeout),
+        dict(model.settings),
+        to_us(model.stall_timeout),
+        to_us(model.patience),
+    )

@@ -141,6 +141,10 @@ class Model(Table):
     """Name of the environment variable that holds the key; the key itself is never a setting."""
     timeout: Positive = 300.0
     """Of one model call."""
+    stall_timeout: Positive = 120.0
+    """How long a model call may go without a word in the middle of an answer."""
+    patience: Seconds = 3600.0
+    """How long an outage of the model server costs tasks none of their attempts; 0: each failed call costs one."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Handed to the model as they are, such as `temperature`."""
 
@@ -167,7 +171,7 @@ class Retention(Table):
 
 
 class AgentTable(Table):
-    """An agent of the operator's own, or changes to a built-in one."""
+    """An agent of the operator's own, or changes to a built-in one; of one of the registry, its description and max_turns."""
 
     instructions: Text | None = None
     description: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None

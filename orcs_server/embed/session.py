@@ -117,7 +117,7 @@ async def session(
     guarded = GuardedHooks(_factory(hooks), time_limit_us=settings.hook_timeout_us)
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
-    runner = AgentRunner(models, settings=choice.settings, call_timeout_us=choice.timeout_us)
+    runner = AgentRunner.configured(models, choice, clock.now_us)
     executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)

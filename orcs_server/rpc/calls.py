@@ -11,11 +11,13 @@ from typing import Any, Final, Protocol
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 
 from orcs_server.errors import OrcsError, ResourceExhausted
 from orcs_server.identity import Caller
 from orcs_server.rpc.callers import Callers, value_of
 from orcs_server.rpc.conversion.streams import StreamMessage
+from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import Refusal, refusal
 from orcs_server.telemetry import OpenSpan, Telemetry
 
@@ -98,20 +100,20 @@ class Calls:
     def _handler(
         self, method: MethodDescriptor, behave: Callable[..., Awaitable[Any]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        read = message_factory.GetMessageClass(method.input_type).FromString
+        kind = message_factory.GetMessageClass(method.input_type)
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method.name, behave), read, _as_it_is)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method.name, behave), read, _serialised)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method.name, kind, behave), None, _as_it_is)
+        return grpc.unary_unary_rpc_method_handler(self._unary(method.name, kind, behave), None, _serialised)
 
-    def _unary(self, name: str, behave: Callable[[Any, Caller], Awaitable[Any]]) -> Any:
-        async def call(request: Any, context: Context) -> Any:
+    def _unary(self, name: str, kind: type[Message], behave: Callable[[Any, Caller], Awaitable[Any]]) -> Any:
+        async def call(wire: bytes, context: Context) -> Any:
             metadata = context.invocation_metadata()
             reply: Any = None
             with self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
                 try:
                     caller = self._callers.identify(metadata, span.traceparent)
                     span.note("orcs.namespace", caller.namespace)
-                    reply = await behave(request, caller)
+                    reply = await behave(decoded(kind, wire), caller)
                     refused = None
                 except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
                     refused = _refused(error, name, span)
@@ -121,8 +123,8 @@ class Calls:
 
         return call
 
-    def _stream(self, name: str, behave: Callable[[Any, StreamCall], Awaitable[None]]) -> Any:
-        async def call(request: Any, context: Context) -> None:
+    def _stream(self, name: str, kind: type[Message], behave: Callable[[Any, StreamCall], Awaitable[None]]) -> Any:
+        async def call(wire: bytes, context: Context) -> None:
             metadata = context.invocation_metadata()
             with self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
 
@@ -131,7 +133,7 @@ class Calls:
 
                 try:
                     span.note("orcs.namespace", identify().namespace)
-                    await behave(request, StreamCall(context, identify, self._slow_after_s))
+                    await behave(decoded(kind, wire), StreamCall(context, identify, self._slow_after_s))
                     refused = None
                 except Exception as error:  # noqa: BLE001 - as above
                     refused = _refused(error, name, span)

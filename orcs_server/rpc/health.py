@@ -9,7 +9,9 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2
 
-from orcs_server.errors import Unavailable
+from orcs_server.errors import InvalidArgument, Unavailable
+from orcs_server.rpc.decoding import decoded
+from orcs_server.rpc.errors import refusal
 from orcs_server.storage.store import Store
 
 CHECK_EVERY_S: Final = 5.0
@@ -46,13 +48,12 @@ class Health:
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the handlers of grpc.health.v1."""
-        request = health_pb2.HealthCheckRequest.FromString
         reply = health_pb2.HealthCheckResponse.SerializeToString
         behaviours: dict[str, Any] = {
-            "Check": grpc.unary_unary_rpc_method_handler(self._check, request, reply),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, reply),
+            "Check": grpc.unary_unary_rpc_method_handler(self._check, None, reply),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, None, reply),
             "List": grpc.unary_unary_rpc_method_handler(
-                self._list, health_pb2.HealthListRequest.FromString, health_pb2.HealthListResponse.SerializeToString
+                self._list, None, health_pb2.HealthListResponse.SerializeToString
             ),
         }
         return grpc.method_handlers_generic_handler(SERVICE.full_name, behaviours)
@@ -62,18 +63,21 @@ class Health:
             return _Status.Value("SERVICE_UNKNOWN")
         return _Status.Value("SERVING" if self._serving else "NOT_SERVING")
 
-    async def _check(self, request: Any, context: Any) -> Any:
+    async def _check(self, wire: bytes, context: Any) -> Any:
+        request = await _read(health_pb2.HealthCheckRequest, wire, context)
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
-    async def _list(self, _request: Any, _context: Any) -> Any:
+    async def _list(self, wire: bytes, context: Any) -> Any:
+        await _read(health_pb2.HealthListRequest, wire, context)
         reply = health_pb2.HealthListResponse()
         for service in sorted(self._services):
             reply.statuses[service].status = self._status(service)
         return reply
 
-    async def _watch(self, request: Any, context: Any) -> None:
+    async def _watch(self, wire: bytes, context: Any) -> None:
+        request = await _read(health_pb2.HealthCheckRequest, wire, context)
         said = None
         while True:
             status = self._status(request.service)
@@ -108,3 +112,12 @@ class Health:
         async with self._changed:
             self._serving = serving
             self._changed.notify_all()
+
+
+async def _read(kind: Any, wire: bytes, context: Any) -> Any:
+    """Return the request, or end the call."""
+    try:
+        return decoded(kind, wire)
+    except InvalidArgument as error:
+        refused = refusal(error, SERVICE.full_name)
+        await context.abort(refused.code, refused.message, refused.trailers)

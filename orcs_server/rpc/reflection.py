@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.reflection import aio
 
 from orcs_server.identity import Caller
 from orcs_server.rpc.callers import Callers
+from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import refusal
 
 NAMES: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -23,26 +24,28 @@ def reflection_handlers(
     """Return the handlers of reflection over these services."""
     servicer = aio.ReflectionServicer((*services, NAMES[1]))
 
-    async def admitted(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def admitted(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         # Refused after the first question and not before: a client that is still writing would miss why.
         known = False
-        async for request in requests:
-            if not known:
-                try:
+        async for wire in requests:
+            request = None
+            try:
+                if not known:
                     await authorise(callers.identify(context.invocation_metadata()), "system.reflect")
-                except Exception as error:  # noqa: BLE001 - every error becomes a status
-                    refused = refusal(error, "ServerReflectionInfo")
-                    await context.abort(refused.code, refused.message, refused.trailers)
                 known = True
+                request = decoded(reflection_pb2.ServerReflectionRequest, wire)
+            except Exception as error:  # noqa: BLE001 - every error becomes a status
+                refused = refusal(error, "ServerReflectionInfo")
+                await context.abort(refused.code, refused.message, refused.trailers)
             yield request
 
-    async def reflect(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def reflect(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         async for reply in servicer.ServerReflectionInfo(admitted(requests, context), context):
             yield reply
 
-    handler = grpc.stream_stream_rpc_method_handler(
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflect,
-        reflection_pb2.ServerReflectionRequest.FromString,
+        None,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return tuple(grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}) for name in NAMES)

@@ -43,7 +43,7 @@ class PageBinding:
             bound_to, key = msgspec.json.decode(raw, type=tuple[str, Any])
             if bound_to == self._hash and _storable(key):
                 return msgspec.convert(key, kind)
-        except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError, RecursionError):
+        except (UnicodeError, binascii.Error, msgspec.MsgspecError, RecursionError):
             pass  # Not a token at all: the same answer as for a token of another list.
         raise InvalidArgument(
             "PAGE_TOKEN_INVALID",

@@ -78,10 +78,11 @@ class Preview:
         `found` is what was wrong already where the request was read. Raises InvalidArgument where something other than the
         plan itself is wrong.
         """
+        in_plan = tuple(violation for violation in found if violation.field.startswith("plan."))
         visit = await self._authorisation.enter(caller, "workflows.preview")
         settings = await self._settings.resolve(visit.hooks)
         limits = settings.limits
-        findings = Findings(found)
+        findings = Findings(violation for violation in found if violation not in in_plan)
         context = findings.json_object("context", draft.context, limits.max_context_bytes)
         findings.between("max_tasks", draft.max_tasks, 1, limits.max_tasks)
         if (draft.query is None) == (draft.plan is None):
@@ -91,13 +92,15 @@ class Preview:
         findings.raise_any()
         max_tasks = min(draft.max_tasks or limits.max_tasks, limits.max_tasks)
         if draft.plan is not None:
-            return self._checked(draft.plan, settings, max_tasks)
+            return self._checked(draft.plan, settings, max_tasks, in_plan)
         context.update(await self._hooks.context(visit.hooks))
         run_context = RunContext(visit.namespace, principal=visit.caller.principal, external_context=context)
         return await self._planned(visit, draft, settings, max_tasks, run_context)
 
-    def _checked(self, plan: Sequence[NewTask], settings: Settings, max_tasks: int) -> PreviewedPlan:
-        findings = Findings()
+    def _checked(
+        self, plan: Sequence[NewTask], settings: Settings, max_tasks: int, found: Sequence[Violation]
+    ) -> PreviewedPlan:
+        findings = Findings(found)
         agents = dict(self._catalog.revisions())
         read_plan(
             plan,

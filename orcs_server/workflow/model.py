@@ -21,7 +21,6 @@ PATH_LIMIT = 512
 FAILURE_MESSAGE_LIMIT = 2048
 """Bytes in a failure's message."""
 
-
 STATUS_INDEX = {status: index for index, status in enumerate(TaskStatus)}
 """Where `WorkflowProgress.counts` counts a status."""
 TERMINAL_INDEXES = tuple(STATUS_INDEX[status] for status in TaskStatus if status in TASK_TERMINAL)

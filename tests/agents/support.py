@@ -27,11 +27,11 @@ def choice(base_url: str | None, api: Api = "chat_completions", timeout_us: int 
 
 @asynccontextmanager
 async def http_runner(
-    llmock: LLMock, api: Api = "chat_completions", *, call_timeout_us: int = 30_000_000
+    llmock: LLMock, api: Api = "chat_completions", *, call_timeout_us: int = 30_000_000, **options: Any
 ) -> AsyncIterator[AgentRunner]:
     models = ConfiguredModels(choice(llmock.base_url(), api), environ={"TEST_KEY": KEY})
     try:
-        yield AgentRunner(models, call_timeout_us=call_timeout_us)
+        yield AgentRunner(models, call_timeout_us=call_timeout_us, **options)
     finally:
         await models.aclose()
 

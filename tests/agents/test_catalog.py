@@ -125,3 +125,14 @@ def test_the_revision_of_an_agent_with_code_is_the_same_after_a_restart() -> Non
     first, second = made(), made()
     assert first.tool_use_behavior is not second.tool_use_behavior
     assert definition_of("coded", first).revision == definition_of("coded", second).revision
+
+
+def test_a_table_gives_an_agent_of_the_registry_more_turns() -> None:
+    city = AgentCatalog.build({"city_agent": AgentTable(max_turns=100)}, f"{REGISTRY}:registry").get("city_agent")
+    assert (city.max_turns, city.source) == (100, "registry")
+    assert city.template is not None
+
+
+def test_a_table_cannot_change_what_an_agent_of_the_registry_is() -> None:
+    with pytest.raises(StartupError, match=r"comes from the registry.*max_turns only"):
+        AgentCatalog.build({"city_agent": AgentTable(instructions="Rhyme.")}, f"{REGISTRY}:registry")

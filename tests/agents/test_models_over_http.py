@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
+from agents import (
+    Agent,
+    ModelRetrySettings,
+    ModelSettings,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    retry_policies,
+)
+from agents.testing import ScriptedModel, function_call
 from llmock.pytest_plugin import LLMock
 from llmock.scenarios import Reply
+from openai import AsyncOpenAI
 
 from orcs_server.agents.builtin import PLANNER, RESEARCH
+from orcs_server.agents.catalog import definition_of
 from orcs_server.agents.planner import PlannerOutput, build_planner_input
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRun, AgentRunner
@@ -65,6 +77,26 @@ async def test_nothing_is_sent_twice_when_the_server_fails(llmock: LLMock, api: 
     assert result.failure.retryable
     assert result.usage == Usage(requests=1)
     assert result.calls == 1
+
+
+@both_apis
+@pytest.mark.parametrize("nested", [False, True])
+async def test_neither_an_agents_own_settings_nor_its_own_client_bring_other_retries(
+    llmock: LLMock, api: Api, nested: bool
+) -> None:
+    llmock.fail(500, times=2)
+    own = AsyncOpenAI(base_url=llmock.base_url(), api_key=KEY, max_retries=2)
+    kind = OpenAIResponsesModel if api == "responses" else OpenAIChatCompletionsModel
+    insists = ModelSettings(retry=ModelRetrySettings(max_retries=3, policy=retry_policies.http_status([500])))
+    agent: Agent[Any] = Agent(name="own", model=kind("m", openai_client=own), model_settings=insists)
+    if nested:
+        tool = agent.as_tool("ask", "Ask.", failure_error_function=None)
+        script = ScriptedModel([[function_call("ask", {"input": "x"}, call_id="a")]])
+        agent = Agent(name="outer", model=script, tools=[tool])
+    async with http_runner(llmock) as runner, own:
+        result = await runner.run(AgentRun(definition_of("own", agent), "Hello"))
+    assert result.failure is not None
+    assert len(llmock.requests) == 1
 
 
 @both_apis
@@ -128,6 +160,28 @@ async def test_a_call_that_takes_too_long_is_given_up(llmock: LLMock, api: Api) 
     assert result.failure.kind is FailureKind.TIMEOUT
     assert "timeout" in result.failure.message
     assert result.usage.requests == 1
+
+
+@both_apis
+async def test_a_stream_that_falls_silent_in_the_middle_is_given_up_long_before_the_call_is(
+    llmock: LLMock, api: Api
+) -> None:
+    llmock.stall(after_chunks=5, seconds=20)
+    async with http_runner(llmock, api, stall_timeout_us=200_000) as runner:
+        result = await runner.run(AgentRun(AGENT, "Count."))
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.TIMEOUT
+    assert result.failure.retryable
+    assert "fell silent in mid-answer for 0.2 s" in result.failure.message
+
+
+@both_apis
+async def test_a_model_may_think_longer_than_it_may_fall_silent(llmock: LLMock, api: Api) -> None:
+    llmock.slow_first_token(0.5)
+    llmock.reply("At last.")
+    async with http_runner(llmock, api, stall_timeout_us=100_000) as runner:
+        result = await runner.run(AgentRun(AGENT, "Think."))
+    assert result.text == "At last."
 
 
 async def test_a_silent_server_is_given_up_by_the_http_client_too(llmock: LLMock) -> None:

@@ -10,6 +10,7 @@ import pytest
 from agents import (
     Agent,
     GuardrailFunctionOutput,
+    ModelRetrySettings,
     ModelSettings,
     RunContextWrapper,
     Usage,
@@ -327,7 +328,9 @@ async def test_the_servers_settings_hold_unless_the_agent_sets_the_same() -> Non
     await runner.run(AgentRun(definition, "Go"))
     await runner.run(AgentRun(registered(bare), "Go"))
     sent = [asdict(call.model_settings) for call in model.calls]
-    assert sent == [asdict(ModelSettings(temperature=warmth, max_tokens=5)) for warmth in (0.1, 0.9)]
+    no_retries = ModelRetrySettings(max_retries=0)
+    wanted = [ModelSettings(temperature=warmth, max_tokens=5, retry=no_retries) for warmth in (0.1, 0.9)]
+    assert sent == [asdict(settings) for settings in wanted]
 
 
 def test_settings_that_there_are_not_stop_the_start() -> None:

@@ -97,8 +97,8 @@ async def test_usage_of_an_attempt_that_had_ended_by_then_is_counted_too(tmp_pat
         # Stored while the attempt was being given up, by a process that ends before it can count it.
         entry, spent = ModelCall("", 0, "hash", late.digest), Spent(2, Usage(2, 10, 0, 4))
         await world.store.append_journal(JournalKey("default", "w1", "a", 1), 1, [entry], [late], spent)
-    async with server(path) as world:
         counted = [record.event for record in await world.log() if isinstance(record.event, e.UsageRecorded)]
+    async with server(path) as world:
         async with asyncio.timeout(10):
             while (await world.store.list_tasks("default", "w1"))[0].progress.calls < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)

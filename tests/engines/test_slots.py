@@ -112,6 +112,25 @@ def test_an_agents_limit_holds_back_its_own_tasks_only() -> None:
     assert queue.work_off(1) == ["a"]
 
 
+def test_suspected_attempts_run_one_at_a_time_beside_all_others() -> None:
+    slots = Slots(10)
+    served: list[str] = []
+    for name in ("a", "b"):
+        ticket = Ticket("one", lambda want, name=name: served.append(f"{name} {want.task_id}"))  # type: ignore[misc]
+        slots.ask(
+            ticket, [Want("t0", 1, "any", suspected=True), Want("t1", 1, "any"), Want("t2", 1, "any", suspected=True)]
+        )
+    assert served == ["a t0", "a t1", "b t1"]
+    assert slots.waiting == 3
+    slots.release("any")
+    assert slots.waiting == 3
+    slots.release("any", suspected=True)
+    assert served[3:] == ["a t2"]
+    slots.release("any", suspected=True)
+    slots.release("any", suspected=True)
+    assert served[4:] == ["b t0", "b t2"]
+
+
 def test_wants_that_are_taken_back_are_not_served() -> None:
     queue = busy()
     gone = queue.ask("gone", 5)
@@ -156,22 +175,42 @@ _steps = st.lists(
 )
 
 
+def test_an_agent_that_is_held_back_waits_and_others_do_not() -> None:
+    queue = Queue(Slots(5))
+    queue.slots.hold_back("down")
+    queue.ask("a", 3, agent="down")
+    queue.ask("b", 2, "two", agent="down")
+    queue.ask("c", 2)
+    assert queue.served == ["c", "c"]
+    queue.slots.let_one("down")
+    assert len(queue.served) == 3
+    queue.work_off(3)
+    assert (len(queue.served), queue.slots.free, queue.slots.waiting) == (3, 5, 4)
+    queue.slots.let_all("down")
+    assert (len(queue.served), queue.slots.free, queue.slots.waiting) == (7, 1, 0)
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=_steps, total=st.integers(1, 5), data=st.data())
 def test_no_slot_is_lost_or_given_twice_whatever_happens(steps: list[Step], total: int, data: st.DataObject) -> None:
     limits = {"rare": 1, "scarce": 2}
     slots = Slots(total, per_agent=limits, weights={"n0": 2.0})
-    held: list[str] = []
-    tickets = [Ticket(f"n{number % 2}", lambda want: held.append(want.agent_id)) for number in range(4)]
+    held: list[Want] = []
+    tickets = [Ticket(f"n{number % 2}", held.append) for number in range(4)]
+
+    def give_back(want: Want) -> None:
+        slots.release(want.agent_id, suspected=want.suspected)
+
     for number, agent, wants, priority in steps:
         back = data.draw(st.integers(-len(held), len(held)), label="which slot comes back, if any")
         if 0 <= back < len(held):
-            slots.release(held.pop(back))
-        slots.ask(tickets[number], [Want(f"t{n}", 1, agent) for n in range(wants)], priority)
+            give_back(held.pop(back))
+        slots.ask(tickets[number], [Want(f"t{n}", 1, agent, n % 3 == 1) for n in range(wants)], priority)
+        assert sum(want.suspected for want in held) <= 1
         assert slots.free == total - len(held) >= 0
         for name, limit in limits.items():
-            assert slots.free_by_agent[name] == limit - held.count(name) >= 0
+            assert slots.free_by_agent[name] == limit - sum(want.agent_id == name for want in held) >= 0
     while held:  # Nobody who waits is forgotten.
-        slots.release(held.pop(0))
+        give_back(held.pop(0))
     assert slots.waiting == sum(len(ticket.wants) for ticket in tickets) == 0
     assert (slots.free, slots.free_by_agent) == (total, limits)

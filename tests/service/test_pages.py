@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orcs_server.errors import InvalidArgument
@@ -39,6 +41,14 @@ def test_a_made_up_token_with_a_number_that_no_row_has_is_refused(number: int) -
         with pytest.raises(InvalidArgument) as caught:
             BINDING.key(BINDING.token(key), kind)
         assert caught.value.reason == "PAGE_TOKEN_INVALID"
+
+
+@given(st.binary(min_size=1, max_size=100))
+@example(b'["\xff",0]')
+def test_any_bytes_in_the_form_of_a_token_are_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        BINDING.key(base64.urlsafe_b64encode(raw).decode(), PageKey)
+    assert caught.value.reason == "PAGE_TOKEN_INVALID"
 
 
 @given(st.text(min_size=1, max_size=3000))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -60,6 +62,37 @@ class JournalConformance:
         with pytest.raises(Conflict, match="attempt 3 has taken over"):
             await store.open_journal(KEY, 2)
         assert (await store.open_journal(KEY, 3)).model_calls == [CALLS[0]]
+
+    async def test_of_calls_that_are_stored_together_only_those_of_an_overtaken_attempt_are_refused(
+        self, store: Store
+    ) -> None:
+        await store.commit(Draft("w1").create())
+        other = KEY._replace(task_id="t1")
+        await store.open_journal(KEY, 2)
+        await store.append_journal(other, 1, CALLS[:2], RESPONSES[:2])
+        outcomes = await asyncio.gather(
+            store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]]),
+            store.append_journal(other, 1, [CutOff("", 1)]),
+            store.append_journal(other, 1, [CALLS[2]], [RESPONSES[2]]),
+            store.append_journal(KEY, 2, [ToolCall("", "call", "pay", repeatable=False)]),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [Conflict, type(None), type(None), type(None)]
+        assert (await store.open_journal(other, 1)).model_calls == [CALLS[0], CALLS[2]]
+        rows = await store.open_journal(KEY, 2)
+        assert (rows.model_calls, len(rows.tool_calls)) == ([], 1)
+        heads = await store.journal_heads(NS, "w1")
+        assert {name: head.grown_in for name, head in heads.items()} == {"t0": 0, "t1": 1}
+
+    async def test_calls_that_are_stored_together_count_as_growth_of_the_later_attempt(self, store: Store) -> None:
+        await store.commit(Draft("w1").create())
+        await asyncio.gather(
+            store.append_journal(KEY, 1, [CALLS[0]], [RESPONSES[0]], Spent(3, Usage(3, 24))),
+            store.append_journal(KEY, 2, [ToolCall("", "call", "pay", repeatable=False)]),
+            store.append_journal(KEY, 2, [CALLS[1], CutOff("", 1), CALLS[2]], RESPONSES[1:], Spent(1, Usage(1, 8))),
+        )
+        assert (await store.open_journal(KEY, 2)).model_calls == [CALLS[0], CALLS[2]]
+        assert await store.journal_heads(NS, "w1") == {"t0": JournalHead(2, Spent(1, Usage(1, 8)), 2)}
 
     async def test_growth_is_by_finished_calls(self, store: Store) -> None:
         await store.commit(Draft("w1").create())

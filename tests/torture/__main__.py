@@ -8,15 +8,29 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
-from tests.torture.kills import Report, Scale, missing, run_over_kills
+from tests.rpc.surface.campaign import run_over_bad_input
+from tests.torture.calls import BEGUN, ENDED, MODEL, TOOL
+from tests.torture.checks import Ledger
+from tests.torture.faults import JOURNALED
+from tests.torture.kills import STATES, Report, Scale, missing, run_over_kills
 from tests.torture.power import CutReport, run_over_cuts
 from tests.torture.recording import available
 
-LONG = Scale(clients=20, random_kills=160, cold_every=20, commit_points_s=40)
+LONG = Scale(
+    clients=20,
+    states=(*STATES, *JOURNALED),
+    random_kills=200,
+    cold_every=20,
+    orderly_every=8,
+    commit_points_s=40,
+)
 RECORDED_S = 8.0
 CUTS = 200
+BAD_INPUTS = 150
+"""Of each kind for each method."""
 
 
 def show(name: str, value: object) -> None:
@@ -29,17 +43,30 @@ def show_kills(report: Report) -> None:
     show("  at random", report.kills["at random"])
     show("  at a commit point", report.kills["at a commit point"])
     show("cold starts", report.kills["after a cold start"])
+    show("orderly stops", report.kills["stopped in good order"])
+    show("orderly stops cut short by a second SIGTERM", report.kills["stopped by a second SIGTERM"])
     show("commit points × states × events hit", len(report.situations))
-    show("commit points × states missed", len(missing(report.situations)))
+    show("commit points × states missed", len(missing(report.situations, LONG.states)))
     show("workflows finished", ledger.workflows)
     show("watch histories equal to the log", ledger.histories)
     show("events in them", ledger.events)
     show("commands repeated, with the first answer", report.repetitions)
     show("attempts lost with their server", ledger.lost_attempts)
     show("workflows failed because of losses in a row", ledger.given_up)
-    show("model calls begun, counted outside the server", ledger.calls)
-    show("model calls finished", ledger.finished_calls)
-    show("  of completed tasks, finished more than once", ledger.finished_again)
+    show_calls(ledger)
+
+
+def show_calls(ledger: Ledger) -> None:
+    repeats = ledger.repeats
+    for kind in (MODEL, TOOL):
+        show(f"{kind} calls begun, counted outside the server", ledger.calls(kind, BEGUN))
+        show(f"{kind} calls finished", ledger.calls(kind, ENDED))
+    show("calls repeated although stored", len(repeats.although_stored))
+    show("answers cut off before their commit", repeats.cut_off.total())
+    show("answers that came after their attempt's time", repeats.late.total())
+    show("calls finished again, each for one of these", repeats.again.total())
+    show("tools that must not run twice, cut off", len(repeats.in_doubt))
+    show("  tasks stopped for it", ledger.stopped_in_doubt)
 
 
 def show_cuts(report: CutReport) -> None:
@@ -49,6 +76,12 @@ def show_cuts(report: CutReport) -> None:
     show("acknowledgements and events told before them, all found", report.acknowledged)
 
 
+def show_bad_input(answers: Counter[str]) -> None:
+    show("bad inputs tried, over all methods", answers.total())
+    show("  refused as documented, with nothing changed", answers.total() - answers["OK"])
+    show("  different answers", len(answers))
+
+
 def main() -> None:
     """Torture, then print."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else random.randrange(1_000_000)
@@ -56,13 +89,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="orcs-torture-"))
     start = time.monotonic()
     try:
-        for name in ("kills", "power"):
+        for name in ("kills", "power", "input"):
             (folder / name).mkdir()
         show_kills(asyncio.run(run_over_kills(folder / "kills", LONG, seed)))
         if available():
             show_cuts(asyncio.run(run_over_cuts(folder / "power", RECORDED_S, CUTS, seed)))
         else:
             print("power cuts: skipped, the functions of Python's own SQLite cannot be reached")
+        show_bad_input(run_over_bad_input(folder / "input", BAD_INPUTS, seed))
     except BaseException:
         print(f"the files are left in {folder}", flush=True)
         raise

@@ -1,5 +1,5 @@
-"""The agents of the torture: scripted models that note each call in a file outside the process, one line appended at its begin
-and one at its end. The same for the offline model, which plans the queries, as soon as this module is imported.
+"""The agents of the torture: scripted models that note each call in a file outside the process. The offline model, which plans the
+queries, notes its calls, too, as soon as this module is imported.
 """
 
 from __future__ import annotations
@@ -8,30 +8,35 @@ import asyncio
 import os
 import random
 import re
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
 from agents import Agent, AgentOutputSchemaBase
 from agents.items import TResponseStreamEvent
-from openai import APIConnectionError, AsyncOpenAI
 
 from orcs_server.agents.offline import OfflineModel
+from orcs_server.agents.run_calls import current_calls
+from tests.torture import working
+from tests.torture.calls import BEGUN, ENDED, MODEL, Call, note
+from tests.torture.failing import broken
 
-CALLS_VARIABLE = "TORTURE_CALLS"
-"""Names the file of the calls."""
-LABEL = re.compile(r"\[([\w.-]+/[\w-]+)\]")
+LABEL = re.compile(r"\[([\w.-]+)/([\w-]+)\]")
 """`[workflow/task]` in a task's title."""
 MEETING = 8
 """So many calls of one workflow's `meeting` wait for each other."""
 
 
-def note(word: str, label: str) -> None:
-    """Append a line to the file of the calls; the system keeps lines of several processes apart."""
-    path = os.environ.get(CALLS_VARIABLE)
-    if path:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(file, f"{word} {label}\n".encode())
-        os.close(file)
+def _call_of(input_: object) -> Call:
+    """Return which call this is: by the label, or, for the planner and what it planned, by the run that makes it."""
+    found = LABEL.search(str(input_))
+    if found is not None:
+        return Call(MODEL, found[1], found[2], "", "0")
+    calls = current_calls.get()
+    assert calls is not None
+    assert calls.journal is not None
+    key = calls.journal._key
+    return Call(MODEL, key.workflow_id, key.task_id, "", "0")
 
 
 class TortureModel(OfflineModel):
@@ -52,28 +57,32 @@ class TortureModel(OfflineModel):
         *arguments: Any,
         **named: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        found = LABEL.search(str(input))
-        label = "planned/task" if found is None else found[1]
-        note("begun", label)
-        if found is not None:  # what the planner gives an agent, whose ways it does not know, goes well
-            await self._behave(label)
+        call = _call_of(input)
+        note(BEGUN, call)
+        if LABEL.search(str(input)):  # what the planner gives an agent, whose ways it does not know, goes well
+            await self._behave(call.workflow_id)
         async for event in super().stream_response(
             system_instructions, input, model_settings, tools, output_schema, *arguments, **named
         ):
             if event.type == "response.completed":
-                note("ended", label)
+                note(ENDED, call)
             yield event
 
-    async def _behave(self, label: str) -> None:
+    async def _behave(self, workflow_id: str) -> None:
         match self._behaviour:
             case "slow":
                 await asyncio.sleep(random.uniform(0.02, 0.3))
             case "fickle" if random.random() < 0.5:
-                raise _broken()
+                raise broken()
             case "broken":
-                raise _broken()
+                raise broken()
+            case "patient":
+                await asyncio.sleep(0.4)
+            case "poison":
+                await asyncio.sleep(0.1)
+                os.kill(os.getpid(), signal.SIGKILL)
             case "meeting":
-                await self._meet(label.partition("/")[0])
+                await self._meet(workflow_id)
 
     async def _meet(self, workflow_id: str) -> None:
         """Return once as many calls are under way at the same time as there are slots."""
@@ -81,13 +90,6 @@ class TortureModel(OfflineModel):
         arrived.release()
         while arrived._value < MEETING:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
-
-
-_REQUEST = AsyncOpenAI(api_key="none")._client.build_request("POST", "http://127.0.0.1/")
-
-
-def _broken() -> APIConnectionError:
-    return APIConnectionError(request=_REQUEST)
 
 
 def _noted(plain: Any) -> Any:
@@ -102,15 +104,13 @@ def _noted(plain: Any) -> Any:
             async for event in plain(self, system_instructions, input, *arguments, **named):
                 yield event
             return
-        schema = arguments[2] if len(arguments) > 2 else named.get("output_schema")
-        plans = schema is not None and schema.name() == "PlannerOutput"
-        label = "planner" if plans else "planned/task"
-        note("begun", label)
-        if plans and "fickle winds" in str(input) and random.random() < 0.5:
-            raise _broken()
+        call = _call_of(input)
+        note(BEGUN, call)
+        if not call.task_id and "fickle winds" in str(input) and random.random() < 0.5:
+            raise broken()
         async for event in plain(self, system_instructions, input, *arguments, **named):
             if event.type == "response.completed":
-                note("ended", label)
+                note(ENDED, call)
             yield event
 
     return stream_response
@@ -119,6 +119,9 @@ def _noted(plain: Any) -> Any:
 OfflineModel.stream_response = _noted(OfflineModel.stream_response)  # type: ignore[method-assign]
 
 REGISTRY = {
-    name: Agent(name=name, instructions="Answer.", model=TortureModel(name))
-    for name in ("steady", "slow", "fickle", "broken", "meeting")
+    **working.REGISTRY,
+    **{
+        name: Agent(name=name, instructions="Answer.", model=TortureModel(name))
+        for name in ("steady", "slow", "fickle", "broken", "meeting", "patient", "poison")
+    },
 }

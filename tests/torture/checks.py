@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from orcs_client.v1 import common_pb2
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow.evolve import evolve
@@ -14,7 +15,10 @@ from orcs_server.workflow.model import FailureKind
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WORKFLOW_TERMINAL, WorkflowStatus
-from tests.torture.load import MUST_COMPLETE, Story
+from tests.torture.calls import ENDED, MODEL, read_line
+from tests.torture.deaths import Death, Task
+from tests.torture.load import ACTS_ONCE, MEETING_WORKFLOW, MUST_COMPLETE, Story
+from tests.torture.repeats import Repeats, judge
 
 NAMESPACE = "default"
 
@@ -65,24 +69,30 @@ def check_pages(data: Path) -> None:
 class Ledger:
     """What a finished run comes to."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeats: Repeats) -> None:
+        self.repeats = repeats
         self.workflows = 0
         self.events = 0
         self.histories = 0
         self.lost_attempts = 0
         self.given_up = 0
-        self.calls = 0
-        self.finished_calls = 0
-        self.finished_again = 0
+        self.stopped_in_doubt = 0
+
+    def calls(self, kind: str, word: str) -> int:
+        """How many calls of models or tools began or ended."""
+        counted = self.repeats.ended if word == ENDED else self.repeats.begun
+        return sum(times for call, times in counted.items() if call.kind == kind)
 
 
-async def check_everything(data: Path, calls: Path, stories: Iterable[Story]) -> Ledger:
+async def check_everything(data: Path, calls: Path, stories: Sequence[Story], deaths: Sequence[Death]) -> Ledger:
     """Check the file of a server that has stopped, once every client saw the end of its workflow."""
-    ledger = Ledger()
     check_pages(data)
-    noted = Counter(calls.read_text().splitlines())
-    ledger.calls = sum(times for line, times in noted.items() if line.startswith("begun "))
-    ledger.finished_calls = noted.total() - ledger.calls
+    lines = [read_line(line) for line in calls.read_text().splitlines()]
+    repeats = judge(lines, deaths, _timed_out(stories))
+    again = repeats.although_stored
+    assert not again, f"{len(again)} calls repeated although stored, such as {again[:5]}"
+    assert not repeats.wrong, "\n".join(repeats.wrong[:20])
+    ledger = Ledger(repeats)
     store = SqliteStore(data)
     await store.open()
     try:
@@ -93,13 +103,23 @@ async def check_everything(data: Path, calls: Path, stories: Iterable[Story]) ->
             state = await check_workflow(store, story.id, log)
             _check_watch(story, log, deleted=state is None)
             _check_end(story, state, ledger)
-            _check_calls(story, noted, ledger)
+            _check_doubts(story, ledger)
             ledger.workflows += 1
             ledger.events += len(story.seen)
             ledger.histories += 1
     finally:
         await store.close()
+    _check_calls(stories, repeats)
     return ledger
+
+
+def _timed_out(stories: Iterable[Story]) -> set[Task]:
+    return {
+        (story.id, message.attempt_timed_out.task_id)
+        for story in stories
+        for _, message in story.seen
+        if message.WhichOneof("body") == "attempt_timed_out"
+    }
 
 
 def _check_watch(story: Story, log: list[EventRecord], *, deleted: bool) -> None:
@@ -130,24 +150,36 @@ def _check_end(story: Story, state: WorkflowState | None, ledger: Ledger) -> Non
     if story.kind in MUST_COMPLETE and state.status is not WorkflowStatus.COMPLETED:
         kinds = [task.progress.failure.kind for task in state.tasks.values() if task.progress.failure is not None]
         failures = [*kinds, *([state.progress.failure.kind] if state.progress.failure is not None else [])]
-        assert FailureKind.LOST in failures, (story.id, story.kind, failures)
-        ledger.given_up += 1
+        if story.kind != ACTS_ONCE or FailureKind.TOOL_FAILED not in failures:
+            assert FailureKind.LOST in failures, (story.id, story.kind, failures)
+            ledger.given_up += 1
 
 
-def _check_calls(story: Story, noted: Counter[str], ledger: Ledger) -> None:
-    """No model was called but for an attempt that the log has, and none that completed was not called."""
-    begun, completed = Counter[str](), set[str]()
-    for _, message in story.seen:
-        name = message.WhichOneof("body")
-        if name == "attempt_started":
-            begun[message.attempt_started.task_id] += 1
-        elif name == "task_completed":
-            completed.add(message.task_completed.task_id)
-    if "query" in story.options:
-        return  # its tasks are the offline planner's, without a label
-    for task_id, attempts in begun.items():
-        label = f"{story.id}/{task_id}"
-        assert noted[f"begun {label}"] <= attempts, label
-        if task_id in completed:
-            assert noted[f"ended {label}"] >= 1, label
-            ledger.finished_again += noted[f"ended {label}"] - 1
+def _check_doubts(story: Story, ledger: Ledger) -> None:
+    """A call that was cut off, of a tool that must not run twice, stops its task, and nothing else does so."""
+    doubtful = {call.task_id for call in ledger.repeats.in_doubt if call.workflow_id == story.id}
+    failed = [message.task_failed for _, message in story.seen if message.WhichOneof("body") == "task_failed"]
+    stopped = {each.task_id for each in failed if each.failure.kind == common_pb2.FAILURE_KIND_TOOL_FAILED}
+    lost = {each.task_id for each in failed if each.failure.kind == common_pb2.FAILURE_KIND_LOST}
+    assert stopped <= doubtful <= stopped | lost, (story.id, stopped, doubtful)
+    ledger.stopped_in_doubt += len(stopped)
+
+
+def _check_calls(stories: Sequence[Story], repeats: Repeats) -> None:
+    """No call was made but by an attempt that the log has, and no task completed without its model's answer."""
+    attempts, completed, planned = Counter[Task](), set[Task](), set[Task]()
+    for story in stories:
+        for _, message in story.seen:
+            name = message.WhichOneof("body")
+            if name == "attempt_started":
+                attempts[story.id, message.attempt_started.task_id] += 1
+            elif name == "planning_started":
+                attempts[story.id, ""] += 1
+            elif name == "task_completed":
+                completed.add((story.id, message.task_completed.task_id))
+            elif name == "plan_adopted" and "query" in story.options:
+                planned.add((story.id, ""))
+    for call, times in repeats.begun.items():
+        assert call.workflow_id == MEETING_WORKFLOW or times <= attempts[call.task], (call, times)
+    answered = {call.task for call in repeats.ended if call.kind == MODEL}
+    assert completed | planned <= answered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -9,16 +10,23 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from orcs_server.storage.journal import CutOff, JournalEntry, ModelCall, ToolCall
 from orcs_server.storage.sqlite import writer
-from orcs_server.storage.sqlite.batch import Commit, Erasure, LogEnd, Operation
+from orcs_server.storage.sqlite.batch import Change, Commit, Erasure, LogEnd, Operation
 from orcs_server.workflow.events import WorkflowDeleted
 
 POINTS = ("before", "inside", "after")
 """Of a commit: nothing is written yet; all statements ran and the transaction is open; it is durable and nobody was told."""
 
 
+ONCE_START = "ONCE-START"
+"""A call begins of a tool that must not run twice."""
+JOURNALED = ("MODEL-CALL", "TOOL-START", ONCE_START, "TOOL-RESULT")
+"""What takes the place of a state in a commit of the call journal."""
+
+
 def situations(point: str, operations: Sequence[Operation]) -> set[str]:
-    """Return `point status event` for each event of the batch, with the workflow's status after it."""
+    """Return `point status event` for each event of the batch, with the workflow's status after it; for the journal likewise."""
     found: set[str] = set()
     for operation in operations:
         if isinstance(operation, Commit | Erasure):
@@ -26,7 +34,23 @@ def situations(point: str, operations: Sequence[Operation]) -> set[str]:
             gone = isinstance(write.events[-1].event, WorkflowDeleted)
             status = "DELETED" if gone else str(write.state.status)
             found.update(f"{point} {status} {type(record.event).__name__}" for record in write.events)
+        elif isinstance(operation, Change):
+            found.update(f"{point} {_journaled(entry)}" for entry in _entries(operation))
     return found
+
+
+def _entries(change: Change) -> list[ModelCall | ToolCall]:
+    """Return what a change stores in the journal, if that is what it does."""
+    held: Sequence[JournalEntry] = inspect.getclosurevars(change._apply).nonlocals.get("entries", ())
+    return [entry for entry in held if not isinstance(entry, CutOff)]
+
+
+def _journaled(entry: ModelCall | ToolCall) -> str:
+    if isinstance(entry, ModelCall):
+        return f"{JOURNALED[0]} {'nested' if entry.path else 'own'}"
+    if entry.result is not None:
+        return f"{JOURNALED[3]} {entry.tool}"
+    return f"{JOURNALED[1 if entry.repeatable else 2]} {entry.tool}"
 
 
 class KillOnNew:

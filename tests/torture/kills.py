@@ -6,27 +6,36 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from orcs_client import OrcsClient
 from tests.torture.agents import MEETING
 from tests.torture.checks import Ledger, check_everything
-from tests.torture.faults import POINTS
+from tests.torture.faults import JOURNALED, POINTS
 from tests.torture.load import Load
-from tests.torture.servers import TortureServer
+from tests.torture.servers import GRACES_S, TortureServer
 
 STATES = ("PLANNING", "READY", "RUNNING", "COMPLETED", "FAILED", "DELETED")
 """Every state that a commit can leave a workflow in."""
+
+
+VAIN_LIMIT = 50
+"""So many servers in a row that come to no new commit point are too many."""
 
 
 class Scale(NamedTuple):
     """How much of it."""
 
     clients: int
+    states: tuple[str, ...]
+    """What commits are hit at, each before, inside and after: `STATES`, and things of the journal."""
     random_kills: int
     cold_every: int
-    """Of so many kills one is followed by a cold start."""
+    """Of so many ends one comes after a cold start."""
+    orderly_every: int
+    """Of so many ends one is a SIGTERM instead of a kill, every other time with a second one."""
     commit_points_s: float
     """Seconds for which commits with another event are looked for, too, once each point was hit in each state."""
 
@@ -40,10 +49,10 @@ class Report(NamedTuple):
     repetitions: int
 
 
-def missing(hit: set[str]) -> set[tuple[str, str]]:
+def missing(hit: set[str], states: Iterable[str]) -> set[tuple[str, str]]:
     """Return the (point, state) pairs at which no server has died yet."""
     met = {tuple(situation.split()[:2]) for situation in hit}
-    return {(point, state) for point in POINTS for state in STATES if (point, state) not in met}
+    return {(point, state) for point in POINTS for state in states if (point, state) not in met}
 
 
 class Killing:
@@ -59,10 +68,16 @@ class Killing:
     async def until_enough(self) -> None:
         """Return with a server up that nobody kills any more."""
         ends = time.monotonic() + self._scale.commit_points_s
-        while missing(self.hit) or time.monotonic() < ends:
+        vain = 0
+        while missing(self.hit, self._scale.states) or time.monotonic() < ends:
+            before = len(self.hit)
             await self._at_commit_point()
-        for _ in range(self._scale.random_kills):
-            await self._at_random()
+            vain = vain + 1 if len(self.hit) == before else 0
+            assert vain < VAIN_LIMIT, missing(self.hit, self._scale.states)
+        for number in range(1, self._scale.random_kills + 1):
+            await self._at_random(cold=number % self._scale.cold_every == 0)
+            if number % self._scale.orderly_every == 0:
+                await self._in_good_order()
         await self._server.fork()
         assert await self._server.news() is None
 
@@ -70,6 +85,7 @@ class Killing:
         known = set(self.hit)
         if not self._scale.commit_points_s:
             known |= {situation.rpartition(" ")[0] for situation in self.hit}
+            known |= {f"{point} {thing}" for point in POINTS for thing in JOURNALED if thing not in self._scale.states}
         await self._server.fork(known=known)
         patience = self._random.uniform(0.5, 2.0)
         try:
@@ -82,16 +98,33 @@ class Killing:
         await self._server.reap()
         self._count(met)
 
-    async def _at_random(self) -> None:
-        if self.kills["at random"] % self._scale.cold_every == self._scale.cold_every - 1:
-            await self._server.start_cold()
-            self.kills["after a cold start"] += 1
-        else:
-            await self._server.fork()
+    async def _at_random(self, *, cold: bool) -> None:
+        await self._start(cold=cold)
         # Some die before they are up.
         await asyncio.sleep(self._random.choice((0.05, 0.3, 0.6)) + self._random.expovariate(4))
         await self._server.kill()
         self.kills["at random"] += 1
+
+    async def _in_good_order(self) -> None:
+        stops = self.kills["stopped in good order"] + self.kills["stopped by a second SIGTERM"]
+        if await self._start(cold=self._random.random() < 0.2, grace_s=GRACES_S[stops // 2 % 2]):
+            assert await self._server.news() is None
+        await asyncio.sleep(self._random.uniform(0.2, 0.8))
+        if stops % 2:
+            await self._server.terminate_twice(self._random.choice((0.001, 0.02, 0.1)))
+            self.kills["stopped by a second SIGTERM"] += 1
+        else:
+            await self._server.terminate()
+            self.kills["stopped in good order"] += 1
+
+    async def _start(self, *, cold: bool, grace_s: float = GRACES_S[-1]) -> bool:
+        """Start a server; False if it is up already."""
+        if cold:
+            await self._server.start_cold()
+            self.kills["after a cold start"] += 1
+        else:
+            await self._server.fork(grace_s=grace_s)
+        return not cold
 
     def _count(self, met: set[str]) -> None:
         self.hit |= met
@@ -119,11 +152,11 @@ async def run_over_kills(folder: Path, scale: Scale, seed: int) -> Report:
             async with asyncio.timeout(120):
                 await running
             await load.repeat_everything()
-            await load.meet("meeting", MEETING)
+            await load.meet(MEETING)
         finally:
             running.cancel()
             await asyncio.wait((running,))
     await server.terminate()
     await server.close()
-    ledger = await check_everything(server.data, server.calls, load.stories)
+    ledger = await check_everything(server.data, server.calls, load.stories, server.deaths)
     return Report(killing.kills, killing.hit, ledger, load.repetitions)

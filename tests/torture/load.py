@@ -60,6 +60,8 @@ def soon(seconds: float) -> datetime:
 FAN = (("a", "steady", ""), ("b", "slow", ""), ("c", "steady", ""), ("join", "steady", "a b c"))
 ODD = (("a", "slow", ""), ("odd", "broken", ""), ("b", "steady", "odd"), ("c", "slow", "a"))
 CHAIN = (("a", "steady", ""), ("b", "steady", "a"), ("c", "slow", "b"))
+TOOLS = (("a", "worker", ""), ("b", "worker", ""), ("c", "steady", "a b"))
+ACTS_ONCE = "tools that act once"
 FAST = workflow_pb2.FAILURE_POLICY_FAIL_FAST
 LATE = workflow_pb2.EXECUTION_SEQUENTIAL
 
@@ -78,9 +80,17 @@ KINDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "planned later": lambda w: {"query": f"Compare tea and coffee for {w}.", "auto_start": False},
     "late": lambda w: {"plan": make_plan(w, *CHAIN), "not_before_time": soon(3)},
     "resources": lambda w: {"plan": make_plan(w, *CHAIN), "resource_requirements": {"desks": 1}},
+    "tools": lambda w: {"plan": make_plan(w, *TOOLS)},
+    "shaky tools": lambda w: {"plan": make_plan(w, ("odd", "shaky", ""), ("b", "worker", "odd"), max_attempts=8)},
+    ACTS_ONCE: lambda w: {"plan": make_plan(w, ("a", "payer", ""), ("b", "steady", ""))},
 }
-MUST_COMPLETE = frozenset({"query", "fan", "optional", "sequential", "later", "planned later", "late", "resources"})
-"""Kinds with no failure of their own; they may only fail where attempts were lost several times in a row."""
+MUST_COMPLETE = frozenset(
+    {"query", "fan", "optional", "sequential", "later", "planned later", "late", "resources", "tools", ACTS_ONCE}
+)
+"""Kinds with no failure of their own; they may only fail where attempts were lost several times in a row, and the last where a
+tool was cut off.
+"""
+MEETING_WORKFLOW = "meeting"
 STARTED_BY_HAND = frozenset({"later", "planned later"})
 
 
@@ -196,9 +206,9 @@ class Load:
                     assert story.deletion_asked, story.id
                 self.repetitions += 1
 
-    async def meet(self, workflow_id: str, width: int) -> None:
+    async def meet(self, width: int) -> None:
         """Have so many tasks wait for each other, which ends only if each has a slot: none was lost."""
         tasks = [(f"t{number}", "meeting", "") for number in range(width)]
-        made = make_plan(workflow_id, *tasks)
+        made = make_plan(MEETING_WORKFLOW, *tasks)
         async with asyncio.timeout(60):
-            await self.client.run(plan=made, workflow_id=workflow_id)
+            await self.client.run(plan=made, workflow_id=MEETING_WORKFLOW)

@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from orcs_server.identity.tokens import token_file
-from tests.torture.agents import CALLS_VARIABLE, MEETING
+from tests.torture.agents import MEETING
+from tests.torture.calls import CALLS_VARIABLE
+from tests.torture.deaths import Death, End, look_at
 
 ROOT = Path(__file__).parents[2]
 AGENTS = "tests.torture.agents:REGISTRY"
 READY = "orcs listening on "
 START_LIMIT_S = 60.0
+GRACES_S = (0.05, 5.0)
+"""Of orderly stops: one that interrupts what runs, and one in which everything comes to its end."""
+ENDED_AT_ONCE = 128 + signal.SIGTERM
+"""The exit status after a second SIGTERM."""
 
 
 class TortureServer:
@@ -30,6 +36,7 @@ class TortureServer:
         self.calls = folder / "calls.txt"
         self.address = "127.0.0.1:0"
         self.pid = 0
+        self.deaths: list[Death] = []
         self._zygote: Process | None = None
         self._cold: Process | None = None
 
@@ -46,7 +53,7 @@ class TortureServer:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_DATA_HOME": str(self.folder / "share"),
             "ORCS_OFFLINE_PACE": "0",
-            "ORCS_DRAIN_GRACE": "5",
+            "ORCS_DRAIN_GRACE": str(GRACES_S[-1]),
             "ORCS_LOG_LEVEL": "warning",
             "ORCS_LIMITS_SLOTS": str(MEETING),
             "ORCS_RETRY_INITIAL_BACKOFF": "0.05",
@@ -60,11 +67,13 @@ class TortureServer:
                 sys.executable, "-m", *arguments, stdin=PIPE, stdout=PIPE, stderr=errors, env=self._environ, cwd=ROOT
             )
 
-    async def fork(self, known: set[str] | None = None, trace: Path | None = None) -> None:
+    async def fork(
+        self, known: set[str] | None = None, trace: Path | None = None, grace_s: float = GRACES_S[-1]
+    ) -> None:
         """Start it from the zygote; it is not up yet. `known`: it kills itself at a commit in a situation that is not in there."""
         if self._zygote is None:
             self._zygote = await self._launch("tests.torture.zygote")
-        settings = {"listen": self.address, "data": str(self.data), "agent_registry": AGENTS}
+        settings = {"listen": self.address, "data": str(self.data), "agent_registry": AGENTS, "drain_grace": grace_s}
         await self._order(
             start=settings,
             known=None if known is None else sorted(known),
@@ -99,27 +108,43 @@ class TortureServer:
     async def terminate(self) -> None:
         """Ask it to end in good order. It must exit with 0."""
         os.kill(self.pid, signal.SIGTERM)
-        await self.reap(0)
+        await self.reap(End.ORDERLY, 0)
 
-    async def reap(self, status: int = signal.SIGKILL) -> set[str]:
-        """Wait for its end, which must have this status; return where it killed itself, if it said so and nobody has read it."""
-        killed_at: set[str] = set()
+    async def terminate_twice(self, pause_s: float) -> None:
+        """Ask it to end in good order, and so long after that to end at once, if it has not yet ended."""
+        os.kill(self.pid, signal.SIGTERM)
+        await asyncio.sleep(pause_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        # Where the event loop has been closed, with everything stored, a signal has its usual effect.
+        await self.reap(End.CUT_SHORT, 0, ENDED_AT_ONCE, -signal.SIGTERM)
+
+    async def reap(self, end: End = End.KILLED, *statuses: int) -> set[str]:
+        """Wait for its end, with one of these statuses, by default that of SIGKILL, and look at what it left.
+
+        Returns where it killed itself, if it said so and nobody has read it.
+        """
         async with asyncio.timeout(START_LIMIT_S):
-            if self._cold is not None:
-                cold, self._cold = self._cold, None
-                assert await cold.wait() in (-status, status), (self.folder / "stderr.txt").read_text()[-4000:]
-                return killed_at
-            await self._order(reap=self.pid)
-            while True:
-                line = await self._line()
-                if line.startswith(READY):
-                    self.address = line.removeprefix(READY).strip()
-                    continue
-                said = json.loads(line)
-                killed_at |= set(said.get("killed_at", ()))
-                if "ended" in said:
-                    assert said["ended"] == status, (self.folder / "stderr.txt").read_text()[-4000:]
-                    return killed_at
+            status, killed_at = await self._ended()
+        assert status in (statuses or (-signal.SIGKILL,)), (status, (self.folder / "stderr.txt").read_text()[-4000:])
+        self.deaths.append(await asyncio.to_thread(look_at, self.data, self.calls, end))
+        return killed_at
+
+    async def _ended(self) -> tuple[int, set[str]]:
+        if self._cold is not None:
+            cold, self._cold = self._cold, None
+            return await cold.wait(), set()
+        killed_at: set[str] = set()
+        await self._order(reap=self.pid)
+        while True:
+            line = await self._line()
+            if line.startswith(READY):
+                self.address = line.removeprefix(READY).strip()
+                continue
+            said = json.loads(line)
+            killed_at |= set(said.get("killed_at", ()))
+            if "ended" in said:
+                return said["ended"], killed_at
 
     async def close(self) -> None:
         """End the zygote, which has no children left."""

@@ -41,7 +41,8 @@ def main() -> None:
     while line := sys.stdin.readline():
         order = json.loads(line)
         if "reap" in order:
-            print(json.dumps({"ended": os.waitpid(order["reap"], 0)[1]}), flush=True)
+            status = os.waitstatus_to_exitcode(os.waitpid(order["reap"], 0)[1])
+            print(json.dumps({"ended": status}), flush=True)
             continue
         pid = os.fork()
         if pid == 0:

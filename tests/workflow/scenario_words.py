@@ -157,10 +157,10 @@ def message_of(  # noqa: C901, PLR0911, PLR0912
 
 
 def _failure(words: list[str]) -> Failure:
-    """`KIND "message"`, then perhaps `retryable` or `retryable-after 10s`."""
+    """`KIND "message"`, then perhaps `retryable` or `retryable-after 10s`, then perhaps `at-no-cost`."""
     kind, message, *rest = words
     after = time_of(rest[1]) if rest[:1] == ["retryable-after"] else None
-    return Failure(FailureKind(kind), message, bool(rest), after)
+    return Failure(FailureKind(kind), message, bool(rest), after, "at-no-cost" in rest)
 
 
 # What the core answers
@@ -187,7 +187,8 @@ def _field_shown(name: str, value: Any) -> str:  # noqa: PLR0911
     match value:
         case Failure():
             patience = "" if value.retry_after_us is None else f", asks for {time_shown(value.retry_after_us)}"
-            return f"({value.kind}{', retryable' if value.retryable else ''}{patience}: {value.message})"
+            cost = ", at no cost" if value.spares_budget else ""
+            return f"({value.kind}{', retryable' if value.retryable else ''}{patience}{cost}: {value.message})"
         case Usage():
             return f"(tokens: {value.input_tokens} in, {value.output_tokens} out)"
         case tuple():

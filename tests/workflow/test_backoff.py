@@ -64,3 +64,12 @@ def test_the_pause_is_never_negative_nor_above_its_limits(
     failure = Failure(FailureKind.SERVER_ERROR, "", retryable=True, retry_after_us=asked)
     pause = backoff_us(policy, failures, jitter, failure)
     assert min(asked or 0, RETRY_AFTER_LIMIT_US) <= pause <= max(longest, min(asked or 0, RETRY_AFTER_LIMIT_US))
+
+
+def test_those_who_wait_for_the_same_outage_come_after_its_time_and_not_all_at_once() -> None:
+    down = Failure(
+        FailureKind.CONNECTION, "It is down.", retryable=True, retry_after_us=40 * SECOND, spares_budget=True
+    )
+    assert backoff_us(POLICY, 1, 0.0, down) == 40 * SECOND
+    assert backoff_us(POLICY, 1, 0.5, down) == 45 * SECOND
+    assert backoff_us(POLICY, 1, 1.0, down) == 50 * SECOND

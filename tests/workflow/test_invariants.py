@@ -27,6 +27,7 @@ FAILURES = st.builds(
     st.just("It did not work."),
     st.booleans(),
     st.none() | st.integers(0, 10),
+    rarely,
 )
 
 

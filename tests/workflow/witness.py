@@ -44,7 +44,7 @@ class Witness:
             case e.AttemptSucceeded():
                 self.losses[event.task_id] = 0
             case e.AttemptFailed() | e.AttemptTimedOut():
-                self.failures[event.task_id] += 1
+                self.failures[event.task_id] += not event.failure.spares_budget
                 self.losses[event.task_id] = 0
             case e.PlanRejected():
                 self._may_plan_again(event)
@@ -85,8 +85,10 @@ class Witness:
             self.repairs += 1
             goes_on = self.repairs <= self.spec.max_plan_repairs
         else:
-            self.failures[""] += 1
-            goes_on = event.failure.retryable and self.failures[""] < self.spec.retry.max_attempts
+            spared = event.failure.spares_budget
+            self.failures[""] += not spared
+            within = spared or self.failures[""] < self.spec.retry.max_attempts
+            goes_on = event.failure.retryable and within
         assert (event.retry_at_us is not None) == goes_on, "planning has budgets of its own"
 
     def _may_start(self, event: e.AttemptStarted, state: WorkflowState) -> None:
@@ -103,7 +105,8 @@ class Witness:
         if event.failure.kind is FailureKind.LOST:
             assert self.losses[event.task_id] > self.spec.max_losses
         else:
-            assert not event.failure.retryable or self.failures[event.task_id] == budget
+            spent = self.failures[event.task_id] == budget and not event.failure.spares_budget
+            assert spent or not event.failure.retryable
 
     def _end(self, name: str) -> None:
         assert name not in self.ended, "a task ends once"

@@ -27,7 +27,7 @@ from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
-from orcs_server.workflow.due import due
+from orcs_server.workflow.due import due, is_suspected
 from orcs_server.workflow.effects import MakePlan, RunAttempt
 from orcs_server.workflow.state import WorkflowState
 
@@ -274,10 +274,13 @@ class WorkflowActor:
         wants: list[Want] = []
         for effect in due(state, now_us):
             if isinstance(effect, RunAttempt):
-                if effect.attempt > state.tasks[effect.task_id].progress.attempt:
-                    wants.append(Want(effect.task_id, effect.attempt, effect.agent_id))
+                known = state.tasks[effect.task_id].progress
+                if effect.attempt > known.attempt:
+                    suspected = is_suspected(known.losses, state.spec)
+                    wants.append(Want(effect.task_id, effect.attempt, effect.agent_id, suspected))
             elif isinstance(effect, MakePlan) and effect.attempt > state.progress.planning.attempt:
-                wants.append(Want("", effect.attempt, PLANNER_ID))
+                suspected = is_suspected(state.progress.planning.losses, state.spec)
+                wants.append(Want("", effect.attempt, PLANNER_ID, suspected))
         return [want for want in wants if (want.task_id, want.attempt) not in held]
 
     async def _commit(self, draft: Draft, state: WorkflowState) -> None:

@@ -14,6 +14,7 @@ from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.feed import Feeds, NamespaceWatch, WorkflowWatch
 from orcs_server.engines.local.actor import WorkflowActor
 from orcs_server.engines.local.letters import answer_repeated, draining, request_key
+from orcs_server.engines.local.outages import Outages
 from orcs_server.engines.local.sleepers import Sleepers
 from orcs_server.engines.local.slots import Slots
 from orcs_server.engines.local.takeover import Takeover
@@ -72,6 +73,7 @@ class LocalEngine:
         self.clock = clock or Clock()
         self.feeds = Feeds()
         self.slots = Slots(limits.slots, per_agent=limits.slots_per_agent, weights=limits.weights)
+        self.outages = Outages(self.slots)
         self.draining = False
         self._pending = 0
         self._pending_limit = limits.pending_commands
@@ -132,6 +134,7 @@ class LocalEngine:
         """Stop taking commands and granting slots, let attempts end, store the rest as interrupted."""
         self.draining = True
         self.slots.close()
+        self.outages.close()
         self._sleepers.close()
         if self._looking is not None:
             self._looking.cancel()
@@ -217,6 +220,7 @@ class LocalEngine:
 
     async def _look_at(self, waiting: Sequence[tuple[str, str]], found: Takeover) -> None:
         for key in waiting:
+            await asyncio.sleep(0)  # Reading a workflow need not wait for anything, and there may be many.
             try:
                 loaded = await self.load_state(*key)
             except Unavailable as error:

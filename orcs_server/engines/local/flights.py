@@ -91,7 +91,7 @@ class Flights:
     def drop(self, want: Want) -> None:
         """Give back the slot of an attempt that will not start."""
         del self._held[_flight(want)]
-        self._actor.engine.slots.release(want.agent_id)
+        self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
 
     def drop_held(self) -> None:
         """Give back the slots of attempts whose start could not be stored."""
@@ -153,7 +153,7 @@ class Flights:
         """Report an attempt as interrupted, whether or not it has begun, and give its slot back if it has not."""
         want = self._held.pop(flight, None)
         if want is not None:
-            self._actor.engine.slots.release(want.agent_id)
+            self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
         if flight.kind in (RunAttempt, MakePlan):
             self._tell(m.AttemptInterrupted(flight.attempt, flight.task_id), flight)
 
@@ -209,7 +209,7 @@ class Flights:
                 observer.muted = True
             self._cancelled.discard(flight)
             if want is not None:
-                self._actor.engine.slots.release(want.agent_id)
+                self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
             self._actor.engine.rest(self._actor)
 
     async def _run_attempt(self, effect: RunAttempt, state: WorkflowState, observer: Observer) -> None:
@@ -219,6 +219,7 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = AttemptOutcome(failure=_internal(f"task {effect.task_id}", state.id, error))
+        self._actor.engine.outages.note(effect.agent_id, outcome.failure)
         self._tell(
             m.AttemptFinished(effect.task_id, effect.attempt, outcome.output, outcome.failure, _jitter()),
             flight_of(effect),
@@ -232,6 +233,7 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = PlanOutcome(failure=_internal("planning", state.id, error))
+        self._actor.engine.outages.note(PLANNER_ID, outcome.failure)
         report: m.Report
         if outcome.tasks is not None:
             report = m.PlanMade(effect.attempt, outcome.tasks)

@@ -1,4 +1,5 @@
-"""Who may run next. A slot is leave to run one attempt; there are so many for the server and, where set, for an agent.
+"""Who may run next. A slot is leave to run one attempt; there are so many for the server and, where set, for an agent, and one for
+all attempts that are suspected of ending the server.
 
 Slots go to namespaces in proportion to their weights first, then to the workflow with the highest priority, then in turn
 among workflows (stride scheduling: each grant moves the receiver's virtual time on, and the lowest one is next). So one
@@ -12,6 +13,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
+_SUSPECTS = ""
+"""The name, which no agent has, of the limit for suspected attempts."""
 ROOMS_KEPT = 1_000
 """Namespaces that are remembered although nobody of them waits; beyond, those that owe no more than one turn are forgotten."""
 
@@ -22,6 +25,8 @@ class Want(NamedTuple):
     task_id: str
     attempt: int
     agent_id: str
+    suspected: bool = False
+    """It may be what ends the server: of such attempts one runs at a time."""
 
 
 class Ticket:
@@ -51,7 +56,7 @@ class _Room:
         """By priority, where new tickets begin: a busy high priority must not set those below it back."""
         self.heap: list[tuple[int, float, int, Ticket]] = []
         self.blocked: dict[Ticket, None] = {}
-        """Tickets whose agents are all busy, in order."""
+        """Tickets whose wants all wait for an agent that is busy or held back, or for a suspect, in order."""
 
 
 class Slots:
@@ -65,7 +70,10 @@ class Slots:
         weights: Mapping[str, float] | None = None,
     ) -> None:
         self._free = total
-        self._agent_free = dict(per_agent or {})
+        self._limits = {**(per_agent or {}), _SUSPECTS: 1}
+        """What is free by agent, where it has a limit, and for suspected attempts."""
+        self._held_back: dict[str, int] = {}
+        """Agents that get no more slots than this for now."""
         self._weights = dict(weights or {})
         self._rooms: dict[str, _Room] = {}
         self._waiting: dict[str, _Room] = {}
@@ -81,7 +89,7 @@ class Slots:
     @property
     def free_by_agent(self) -> Mapping[str, int]:
         """The same for the agents that have a limit of their own."""
-        return dict(self._agent_free)
+        return {name: free for name, free in self._limits.items() if name != _SUSPECTS}
 
     @property
     def waiting(self) -> int:
@@ -106,23 +114,44 @@ class Slots:
                 self._enqueue(ticket)
             self._dispatch()
 
-    def release(self, agent_id: str) -> None:
+    def release(self, agent_id: str, *, suspected: bool = False) -> None:
         """Give a slot back."""
         self._free += 1
-        if agent_id in self._agent_free:
-            self._agent_free[agent_id] += 1
-            for room in self._rooms.values():
-                for ticket in [one for one in room.blocked if any(want.agent_id == agent_id for want in one.wants)]:
-                    del room.blocked[ticket]
-                    self._enqueue(ticket)
+        freed = [name for name in _limits(agent_id, suspected=suspected) if name in self._limits]
+        for name in freed:
+            self._limits[name] += 1
+        if freed:
+            self._unblock()
         if self._waiting:
             self._dispatch()
+
+    def hold_back(self, agent_id: str) -> None:
+        """Give this agent no slot until `let_one` or `let_all`."""
+        self._held_back[agent_id] = 0
+
+    def let_one(self, agent_id: str) -> None:
+        """Give an agent that is held back one slot."""
+        self._held_back[agent_id] = 1
+        self._unblock()
+        self._dispatch()
+
+    def let_all(self, agent_id: str) -> None:
+        """Hold this agent back no longer."""
+        self._held_back.pop(agent_id, None)
+        self._unblock()
+        self._dispatch()
 
     def close(self) -> None:
         """Hand out nothing from now on (shutdown)."""
         self._open = False
         self._waiting.clear()
         self._rooms.clear()
+
+    def _unblock(self) -> None:
+        for room in self._rooms.values():
+            for ticket in [one for one in room.blocked if any(map(self._may_take, one.wants))]:
+                del room.blocked[ticket]
+                self._enqueue(ticket)
 
     def _enqueue(self, ticket: Ticket) -> None:
         room = self._rooms.get(ticket.namespace)
@@ -167,13 +196,20 @@ class Slots:
 
     def _take_want(self, ticket: Ticket) -> Want | None:
         for index, want in enumerate(ticket.wants):
-            free = self._agent_free.get(want.agent_id)
-            if free is None or free > 0:
-                if free is not None:
-                    self._agent_free[want.agent_id] = free - 1
+            if self._may_take(want):
+                for name in _limits(want.agent_id, suspected=want.suspected):
+                    if name in self._limits:
+                        self._limits[name] -= 1
+                if want.agent_id in self._held_back:
+                    self._held_back[want.agent_id] -= 1
                 del ticket.wants[index]
                 return want
         return None
+
+    def _may_take(self, want: Want) -> bool:
+        if self._held_back.get(want.agent_id, 1) <= 0:
+            return False
+        return all(self._limits.get(name, 1) > 0 for name in _limits(want.agent_id, suspected=want.suspected))
 
     def _forget_rooms(self) -> None:
         if len(self._rooms) < ROOMS_KEPT:
@@ -185,3 +221,8 @@ class Slots:
         ]
         for name in settled:
             del self._rooms[name]
+
+
+def _limits(agent_id: str, *, suspected: bool) -> tuple[str, ...]:
+    """Return the names of the limits that hold for an attempt, if they are set."""
+    return (agent_id, _SUSPECTS) if suspected else (agent_id,)

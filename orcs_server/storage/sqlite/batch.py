@@ -21,6 +21,7 @@ from orcs_server.storage.rows import (
     turns_workflow,
     used_blobs,
 )
+from orcs_server.storage.sqlite.journal import Append, append_together
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Write
 from orcs_server.workflow.due import next_wake_us, waits_for_people
@@ -37,7 +38,6 @@ _add_events = Bulk("add_events")
 _add_blobs = Bulk("add_blobs")
 _add_blob_uses = Bulk("add_blob_uses")
 _add_requests = Bulk("add_requests")
-_add_model_calls = Bulk("add_model_calls")
 _put_inputs = Bulk("put_inputs")
 _add_mail = Bulk("add_mail")
 
@@ -85,7 +85,7 @@ class Operation(Protocol):
 
 
 class Commit:
-    """A write. Unlike other operations, neighbouring commits of different workflows are carried out together."""
+    """A write. Neighbouring commits of different workflows are carried out together."""
 
     def __init__(self, write: Write, blobs: Sequence[PackedBlob]) -> None:
         self.write = write
@@ -182,20 +182,37 @@ def find_request(connection: sqlite3.Connection, key: RequestKey) -> RequestReco
 
 
 def run_together(connection: sqlite3.Connection, log: LogEnd, operations: Sequence[Operation]) -> list[Any]:
-    """Carry out a batch, neighbouring writes of different workflows as one. Raises when any of them cannot go through."""
+    """Carry out a batch, neighbouring writes of different workflows as one, and neighbouring calls of runs as one. Raises when
+    any of them cannot go through. Writes and calls touch different tables: they may change places.
+    """
     results: list[Any] = []
-    group: dict[tuple[str, str], Commit] = {}
+    commits: dict[tuple[str, str], Commit] = {}
+    appends: list[Append] = []
+
+    def store_commits() -> None:
+        store_together(connection, log, list(commits.values()))
+        commits.clear()
+
+    def store_appends() -> None:
+        append_together(connection, appends)
+        appends.clear()
+
     for operation in operations:
-        key = (operation.write.namespace, operation.write.workflow_id) if isinstance(operation, Commit) else None
-        if key is None or key in group:
-            store_together(connection, log, list(group.values()))
-            group.clear()
-        if isinstance(operation, Commit) and key is not None:
-            group[key] = operation
+        if isinstance(operation, Commit):
+            key = (operation.write.namespace, operation.write.workflow_id)
+            if key in commits:
+                store_commits()
+            commits[key] = operation
+            results.append(None)
+        elif isinstance(operation, Append):
+            appends.append(operation)
             results.append(None)
         else:
+            store_commits()
+            store_appends()
             results.append(operation.run(connection, log))
-    store_together(connection, log, list(group.values()))
+    store_commits()
+    store_appends()
     return results
 
 
@@ -236,16 +253,6 @@ def event_rows(log: LogEnd, write: Write) -> list[Row]:
 def add_blobs(connection: sqlite3.Connection, namespace: str, blobs: Sequence[PackedBlob]) -> None:
     """Store blobs to which nothing refers yet."""
     _add_blobs.run(connection, [(namespace, *blob) for blob in blobs])
-
-
-def use_blobs(connection: sqlite3.Connection, namespace: str, workflow_id: str, digests: Sequence[Digest]) -> None:
-    """Note that the workflow refers to these blobs."""
-    _add_blob_uses.run(connection, [(namespace, workflow_id, digest) for digest in digests])
-
-
-def add_model_calls(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Store rows of finished model calls."""
-    _add_model_calls.run(connection, rows)
 
 
 def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -1,10 +1,10 @@
-"""The journals' rows: upserted one call at a time, and together with the end of an attempt."""
+"""The journals' rows: what several runs have called is stored together."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from orcs_server.errors import Conflict
 from orcs_server.storage.blobs import PackedBlob
@@ -19,10 +19,15 @@ from orcs_server.storage.journal import (
     Spent,
     ToolCall,
 )
-from orcs_server.storage.sqlite.batch import add_blobs, add_model_calls, use_blobs
-from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.sqlite.reader import Reader
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import NO_USAGE, Digest
+
+_add_blobs = Bulk("add_blobs")
+_add_blob_uses = Bulk("add_blob_uses")
+_put_journals = Bulk("put_journals")
+_add_model_calls = Bulk("add_model_calls")
+_put_tool_calls = Bulk("put_tool_calls")
 
 
 def take_over(connection: sqlite3.Connection, key: JournalKey, attempt: int) -> None:
@@ -33,35 +38,101 @@ def take_over(connection: sqlite3.Connection, key: JournalKey, attempt: int) -> 
     connection.execute(QUERIES["take_over_journal"], (*key, attempt))
 
 
-def append(
-    connection: sqlite3.Connection,
-    key: JournalKey,
-    attempt: int,
-    entries: Sequence[JournalEntry],
-    blobs: Sequence[PackedBlob],
-    spent: Spent,
-) -> None:
-    """Store entries in their order, and what their attempt has consumed up to them."""
-    if connection.execute(QUERIES["workflow_seq"], key[:2]).fetchone() is None:
-        raise _overtaken(key, "the workflow is gone")
-    take_over(connection, key, attempt)
-    add_blobs(connection, key.namespace, blobs)
-    use_blobs(connection, key.namespace, key.workflow_id, [blob.digest for blob in blobs])
-    finished = False
-    for entry in entries:
-        match entry:
-            case ModelCall():
-                add_model_calls(connection, [(*key, entry.path, entry.turn, entry.input_hash, entry.response)])
-                finished = True
-            case ToolCall():
-                call = (entry.path, entry.call_id, entry.tool, entry.repeatable, entry.result, entry.dropped)
-                connection.execute(QUERIES["put_tool_call"], (*key, *call))
-                finished = finished or (entry.result is not None and not entry.dropped)
-            case CutOff():
-                connection.execute(QUERIES["cut_model_calls"], (*key, entry.path, entry.turn))
-    if finished or spent.calls:
-        grown_in = attempt if finished else 0
-        connection.execute(QUERIES["grow_journal"], (grown_in, spent.calls, encode(spent.usage), *key))
+class Append:
+    """Calls of one run. Those that wait together are stored together, a few statements for all of them."""
+
+    def __init__(
+        self,
+        key: JournalKey,
+        attempt: int,
+        entries: Sequence[JournalEntry],
+        blobs: Sequence[PackedBlob],
+        spent: Spent,
+    ) -> None:
+        """`spent` is what the attempt has consumed up to these calls."""
+        self.key = key
+        self.attempt = attempt
+        self.entries = entries
+        self.blobs = blobs
+        self.spent = spent
+        self.weight = len(entries) + 2 * len(blobs)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether a call came to its end."""
+        return any(
+            isinstance(entry, ModelCall)
+            or (isinstance(entry, ToolCall) and entry.result is not None and not entry.dropped)
+            for entry in self.entries
+        )
+
+    def run(self, connection: sqlite3.Connection, _log: object) -> None:
+        """Store these calls alone. Raises Conflict."""
+        append_together(connection, [self])
+
+    def acknowledge(self) -> None:
+        """Nothing to tell."""
+
+
+def append_together(connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
+    """Store the calls of several runs in their order. Raises Conflict when an attempt may not write any more."""
+    if not appends:
+        return
+    _write_journals(connection, appends)
+    _add_blobs.run(connection, [(one.key.namespace, *blob) for one in appends for blob in one.blobs])
+    uses: list[Row] = [(*one.key[:2], blob.digest) for one in appends for blob in one.blobs]
+    _add_blob_uses.run(connection, uses)
+    model_calls: list[Row] = []
+    tool_calls: list[Row] = []
+    for one in appends:
+        for entry in one.entries:
+            match entry:
+                case ModelCall():
+                    model_calls.append((*one.key, entry.path, entry.turn, entry.input_hash, entry.response))
+                case ToolCall():
+                    call = (entry.path, entry.call_id, entry.tool, entry.repeatable, entry.result, entry.dropped)
+                    tool_calls.append((*one.key, *call))
+                case CutOff():
+                    _add_model_calls.run(connection, model_calls)
+                    model_calls.clear()
+                    connection.execute(QUERIES["cut_model_calls"], (*one.key, entry.path, entry.turn))
+    _add_model_calls.run(connection, model_calls)
+    _put_tool_calls.run(connection, tool_calls)
+
+
+def _write_journals(connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
+    """Note which attempts write, which of them have stored a finished call, and what they have consumed. Raises Conflict."""
+    known: dict[JournalKey, _Head] = {}
+    changed: dict[JournalKey, _Head] = {}
+    for one in appends:
+        key = one.key
+        if key not in known:
+            row = connection.execute(QUERIES["journal_head"], (key.task_id, key.run, *key[:2])).fetchone()
+            if row is None:
+                raise _overtaken(key, "the workflow is gone")
+            known[key] = _Head(*row)
+        head = known[key].followed_by(one)
+        if head != known[key]:
+            known[key] = changed[key] = head
+    _put_journals.run(connection, [(*key, *head) for key, head in changed.items()])
+
+
+class _Head(NamedTuple):
+    """A run's row."""
+
+    attempt: int
+    grown_in: int
+    calls: int
+    usage: bytes
+
+    def followed_by(self, one: Append) -> _Head:
+        """Return the row after these calls. Raises Conflict."""
+        if self.attempt > one.attempt:
+            raise _overtaken(one.key, f"attempt {self.attempt} has taken over")
+        calls, usage = (self.calls, self.usage) if self.attempt == one.attempt else (0, encode(NO_USAGE))
+        if one.spent.calls > calls:
+            calls, usage = one.spent.calls, encode(one.spent.usage)
+        return _Head(one.attempt, one.attempt if one.finishes else self.grown_in, calls, usage)
 
 
 def rows(reader: Reader, key: JournalKey) -> JournalRows:

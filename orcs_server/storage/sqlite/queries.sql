@@ -315,10 +315,19 @@ SELECT attempt FROM journals WHERE namespace = ? AND workflow_id = ? AND task_id
 INSERT INTO journals (namespace, workflow_id, task_id, run, attempt, grown_in) VALUES (?, ?, ?, ?, ?, 0)
 ON CONFLICT DO UPDATE SET attempt = excluded.attempt, calls = 0, usage = X'7B7D' WHERE attempt < excluded.attempt
 
--- name: grow_journal
--- Notes the attempt that has stored a finished call, and what the attempt that writes has consumed, unless more is known.
-UPDATE journals SET grown_in = max(grown_in, ?1), calls = max(calls, ?2), usage = iif(calls < ?2, ?3, usage)
-WHERE namespace = ?4 AND workflow_id = ?5 AND task_id = ?6 AND run = ?7
+-- name: journal_head
+-- A run's row: which attempt writes, which one stored a finished call last, what the writing one has consumed. No row without
+-- the workflow.
+SELECT coalesce(attempt, 0), coalesce(grown_in, 0), coalesce(calls, 0), coalesce(usage, X'7B7D')
+FROM workflows LEFT JOIN journals
+    ON journals.namespace = workflows.namespace AND journals.workflow_id = workflows.id
+    AND journals.task_id = ? AND journals.run = ?
+WHERE workflows.namespace = ? AND workflows.id = ?
+
+-- name: put_journals
+-- Stores the rows of runs.
+INSERT OR REPLACE INTO journals (namespace, workflow_id, task_id, run, attempt, grown_in, calls, usage)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: journal_heads
 -- How far the runs of each task have come, the latest run last.
@@ -331,11 +340,11 @@ INSERT OR REPLACE INTO journal_model_calls
     (namespace, workflow_id, task_id, run, path, turn, input_hash, response)
 VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: put_tool_call
--- Stores that a tool call was started, or what came of it.
+-- name: put_tool_calls
+-- Stores that tool calls were started, or what came of them.
 INSERT OR REPLACE INTO journal_tool_calls
     (namespace, workflow_id, task_id, run, path, call_id, tool, repeatable, result, dropped)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: cut_model_calls
 -- Removes the model calls of a path from a turn on.

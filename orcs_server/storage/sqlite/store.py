@@ -289,12 +289,7 @@ class SqliteStore:
         blobs: Sequence[Blob] = (),
         spent: Spent = NOTHING_SPENT,
     ) -> None:
-        packed = await _pack(blobs)
-
-        def append(connection: sqlite3.Connection) -> None:
-            journal.append(connection, key, attempt, entries, packed, spent)
-
-        await self._writer.submit(batch.Change(append, len(entries) + 2 * len(packed)))
+        await self._writer.submit(journal.Append(key, attempt, entries, await _pack(blobs), spent))
         self._remember(key.namespace, blobs)
 
     async def journal_heads(self, namespace: str, workflow_id: str) -> dict[str, JournalHead]:

@@ -96,7 +96,7 @@ class Writer(aiosqlite.Connection):
         if self._drain is None:
             self._began = monotonic()
             self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
-        return await asyncio.shield(future)
+        return await future
 
     async def finish(self) -> None:
         """Commit what waits, take no more, and close the file."""
@@ -112,6 +112,8 @@ class Writer(aiosqlite.Connection):
             outcomes = await self._commit([operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 self._room.release()
+                if future.done():
+                    continue  # Whoever waited for it was cancelled.
                 if isinstance(outcome, Refused):
                     future.set_exception(outcome.error)
                 else:

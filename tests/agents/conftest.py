@@ -1,0 +1,20 @@
+"""What several tests of agents share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents.journal_bench import Bench
+from tests.storage.samples import Draft
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    await bench.store.open()
+    await bench.store.commit(Draft("w1").create())
+    yield bench
+    await bench.store.close()
