@@ -7,15 +7,22 @@ from typing import Protocol
 
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Failure, Output, TaskSpec, Usage
+from orcs_server.workflow.people import Need
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """An output, or a failure; `blobs` holds the texts to store with the report."""
+    """An output, or a failure, or where the attempt stopped; `blobs` holds the texts to store with the report."""
 
     output: Output | None = None
     failure: Failure | None = None
     blobs: tuple[Blob, ...] = ()
+    needs: tuple[Need, ...] = ()
+    """What people have to give before it can go on; then it has stopped, too."""
+    stopped: bool = False
+    """It stopped at a turn, and the next attempt goes on from there."""
+    read: int = 0
+    """Messages that its agent has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,12 @@ class PlanOutcome:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     blobs: tuple[Blob, ...] = ()
+    needs: tuple[Need, ...] = ()
+    """What people have to give before it can go on; then it has stopped, too."""
+    stopped: bool = False
+    """It stopped at a turn, and the next attempt goes on from there."""
+    read: int = 0
+    """Messages that its agent has read."""
 
 
 class AttemptObserver(Protocol):

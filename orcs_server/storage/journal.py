@@ -51,14 +51,26 @@ class ToolCall(Struct, frozen=True):
     """The model call that asked for it is no longer part of the run. The row keeps its id from being given again."""
 
 
+class MessageRead(Struct, frozen=True):
+    """A message of a person that was put before the model."""
+
+    path: str
+    """Like a model call's."""
+    turn: int
+    """The model call that was the first to show it."""
+    position: int
+    """Its index in what that call showed: unique within the turn."""
+    message_id: str
+
+
 class CutOff(Struct, frozen=True):
-    """The model calls of a path, from a turn on, are no longer part of the run."""
+    """The model calls of a path, from a turn on, and the messages first shown in them, are no longer part of the run."""
 
     path: str
     turn: int
 
 
-JournalEntry = ModelCall | ToolCall | CutOff
+JournalEntry = ModelCall | ToolCall | MessageRead | CutOff
 
 
 class JournalRows(Struct, frozen=True):
@@ -66,6 +78,8 @@ class JournalRows(Struct, frozen=True):
 
     model_calls: list[ModelCall]
     tool_calls: list[ToolCall]
+    messages: list[MessageRead] = []
+    """By path, turn and position."""
 
 
 class Spent(NamedTuple):

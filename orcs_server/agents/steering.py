@@ -1,0 +1,69 @@
+"""What an attempt is told while it runs, and what it knows of people. No Agents SDK here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from orcs_server.storage.store import Blob
+from orcs_server.workflow.model import TaskSpec
+from orcs_server.workflow.people import MessageMode, PendingInput, PersonMessage
+
+Settled = Callable[[], Awaitable[None]]
+Propose = Callable[[tuple[TaskSpec, ...], tuple[Blob, ...]], Awaitable[None]]
+
+
+class Steering:
+    """One per attempt, on one event loop: the engine changes it, the run reads it."""
+
+    def __init__(
+        self,
+        *,
+        mail: Sequence[PersonMessage] = (),
+        inputs: Sequence[PendingInput] = (),
+        settled: Settled | None = None,
+        propose: Propose | None = None,
+    ) -> None:
+        """Begin with these messages, in the order in which they came, and with all that was ever asked.
+
+        `settled` returns once what was spent so far has been counted. `propose` adds tasks to the plan, or raises an OrcsError.
+        """
+        self.mail = tuple(mail)
+        self.inputs = tuple(inputs)
+        self.settled = settled
+        self.propose = propose
+        self.stop = False
+        """Stop before the next model call."""
+        self.read = 0
+        """How many of the messages the run has put before its model."""
+        self._interrupting = asyncio.Event()
+
+    def request_stop(self) -> None:
+        """Have the run stop before its next model call."""
+        self.stop = True
+
+    def withdraw_stop(self) -> None:
+        """Have the run go on after all, unless it has stopped already."""
+        self.stop = False
+
+    def deliver(self, mail: Sequence[PersonMessage]) -> None:
+        """Take the messages as they are now; the list only grows. A new INTERRUPT one gives up the model call that streams."""
+        known = len(self.mail)
+        self.mail = tuple(mail)
+        if any(one.mode is MessageMode.INTERRUPT for one in self.mail[known:]):
+            self._interrupting.set()
+
+    def unread(self) -> tuple[PersonMessage, ...]:
+        """Return the messages that the run has not put before its model."""
+        return self.mail[self.read :]
+
+    def take(self) -> tuple[PersonMessage, ...]:
+        """Return the unread messages, which count as read from now on."""
+        taken = self.unread()
+        self.read = len(self.mail)
+        self._interrupting.clear()
+        return taken
+
+    async def interrupted(self) -> None:
+        """Return once a message has come for which the model call under way is to be given up."""
+        await self._interrupting.wait()

@@ -1,0 +1,7 @@
+"""What an attempt is told while it runs, and what it knows of people: what engines hand to the executor."""
+
+from __future__ import annotations
+
+from orcs_server.agents.steering import Propose, Settled, Steering
+
+__all__ = ["Propose", "Settled", "Steering"]
