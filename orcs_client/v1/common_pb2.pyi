@@ -96,6 +96,14 @@ class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKi
     """The principal for whom the workflow runs may not do what it needs."""
     FAILURE_KIND_INTERNAL: _FailureKind.ValueType  # 22
     """A fault in the server itself; its log says more."""
+    FAILURE_KIND_REJECTED: _FailureKind.ValueType  # 23
+    """A person refused what needed approval."""
+    FAILURE_KIND_INPUT_EXPIRED: _FailureKind.ValueType  # 24
+    """Nobody answered or approved in time."""
+    FAILURE_KIND_CANCELLED: _FailureKind.ValueType  # 25
+    """A person ended it."""
+    FAILURE_KIND_SKIPPED: _FailureKind.ValueType  # 26
+    """A person decided that it is not carried out."""
 
 class FailureKind(_FailureKind, metaclass=_FailureKindEnumTypeWrapper):
     """The closed list of what can go wrong while a workflow runs."""
@@ -146,6 +154,14 @@ FAILURE_KIND_PERMISSION_DENIED: FailureKind.ValueType  # 21
 """The principal for whom the workflow runs may not do what it needs."""
 FAILURE_KIND_INTERNAL: FailureKind.ValueType  # 22
 """A fault in the server itself; its log says more."""
+FAILURE_KIND_REJECTED: FailureKind.ValueType  # 23
+"""A person refused what needed approval."""
+FAILURE_KIND_INPUT_EXPIRED: FailureKind.ValueType  # 24
+"""Nobody answered or approved in time."""
+FAILURE_KIND_CANCELLED: FailureKind.ValueType  # 25
+"""A person ended it."""
+FAILURE_KIND_SKIPPED: FailureKind.ValueType  # 26
+"""A person decided that it is not carried out."""
 Global___FailureKind: _TypeAlias = FailureKind  # noqa: Y015
 
 class _ErrorReason:
@@ -210,6 +226,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: there is no output yet."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 27
     """INTERNAL: a fault in the server; the error's metadata holds the `error_id` that its log holds too."""
+    ERROR_REASON_INPUT_NOT_FOUND: _ErrorReason.ValueType  # 28
+    """NOT_FOUND: the workflow has no such pending input."""
+    ERROR_REASON_STALE_APPROVAL: _ErrorReason.ValueType  # 29
+    """ABORTED: what was decided about is not what is asked any more; read the pending input again, then decide."""
+    ERROR_REASON_APPROVAL_REQUIRED: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the plan waits for approval; approve it first."""
+    ERROR_REASON_NAMESPACE_FROZEN: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: the whole namespace is frozen; the workflow goes on once that is thawed."""
+    ERROR_REASON_REVISION_NOT_FOUND: _ErrorReason.ValueType  # 32
+    """NOT_FOUND: the workflow's plan has never had this revision."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The machine-readable reasons of failed calls. An error carries one, without its prefix, as `reason` of a
@@ -272,6 +298,16 @@ ERROR_REASON_OUTPUT_NOT_READY: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION: there is no output yet."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 27
 """INTERNAL: a fault in the server; the error's metadata holds the `error_id` that its log holds too."""
+ERROR_REASON_INPUT_NOT_FOUND: ErrorReason.ValueType  # 28
+"""NOT_FOUND: the workflow has no such pending input."""
+ERROR_REASON_STALE_APPROVAL: ErrorReason.ValueType  # 29
+"""ABORTED: what was decided about is not what is asked any more; read the pending input again, then decide."""
+ERROR_REASON_APPROVAL_REQUIRED: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the plan waits for approval; approve it first."""
+ERROR_REASON_NAMESPACE_FROZEN: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: the whole namespace is frozen; the workflow goes on once that is thawed."""
+ERROR_REASON_REVISION_NOT_FOUND: ErrorReason.ValueType  # 32
+"""NOT_FOUND: the workflow's plan has never had this revision."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

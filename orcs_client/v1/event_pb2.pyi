@@ -112,6 +112,14 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """ResourcesReturned."""
     EVENT_TYPE_JOURNAL_MISMATCH: _EventType.ValueType  # 56
     """JournalMismatch."""
+    EVENT_TYPE_REPLAN_REQUESTED: _EventType.ValueType  # 57
+    """ReplanRequested."""
+    EVENT_TYPE_TASK_REOPENED: _EventType.ValueType  # 58
+    """TaskReopened."""
+    EVENT_TYPE_TASK_HELD: _EventType.ValueType  # 59
+    """TaskHeld."""
+    EVENT_TYPE_WORKFLOW_UPDATED: _EventType.ValueType  # 60
+    """WorkflowUpdated."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """The kinds of events, for filters. The number of each is that of its field in Event."""
@@ -200,6 +208,14 @@ EVENT_TYPE_RESOURCES_RETURNED: EventType.ValueType  # 55
 """ResourcesReturned."""
 EVENT_TYPE_JOURNAL_MISMATCH: EventType.ValueType  # 56
 """JournalMismatch."""
+EVENT_TYPE_REPLAN_REQUESTED: EventType.ValueType  # 57
+"""ReplanRequested."""
+EVENT_TYPE_TASK_REOPENED: EventType.ValueType  # 58
+"""TaskReopened."""
+EVENT_TYPE_TASK_HELD: EventType.ValueType  # 59
+"""TaskHeld."""
+EVENT_TYPE_WORKFLOW_UPDATED: EventType.ValueType  # 60
+"""WorkflowUpdated."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
 
 @_typing.final
@@ -257,6 +273,10 @@ class Event(_message.Message):
     RESOURCES_ALLOCATED_FIELD_NUMBER: _builtins.int
     RESOURCES_RETURNED_FIELD_NUMBER: _builtins.int
     JOURNAL_MISMATCH_FIELD_NUMBER: _builtins.int
+    REPLAN_REQUESTED_FIELD_NUMBER: _builtins.int
+    TASK_REOPENED_FIELD_NUMBER: _builtins.int
+    TASK_HELD_FIELD_NUMBER: _builtins.int
+    WORKFLOW_UPDATED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The place in its workflow's log: 1, 2, 3 and so on without a hole."""
     position: _builtins.int
@@ -435,6 +455,22 @@ class Event(_message.Message):
     def journal_mismatch(self) -> Global___JournalMismatch:
         """A continued attempt took another course than its journal says."""
 
+    @_builtins.property
+    def replan_requested(self) -> Global___ReplanRequested:
+        """What has not begun is to be planned anew."""
+
+    @_builtins.property
+    def task_reopened(self) -> Global___TaskReopened:
+        """A task is to be carried out again, or after all."""
+
+    @_builtins.property
+    def task_held(self) -> Global___TaskHeld:
+        """A task waits for leave to start."""
+
+    @_builtins.property
+    def workflow_updated(self) -> Global___WorkflowUpdated:
+        """The workflow's budget, labels or priority were changed."""
+
     def __init__(
         self,
         *,
@@ -485,12 +521,16 @@ class Event(_message.Message):
         resources_allocated: Global___ResourcesAllocated | None = ...,
         resources_returned: Global___ResourcesReturned | None = ...,
         journal_mismatch: Global___JournalMismatch | None = ...,
+        replan_requested: Global___ReplanRequested | None = ...,
+        task_reopened: Global___TaskReopened | None = ...,
+        task_held: Global___TaskHeld | None = ...,
+        workflow_updated: Global___WorkflowUpdated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "replan_requested", b"replan_requested", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_held", b"task_held", "task_ready", b"task_ready", "task_reopened", b"task_reopened", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started", "workflow_updated", b"workflow_updated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "cause", b"cause", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "position", b"position", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "sequence", b"sequence", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_ready", b"task_ready", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_id", b"workflow_id", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "attempt_failed", b"attempt_failed", "attempt_interrupted", b"attempt_interrupted", "attempt_lost", b"attempt_lost", "attempt_started", b"attempt_started", "attempt_succeeded", b"attempt_succeeded", "attempt_suspended", b"attempt_suspended", "attempt_timed_out", b"attempt_timed_out", "body", b"body", "budget_exceeded", b"budget_exceeded", "cause", b"cause", "evaluation_failed", b"evaluation_failed", "evaluation_passed", b"evaluation_passed", "input_requested", b"input_requested", "input_resolved", b"input_resolved", "journal_mismatch", b"journal_mismatch", "message_received", b"message_received", "output_stored", b"output_stored", "plan_adopted", b"plan_adopted", "plan_amended", b"plan_amended", "plan_rejected", b"plan_rejected", "planning_started", b"planning_started", "position", b"position", "replan_requested", b"replan_requested", "resources_allocated", b"resources_allocated", "resources_returned", b"resources_returned", "sequence", b"sequence", "task_cancelled", b"task_cancelled", "task_completed", b"task_completed", "task_failed", b"task_failed", "task_held", b"task_held", "task_ready", b"task_ready", "task_reopened", b"task_reopened", "task_retry_scheduled", b"task_retry_scheduled", "task_skipped", b"task_skipped", "task_stale", b"task_stale", "task_updated", b"task_updated", "time", b"time", "usage_recorded", b"usage_recorded", "workflow_cancel_requested", b"workflow_cancel_requested", "workflow_cancelled", b"workflow_cancelled", "workflow_completed", b"workflow_completed", "workflow_created", b"workflow_created", "workflow_deleted", b"workflow_deleted", "workflow_failed", b"workflow_failed", "workflow_id", b"workflow_id", "workflow_paused", b"workflow_paused", "workflow_pausing", b"workflow_pausing", "workflow_reopened", b"workflow_reopened", "workflow_resumed", b"workflow_resumed", "workflow_started", b"workflow_started", "workflow_updated", b"workflow_updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["workflow_created", "workflow_started", "workflow_pausing", "workflow_paused", "workflow_resumed", "workflow_cancel_requested", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_reopened", "workflow_deleted", "planning_started", "plan_adopted", "plan_rejected", "plan_amended", "task_ready", "task_retry_scheduled", "task_completed", "task_failed", "task_skipped", "task_cancelled", "task_updated", "task_stale", "attempt_started", "attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_suspended", "attempt_interrupted", "attempt_lost", "input_requested", "input_resolved", "message_received", "budget_exceeded", "usage_recorded", "evaluation_passed", "evaluation_failed", "output_stored", "resources_allocated", "resources_returned", "journal_mismatch"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["workflow_created", "workflow_started", "workflow_pausing", "workflow_paused", "workflow_resumed", "workflow_cancel_requested", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_reopened", "workflow_deleted", "planning_started", "plan_adopted", "plan_rejected", "plan_amended", "task_ready", "task_retry_scheduled", "task_completed", "task_failed", "task_skipped", "task_cancelled", "task_updated", "task_stale", "attempt_started", "attempt_succeeded", "attempt_failed", "attempt_timed_out", "attempt_suspended", "attempt_interrupted", "attempt_lost", "input_requested", "input_resolved", "message_received", "budget_exceeded", "usage_recorded", "evaluation_passed", "evaluation_failed", "output_stored", "resources_allocated", "resources_returned", "journal_mismatch", "replan_requested", "task_reopened", "task_held", "workflow_updated"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -544,16 +584,24 @@ class WorkflowPausing(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    FREEZE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """What whoever asked gave as a reason; may be empty."""
+    mode: _workflow_pb2.StopMode.ValueType
+    """How what runs comes to its stop."""
+    freeze: _builtins.bool
+    """Whether the whole namespace was frozen."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        mode: _workflow_pb2.StopMode.ValueType = ...,
+        freeze: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freeze", b"freeze", "mode", b"mode", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,16 +626,21 @@ Global___WorkflowPaused: _TypeAlias = WorkflowPaused  # noqa: Y015
 
 @_typing.final
 class WorkflowResumed(_message.Message):
-    """The workflow goes on after a pause."""
+    """A pause was taken back. The workflow goes on, unless it is paused and frozen and only one of them was taken back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    FREEZE_FIELD_NUMBER: _builtins.int
+    freeze: _builtins.bool
+    """Whether the whole namespace was thawed."""
     def __init__(
         self,
+        *,
+        freeze: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freeze", b"freeze"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -600,16 +653,20 @@ class WorkflowCancelRequested(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """What whoever asked gave as a reason; may be empty."""
+    mode: _workflow_pb2.StopMode.ValueType
+    """How what runs comes to its stop."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        mode: _workflow_pb2.StopMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,16 +771,22 @@ class PlanningStarted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The number of the attempt: 1, 2, 3 and so on."""
+    @_builtins.property
+    def deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """When the attempt is stopped if it has not ended."""
+
     def __init__(
         self,
         *,
         attempt: _builtins.int = ...,
+        deadline_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_time", b"deadline_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deadline_time", b"deadline_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -927,8 +990,11 @@ class TaskCompleted(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task."""
+    reused: _builtins.bool
+    """Whether the output is that from before: all that it rests on came out the same again."""
     @_builtins.property
     def output(self) -> _common_pb2.OutputReference:
         """The stored output."""
@@ -938,10 +1004,11 @@ class TaskCompleted(_message.Message):
         *,
         task_id: _builtins.str = ...,
         output: _common_pb2.OutputReference | None = ...,
+        reused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "reused", b"reused", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -989,12 +1056,12 @@ class TaskSkipped(_message.Message):
     task_id: _builtins.str
     """The task."""
     cause_task_id: _builtins.str
-    """The task that did not complete; empty if someone asked for the skip."""
+    """The task that did not complete; empty if someone asked for the skip. Then its dependants go on."""
     reason: _builtins.str
-    """What whoever asked gave as a reason; may be empty."""
+    """What whoever asked gave as a reason; empty unless someone asked for the skip."""
     @_builtins.property
     def failure(self) -> _common_pb2.Failure:
-        """Why; unset if someone asked for the skip."""
+        """Why."""
 
     @_builtins.property
     def substitute(self) -> _common_pb2.OutputReference:
@@ -1237,7 +1304,7 @@ class AttemptSuspended(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     INPUT_IDS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
-    """The task."""
+    """The task; empty: the planner."""
     attempt: _builtins.int
     """The number of the attempt."""
     @_builtins.property
@@ -1261,14 +1328,14 @@ Global___AttemptSuspended: _TypeAlias = AttemptSuspended  # noqa: Y015
 
 @_typing.final
 class AttemptInterrupted(_message.Message):
-    """The attempt was stopped in good order, by a shutdown or a message; a later one continues it. It costs no attempt."""
+    """The attempt was stopped in good order, by a shutdown, a pause or a message; a later one continues it. It costs no attempt."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
-    """The task."""
+    """The task; empty: the planner."""
     attempt: _builtins.int
     """The number of the attempt."""
     def __init__(
@@ -1295,7 +1362,7 @@ class AttemptLost(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PROGRESSED_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
-    """The task."""
+    """The task; empty: the planner."""
     attempt: _builtins.int
     """The number of the attempt."""
     progressed: _builtins.bool
@@ -1358,7 +1425,7 @@ class InputRequested(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def input(self) -> _workflow_pb2.PendingInput:
-        """The question or approval; a subject over the limit for events is left out."""
+        """The question or approval, without what is shown, the schema and the default: read them with GetPendingInput."""
 
     def __init__(
         self,
@@ -1384,6 +1451,8 @@ class InputResolved(_message.Message):
     RESOLUTION_FIELD_NUMBER: _builtins.int
     ANSWER_SHA256_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     input_id: _builtins.str
     """Its id."""
     task_id: _builtins.str
@@ -1394,6 +1463,10 @@ class InputResolved(_message.Message):
     """The SHA-256 of the answer or the edit, in lower-case hexadecimal; empty: there is none."""
     principal: _builtins.str
     """Who resolved it; empty: nobody did."""
+    reason: _builtins.str
+    """What whoever resolved it gave as a reason; may be empty."""
+    shared: _builtins.bool
+    """Whether the answer is for the whole workflow: later tasks and the planner see it, too."""
     def __init__(
         self,
         *,
@@ -1402,10 +1475,12 @@ class InputResolved(_message.Message):
         resolution: _workflow_pb2.InputResolution.ValueType = ...,
         answer_sha256: _builtins.str = ...,
         principal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        shared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_sha256", b"answer_sha256", "input_id", b"input_id", "principal", b"principal", "resolution", b"resolution", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_sha256", b"answer_sha256", "input_id", b"input_id", "principal", b"principal", "reason", b"reason", "resolution", b"resolution", "shared", b"shared", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1421,6 +1496,7 @@ class MessageReceived(_message.Message):
     TASK_ID_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     TEXT_SHA256_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """Its id, unique in its workflow."""
     task_id: _builtins.str
@@ -1429,6 +1505,8 @@ class MessageReceived(_message.Message):
     """How it reaches what runs."""
     text_sha256: _builtins.str
     """The SHA-256 of its text, in lower-case hexadecimal."""
+    principal: _builtins.str
+    """Who sent it."""
     def __init__(
         self,
         *,
@@ -1436,10 +1514,11 @@ class MessageReceived(_message.Message):
         task_id: _builtins.str = ...,
         mode: _workflow_pb2.MessageMode.ValueType = ...,
         text_sha256: _builtins.str = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "mode", b"mode", "task_id", b"task_id", "text_sha256", b"text_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "mode", b"mode", "principal", b"principal", "task_id", b"task_id", "text_sha256", b"text_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1447,29 +1526,31 @@ Global___MessageReceived: _TypeAlias = MessageReceived  # noqa: Y015
 
 @_typing.final
 class BudgetExceeded(_message.Message):
-    """A limit of the budget was reached."""
+    """A limit of a budget was reached."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BUDGET_FIELD_NUMBER: _builtins.int
-    USAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit of it that was reached: tokens, cost_micros or wall_time."""
+    task_id: _builtins.str
+    """The task whose budget it is; empty: the workflow's."""
     @_builtins.property
     def budget(self) -> _workflow_pb2.Budget:
         """The budget."""
-
-    @_builtins.property
-    def usage(self) -> _common_pb2.Usage:
-        """What the workflow had used by then."""
 
     def __init__(
         self,
         *,
         budget: _workflow_pb2.Budget | None = ...,
-        usage: _common_pb2.Usage | None = ...,
+        limit: _builtins.str = ...,
+        task_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "limit", b"limit", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1644,3 +1725,121 @@ class ResourcesReturned(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResourcesReturned: _TypeAlias = ResourcesReturned  # noqa: Y015
+
+@_typing.final
+class ReplanRequested(_message.Message):
+    """What has not begun is to be planned anew. Nothing new starts meanwhile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTRUCTIONS_SHA256_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    instructions_sha256: _builtins.str
+    """The SHA-256 of what the new plan is to bring, in lower-case hexadecimal; empty: nothing was said."""
+    reason: _builtins.str
+    """Why the plan before was rejected; may be empty."""
+    def __init__(
+        self,
+        *,
+        instructions_sha256: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instructions_sha256", b"instructions_sha256", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanRequested: _TypeAlias = ReplanRequested  # noqa: Y015
+
+@_typing.final
+class TaskReopened(_message.Message):
+    """The task is to be carried out again, or for the first time after all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    CAUSE_TASK_ID_FIELD_NUMBER: _builtins.int
+    KEEPS_OUTPUT_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    run: _builtins.int
+    """The agent conversation in which it goes on or, with a new number, begins anew."""
+    cause_task_id: _builtins.str
+    """The task that is carried out again, if it is not this one; else empty."""
+    keeps_output: _builtins.bool
+    """Whether its output still counts if all that it rests on comes out the same again."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        run: _builtins.int = ...,
+        cause_task_id: _builtins.str = ...,
+        keeps_output: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_task_id", b"cause_task_id", "keeps_output", b"keeps_output", "run", b"run", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskReopened: _TypeAlias = TaskReopened  # noqa: Y015
+
+@_typing.final
+class TaskHeld(_message.Message):
+    """The task waits for leave to start."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskHeld: _TypeAlias = TaskHeld  # noqa: Y015
+
+@_typing.final
+class WorkflowUpdated(_message.Message):
+    """What was changed of the workflow; what is unset stayed as it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    priority: _builtins.int
+    """Its priority among the workflows of its namespace."""
+    @_builtins.property
+    def budget(self) -> _workflow_pb2.Budget:
+        """Its limits."""
+
+    @_builtins.property
+    def labels(self) -> _workflow_pb2.Labels:
+        """All of its labels."""
+
+    def __init__(
+        self,
+        *,
+        budget: _workflow_pb2.Budget | None = ...,
+        labels: _workflow_pb2.Labels | None = ...,
+        priority: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "budget", b"budget", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "budget", b"budget", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+
+Global___WorkflowUpdated: _TypeAlias = WorkflowUpdated  # noqa: Y015

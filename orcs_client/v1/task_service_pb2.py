@@ -22,25 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from orcs_client.v1 import common_pb2 as orcs_dot_v1_dot_common__pb2
 from orcs_client.v1 import workflow_pb2 as orcs_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aorcs/v1/task_service.proto\x12\x07orcs.v1\x1a\x14orcs/v1/common.proto\x1a\x16orcs/v1/workflow.proto\"S\n\x0eGetTaskRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x1b\n\x04view\x18\x03 \x01(\x0e\x32\r.orcs.v1.View\">\n\x0fGetTaskResponse\x12\x1b\n\x04task\x18\x01 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x84\x01\n\x10ListTasksRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\"\n\x06states\x18\x02 \x03(\x0e\x32\x12.orcs.v1.TaskState\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"J\n\x11ListTasksResponse\x12\x1c\n\x05tasks\x18\x01 \x03(\x0b\x32\r.orcs.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8f\x01\n\x0bTaskService\x12<\n\x07GetTask\x12\x17.orcs.v1.GetTaskRequest\x1a\x18.orcs.v1.GetTaskResponse\x12\x42\n\tListTasks\x12\x19.orcs.v1.ListTasksRequest\x1a\x1a.orcs.v1.ListTasksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aorcs/v1/task_service.proto\x12\x07orcs.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14orcs/v1/common.proto\x1a\x16orcs/v1/workflow.proto\"S\n\x0eGetTaskRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x1b\n\x04view\x18\x03 \x01(\x0e\x32\r.orcs.v1.View\">\n\x0fGetTaskResponse\x12\x1b\n\x04task\x18\x01 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x84\x01\n\x10ListTasksRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\"\n\x06states\x18\x02 \x03(\x0e\x32\x12.orcs.v1.TaskState\x12\x10\n\x08\x61gent_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"J\n\x11ListTasksResponse\x12\x1c\n\x05tasks\x18\x01 \x03(\x0b\x32\r.orcs.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x10RetryTaskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\x12include_dependants\x18\x05 \x01(\x08\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x42\x0e\n\x0c_description\"\xbd\x01\n\x11RetryTaskResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x1b\n\x04task\x18\x02 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\"\n\x06reruns\x18\x04 \x03(\x0b\x32\x12.orcs.v1.TaskRerun\x12\x1d\n\x05usage\x18\x05 \x01(\x0b\x32\x0e.orcs.v1.Usage\x12\x13\n\x0brerun_count\x18\x06 \x01(\x05\"\x9b\x01\n\tTaskRerun\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x15\n\rcause_task_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x14\n\x0ckeeps_output\x18\x05 \x01(\x08\x12\x12\n\nstale_only\x18\x06 \x01(\x08\x12\x1d\n\x05usage\x18\x07 \x01(\x0b\x32\x0e.orcs.v1.Usage\"~\n\x0fSkipTaskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12!\n\nsubstitute\x18\x05 \x01(\x0b\x32\r.orcs.v1.Part\"d\n\x10SkipTaskResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x1b\n\x04task\x18\x02 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"]\n\x11\x43\x61ncelTaskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"f\n\x12\x43\x61ncelTaskResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x1b\n\x04task\x18\x02 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"\xf5\x01\n\x11UpdateTaskRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\x15\n\x08priority\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x01\x88\x01\x01\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\rplan_revision\x18\x07 \x01(\x03H\x02\x88\x01\x01\x42\x0b\n\t_priorityB\x0e\n\x0c_descriptionB\x10\n\x0e_plan_revision\"f\n\x12UpdateTaskResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x1b\n\x04task\x18\x02 \x01(\x0b\x32\r.orcs.v1.Task\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t2\xa2\x03\n\x0bTaskService\x12<\n\x07GetTask\x12\x17.orcs.v1.GetTaskRequest\x1a\x18.orcs.v1.GetTaskResponse\x12\x42\n\tListTasks\x12\x19.orcs.v1.ListTasksRequest\x1a\x1a.orcs.v1.ListTasksResponse\x12\x42\n\tRetryTask\x12\x19.orcs.v1.RetryTaskRequest\x1a\x1a.orcs.v1.RetryTaskResponse\x12?\n\x08SkipTask\x12\x18.orcs.v1.SkipTaskRequest\x1a\x19.orcs.v1.SkipTaskResponse\x12\x45\n\nCancelTask\x12\x1a.orcs.v1.CancelTaskRequest\x1a\x1b.orcs.v1.CancelTaskResponse\x12\x45\n\nUpdateTask\x12\x1a.orcs.v1.UpdateTaskRequest\x1a\x1b.orcs.v1.UpdateTaskResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orcs_client.v1.task_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETTASKREQUEST']._serialized_start=85
-  _globals['_GETTASKREQUEST']._serialized_end=168
-  _globals['_GETTASKRESPONSE']._serialized_start=170
-  _globals['_GETTASKRESPONSE']._serialized_end=232
-  _globals['_LISTTASKSREQUEST']._serialized_start=235
-  _globals['_LISTTASKSREQUEST']._serialized_end=367
-  _globals['_LISTTASKSRESPONSE']._serialized_start=369
-  _globals['_LISTTASKSRESPONSE']._serialized_end=443
-  _globals['_TASKSERVICE']._serialized_start=446
-  _globals['_TASKSERVICE']._serialized_end=589
+  _globals['_GETTASKREQUEST']._serialized_start=117
+  _globals['_GETTASKREQUEST']._serialized_end=200
+  _globals['_GETTASKRESPONSE']._serialized_start=202
+  _globals['_GETTASKRESPONSE']._serialized_end=264
+  _globals['_LISTTASKSREQUEST']._serialized_start=267
+  _globals['_LISTTASKSREQUEST']._serialized_end=399
+  _globals['_LISTTASKSRESPONSE']._serialized_start=401
+  _globals['_LISTTASKSRESPONSE']._serialized_end=475
+  _globals['_RETRYTASKREQUEST']._serialized_start=478
+  _globals['_RETRYTASKREQUEST']._serialized_end=647
+  _globals['_RETRYTASKRESPONSE']._serialized_start=650
+  _globals['_RETRYTASKRESPONSE']._serialized_end=839
+  _globals['_TASKRERUN']._serialized_start=842
+  _globals['_TASKRERUN']._serialized_end=997
+  _globals['_SKIPTASKREQUEST']._serialized_start=999
+  _globals['_SKIPTASKREQUEST']._serialized_end=1125
+  _globals['_SKIPTASKRESPONSE']._serialized_start=1127
+  _globals['_SKIPTASKRESPONSE']._serialized_end=1227
+  _globals['_CANCELTASKREQUEST']._serialized_start=1229
+  _globals['_CANCELTASKREQUEST']._serialized_end=1322
+  _globals['_CANCELTASKRESPONSE']._serialized_start=1324
+  _globals['_CANCELTASKRESPONSE']._serialized_end=1426
+  _globals['_UPDATETASKREQUEST']._serialized_start=1429
+  _globals['_UPDATETASKREQUEST']._serialized_end=1674
+  _globals['_UPDATETASKRESPONSE']._serialized_start=1676
+  _globals['_UPDATETASKRESPONSE']._serialized_end=1778
+  _globals['_TASKSERVICE']._serialized_start=1781
+  _globals['_TASKSERVICE']._serialized_end=2199
 # @@protoc_insertion_point(module_scope)

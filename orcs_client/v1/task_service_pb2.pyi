@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from orcs_client.v1 import common_pb2 as _common_pb2
@@ -145,3 +146,390 @@ class ListTasksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTasksResponse: _TypeAlias = ListTasksResponse  # noqa: Y015
+
+@_typing.final
+class RetryTaskRequest(_message.Message):
+    """Which task is to be carried out again, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INCLUDE_DEPENDANTS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    task_id: _builtins.str
+    """The task."""
+    description: _builtins.str
+    """What the agent is to do instead; unset: as before. With another description it begins a new conversation."""
+    include_dependants: _builtins.bool
+    """If true, what rests on the task's output is carried out again, too, where that changes; otherwise it stays, marked as
+    stale.
+    """
+    validate_only: _builtins.bool
+    """If true, nothing is done: the reply says what would run again."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        description: _builtins.str | None = ...,
+        include_dependants: _builtins.bool = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "include_dependants", b"include_dependants", "request_id", b"request_id", "task_id", b"task_id", "validate_only", b"validate_only", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+
+Global___RetryTaskRequest: _TypeAlias = RetryTaskRequest  # noqa: Y015
+
+@_typing.final
+class RetryTaskResponse(_message.Message):
+    """What was, or would be, carried out again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    RERUNS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    RERUN_COUNT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the retry; empty if validate_only, for WatchWorkflow."""
+    rerun_count: _builtins.int
+    """How many tasks run again."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    @_builtins.property
+    def task(self) -> _workflow_pb2.Task:
+        """The task, in the basic view."""
+
+    @_builtins.property
+    def reruns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskRerun]:
+        """The tasks that run again, the task itself first, then in the order of the plan; as many as fit into a reply."""
+
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What those tasks have used so far: about what it costs again."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        task: _workflow_pb2.Task | None = ...,
+        cursor: _builtins.str = ...,
+        reruns: _abc.Iterable[Global___TaskRerun] | None = ...,
+        usage: _common_pb2.Usage | None = ...,
+        rerun_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task", "usage", b"usage", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "rerun_count", b"rerun_count", "reruns", b"reruns", "task", b"task", "usage", b"usage", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryTaskResponse: _TypeAlias = RetryTaskResponse  # noqa: Y015
+
+@_typing.final
+class TaskRerun(_message.Message):
+    """A task that runs again, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    CAUSE_TASK_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    KEEPS_OUTPUT_FIELD_NUMBER: _builtins.int
+    STALE_ONLY_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    title: _builtins.str
+    """Its title."""
+    cause_task_id: _builtins.str
+    """The task because of which it runs again; empty: it was asked for."""
+    reason: _builtins.str
+    """Why, and how, in a sentence."""
+    keeps_output: _builtins.bool
+    """Whether its output is kept if all that it rests on comes out the same again."""
+    stale_only: _builtins.bool
+    """Whether it only comes to be marked as stale, and does not run."""
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """What it has used so far."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        cause_task_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        keeps_output: _builtins.bool = ...,
+        stale_only: _builtins.bool = ...,
+        usage: _common_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_task_id", b"cause_task_id", "keeps_output", b"keeps_output", "reason", b"reason", "stale_only", b"stale_only", "task_id", b"task_id", "title", b"title", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskRerun: _TypeAlias = TaskRerun  # noqa: Y015
+
+@_typing.final
+class SkipTaskRequest(_message.Message):
+    """Which task is to be skipped, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SUBSTITUTE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    task_id: _builtins.str
+    """The task."""
+    reason: _builtins.str
+    """Why; at most 1 KiB, may be empty."""
+    @_builtins.property
+    def substitute(self) -> _common_pb2.Part:
+        """The output that stands in for the task's own, a text, JSON or bytes; unset: none."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        substitute: _common_pb2.Part | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["substitute", b"substitute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id", "substitute", b"substitute", "task_id", b"task_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipTaskRequest: _TypeAlias = SkipTaskRequest  # noqa: Y015
+
+@_typing.final
+class SkipTaskResponse(_message.Message):
+    """What was skipped."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the skip, for WatchWorkflow."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    @_builtins.property
+    def task(self) -> _workflow_pb2.Task:
+        """The task, in the basic view."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        task: _workflow_pb2.Task | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipTaskResponse: _TypeAlias = SkipTaskResponse  # noqa: Y015
+
+@_typing.final
+class CancelTaskRequest(_message.Message):
+    """Which task is to be ended, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    task_id: _builtins.str
+    """The task."""
+    reason: _builtins.str
+    """Why; at most 1 KiB, may be empty."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id", "task_id", b"task_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTaskRequest: _TypeAlias = CancelTaskRequest  # noqa: Y015
+
+@_typing.final
+class CancelTaskResponse(_message.Message):
+    """What was ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the cancellation, for WatchWorkflow."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    @_builtins.property
+    def task(self) -> _workflow_pb2.Task:
+        """The task, in the basic view."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        task: _workflow_pb2.Task | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTaskResponse: _TypeAlias = CancelTaskResponse  # noqa: Y015
+
+@_typing.final
+class UpdateTaskRequest(_message.Message):
+    """What is to be changed of a task: what is set is changed, the rest stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    PLAN_REVISION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    task_id: _builtins.str
+    """The task."""
+    priority: _builtins.int
+    """Among ready tasks the higher goes first; -1000 to 1000."""
+    description: _builtins.str
+    """What the agent is to do."""
+    plan_revision: _builtins.int
+    """The revision of the plan that the caller saw: ABORTED if there is a newer one. Unset: any."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long an attempt may take; zero: the server's default again."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        priority: _builtins.int | None = ...,
+        description: _builtins.str | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        plan_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_plan_revision", b"_plan_revision", "_priority", b"_priority", "description", b"description", "plan_revision", b"plan_revision", "priority", b"priority", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "_plan_revision", b"_plan_revision", "_priority", b"_priority", "description", b"description", "plan_revision", b"plan_revision", "priority", b"priority", "request_id", b"request_id", "task_id", b"task_id", "timeout", b"timeout", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__plan_revision: _TypeAlias = _typing.Literal["plan_revision"]  # noqa: Y015
+    _WhichOneofArgType__plan_revision: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_revision) -> _WhichOneofReturnType__plan_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+
+Global___UpdateTaskRequest: _TypeAlias = UpdateTaskRequest  # noqa: Y015
+
+@_typing.final
+class UpdateTaskResponse(_message.Message):
+    """What was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the change, for WatchWorkflow."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    @_builtins.property
+    def task(self) -> _workflow_pb2.Task:
+        """The task, in the basic view."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        task: _workflow_pb2.Task | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "task", b"task", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTaskResponse: _TypeAlias = UpdateTaskResponse  # noqa: Y015

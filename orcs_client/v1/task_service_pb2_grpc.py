@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TaskServiceStub(object):
-    """Reads the tasks of workflows.
+    """Reads the tasks of workflows, and controls them one by one.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,30 @@ class TaskServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.RetryTask = channel.unary_unary(
+                '/orcs.v1.TaskService/RetryTask',
+                request_serializer=orcs_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_task__service__pb2.RetryTaskResponse.FromString,
+                _registered_method=True)
+        self.SkipTask = channel.unary_unary(
+                '/orcs.v1.TaskService/SkipTask',
+                request_serializer=orcs_dot_v1_dot_task__service__pb2.SkipTaskRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_task__service__pb2.SkipTaskResponse.FromString,
+                _registered_method=True)
+        self.CancelTask = channel.unary_unary(
+                '/orcs.v1.TaskService/CancelTask',
+                request_serializer=orcs_dot_v1_dot_task__service__pb2.CancelTaskRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_task__service__pb2.CancelTaskResponse.FromString,
+                _registered_method=True)
+        self.UpdateTask = channel.unary_unary(
+                '/orcs.v1.TaskService/UpdateTask',
+                request_serializer=orcs_dot_v1_dot_task__service__pb2.UpdateTaskRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_task__service__pb2.UpdateTaskResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer(object):
-    """Reads the tasks of workflows.
+    """Reads the tasks of workflows, and controls them one by one.
     """
 
     def GetTask(self, request, context):
@@ -60,6 +80,35 @@ class TaskServiceServicer(object):
 
     def ListTasks(self, request, context):
         """Gives a workflow's tasks page by page, in the order in which they came into the plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTask(self, request, context):
+        """Carries a task out again that has ended, or that waits for its retry; or says what would run again. A workflow that has
+        completed or failed goes on; FAILED_PRECONDITION if it was cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SkipTask(self, request, context):
+        """Goes on without a task, or with a substitute for its output. FAILED_PRECONDITION if it has completed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTask(self, request, context):
+        """Ends one task; what depends on it is skipped. FAILED_PRECONDITION if it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTask(self, request, context):
+        """Changes a task before it begins. FAILED_PRECONDITION or INVALID_ARGUMENT if it has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +127,26 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     request_deserializer=orcs_dot_v1_dot_task__service__pb2.ListTasksRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_task__service__pb2.ListTasksResponse.SerializeToString,
             ),
+            'RetryTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTask,
+                    request_deserializer=orcs_dot_v1_dot_task__service__pb2.RetryTaskRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_task__service__pb2.RetryTaskResponse.SerializeToString,
+            ),
+            'SkipTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipTask,
+                    request_deserializer=orcs_dot_v1_dot_task__service__pb2.SkipTaskRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_task__service__pb2.SkipTaskResponse.SerializeToString,
+            ),
+            'CancelTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTask,
+                    request_deserializer=orcs_dot_v1_dot_task__service__pb2.CancelTaskRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_task__service__pb2.CancelTaskResponse.SerializeToString,
+            ),
+            'UpdateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTask,
+                    request_deserializer=orcs_dot_v1_dot_task__service__pb2.UpdateTaskRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_task__service__pb2.UpdateTaskResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'orcs.v1.TaskService', rpc_method_handlers)
@@ -87,7 +156,7 @@ def add_TaskServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TaskService(object):
-    """Reads the tasks of workflows.
+    """Reads the tasks of workflows, and controls them one by one.
     """
 
     @staticmethod
@@ -134,6 +203,114 @@ class TaskService(object):
             '/orcs.v1.TaskService/ListTasks',
             orcs_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
             orcs_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.TaskService/RetryTask',
+            orcs_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+            orcs_dot_v1_dot_task__service__pb2.RetryTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.TaskService/SkipTask',
+            orcs_dot_v1_dot_task__service__pb2.SkipTaskRequest.SerializeToString,
+            orcs_dot_v1_dot_task__service__pb2.SkipTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.TaskService/CancelTask',
+            orcs_dot_v1_dot_task__service__pb2.CancelTaskRequest.SerializeToString,
+            orcs_dot_v1_dot_task__service__pb2.CancelTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.TaskService/UpdateTask',
+            orcs_dot_v1_dot_task__service__pb2.UpdateTaskRequest.SerializeToString,
+            orcs_dot_v1_dot_task__service__pb2.UpdateTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,16 +13,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TaskServiceStub:
-    """Reads the tasks of workflows."""
+    """Reads the tasks of workflows, and controls them one by one."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetTaskRequest, _task_service_pb2.GetTaskResponse]
     """Gives one task. NOT_FOUND if there is no such workflow or task."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
     """Gives a workflow's tasks page by page, in the order in which they came into the plan."""
+    RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]
+    """Carries a task out again that has ended, or that waits for its retry; or says what would run again. A workflow that has
+    completed or failed goes on; FAILED_PRECONDITION if it was cancelled.
+    """
+    SkipTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.SkipTaskRequest, _task_service_pb2.SkipTaskResponse]
+    """Goes on without a task, or with a substitute for its output. FAILED_PRECONDITION if it has completed."""
+    CancelTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CancelTaskRequest, _task_service_pb2.CancelTaskResponse]
+    """Ends one task; what depends on it is skipped. FAILED_PRECONDITION if it has ended."""
+    UpdateTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.UpdateTaskRequest, _task_service_pb2.UpdateTaskResponse]
+    """Changes a task before it begins. FAILED_PRECONDITION or INVALID_ARGUMENT if it has begun."""
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the tasks of workflows."""
+    """Reads the tasks of workflows, and controls them one by one."""
 
     @_abc_1.abstractmethod
     def GetTask(
@@ -39,5 +49,39 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_task_service_pb2.ListTasksRequest, _abc.Awaitable[_task_service_pb2.ListTasksResponse]],
     ) -> _abc.Awaitable[_task_service_pb2.ListTasksResponse]:
         """Gives a workflow's tasks page by page, in the order in which they came into the plan."""
+
+    @_abc_1.abstractmethod
+    def RetryTask(
+        self,
+        request: _task_service_pb2.RetryTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.RetryTaskRequest, _abc.Awaitable[_task_service_pb2.RetryTaskResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.RetryTaskResponse]:
+        """Carries a task out again that has ended, or that waits for its retry; or says what would run again. A workflow that has
+        completed or failed goes on; FAILED_PRECONDITION if it was cancelled.
+        """
+
+    @_abc_1.abstractmethod
+    def SkipTask(
+        self,
+        request: _task_service_pb2.SkipTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.SkipTaskRequest, _abc.Awaitable[_task_service_pb2.SkipTaskResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.SkipTaskResponse]:
+        """Goes on without a task, or with a substitute for its output. FAILED_PRECONDITION if it has completed."""
+
+    @_abc_1.abstractmethod
+    def CancelTask(
+        self,
+        request: _task_service_pb2.CancelTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.CancelTaskRequest, _abc.Awaitable[_task_service_pb2.CancelTaskResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.CancelTaskResponse]:
+        """Ends one task; what depends on it is skipped. FAILED_PRECONDITION if it has ended."""
+
+    @_abc_1.abstractmethod
+    def UpdateTask(
+        self,
+        request: _task_service_pb2.UpdateTaskRequest,
+        context: _aio.ServicerContext[_task_service_pb2.UpdateTaskRequest, _abc.Awaitable[_task_service_pb2.UpdateTaskResponse]],
+    ) -> _abc.Awaitable[_task_service_pb2.UpdateTaskResponse]:
+        """Changes a task before it begins. FAILED_PRECONDITION or INVALID_ARGUMENT if it has begun."""
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _aio.Server) -> None: ...

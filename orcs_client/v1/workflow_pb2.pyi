@@ -417,7 +417,7 @@ class _MessageModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageMo
     MESSAGE_MODE_QUEUE: _MessageMode.ValueType  # 1
     """Read at the agent's next turn."""
     MESSAGE_MODE_INTERRUPT: _MessageMode.ValueType  # 2
-    """What runs stops at once and goes on with the message."""
+    """The model call that is under way is given up, and made again with the message."""
     MESSAGE_MODE_REPLAN: _MessageMode.ValueType  # 3
     """The planner changes the plan in the light of the message."""
 
@@ -429,15 +429,71 @@ MESSAGE_MODE_UNSPECIFIED: MessageMode.ValueType  # 0
 MESSAGE_MODE_QUEUE: MessageMode.ValueType  # 1
 """Read at the agent's next turn."""
 MESSAGE_MODE_INTERRUPT: MessageMode.ValueType  # 2
-"""What runs stops at once and goes on with the message."""
+"""The model call that is under way is given up, and made again with the message."""
 MESSAGE_MODE_REPLAN: MessageMode.ValueType  # 3
 """The planner changes the plan in the light of the message."""
 Global___MessageMode: _TypeAlias = MessageMode  # noqa: Y015
 
+class _StopMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StopModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StopMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STOP_MODE_UNSPECIFIED: _StopMode.ValueType  # 0
+    """Read as STOP_MODE_AFTER_TURN."""
+    STOP_MODE_DRAIN: _StopMode.ValueType  # 1
+    """What runs ends by itself; nothing new starts. Nothing is repeated afterwards."""
+    STOP_MODE_AFTER_TURN: _StopMode.ValueType  # 2
+    """Each agent stops before its next call of a model; tools under way end. Nothing is repeated afterwards."""
+    STOP_MODE_IMMEDIATE: _StopMode.ValueType  # 3
+    """What runs is cut off. The call of a model that was cut off is made again; a tool only if it may be."""
+
+class StopMode(_StopMode, metaclass=_StopModeEnumTypeWrapper):
+    """How what runs comes to its stop."""
+
+STOP_MODE_UNSPECIFIED: StopMode.ValueType  # 0
+"""Read as STOP_MODE_AFTER_TURN."""
+STOP_MODE_DRAIN: StopMode.ValueType  # 1
+"""What runs ends by itself; nothing new starts. Nothing is repeated afterwards."""
+STOP_MODE_AFTER_TURN: StopMode.ValueType  # 2
+"""Each agent stops before its next call of a model; tools under way end. Nothing is repeated afterwards."""
+STOP_MODE_IMMEDIATE: StopMode.ValueType  # 3
+"""What runs is cut off. The call of a model that was cut off is made again; a tool only if it may be."""
+Global___StopMode: _TypeAlias = StopMode  # noqa: Y015
+
+class _Decision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Decision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DECISION_UNSPECIFIED: _Decision.ValueType  # 0
+    """Not a decision; refused."""
+    DECISION_APPROVE: _Decision.ValueType  # 1
+    """Do what was shown."""
+    DECISION_REJECT: _Decision.ValueType  # 2
+    """Do not."""
+    DECISION_EDIT: _Decision.ValueType  # 3
+    """Do it, changed as given."""
+
+class Decision(_Decision, metaclass=_DecisionEnumTypeWrapper):
+    """What someone decides about an approval."""
+
+DECISION_UNSPECIFIED: Decision.ValueType  # 0
+"""Not a decision; refused."""
+DECISION_APPROVE: Decision.ValueType  # 1
+"""Do what was shown."""
+DECISION_REJECT: Decision.ValueType  # 2
+"""Do not."""
+DECISION_EDIT: Decision.ValueType  # 3
+"""Do it, changed as given."""
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
 @_typing.final
 class Budget(_message.Message):
-    """Limits on what a workflow may use, planning included. An unset limit does not hold. What is under way when a limit is
-    reached still counts.
+    """Limits on what a workflow, planning included, or a task may use. An unset limit does not hold. At a limit what it is for
+    stops before its next call of a model and a person is asked; what is under way by then still counts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -451,7 +507,9 @@ class Budget(_message.Message):
     """The highest cost in millionths of the currency of the server's price list; at least 1."""
     @_builtins.property
     def wall_time(self) -> _duration_pb2.Duration:
-        """The longest time from start to end."""
+        """The longest time: of a workflow while it runs, without pauses and waits for a larger budget; of a task that of its
+        attempts together.
+        """
 
     def __init__(
         self,
@@ -566,6 +624,8 @@ class PlanTask(_message.Message):
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     DESCRIPTION_SHA256_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_SHA256_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The name of the task, `[a-z][a-z0-9_-]{0,62}`, unique in its workflow and never used again. Empty in a request:
     the server names it t1, t2, … by its place in the plan.
@@ -590,6 +650,8 @@ class PlanTask(_message.Message):
     """Set in events, ignored in requests: the SHA-256 of the description's UTF-8 bytes, in lower-case hexadecimal."""
     output_schema_sha256: _builtins.str
     """Set in events, ignored in requests: the SHA-256 of the output schema; empty: there is none."""
+    needs_approval: _builtins.bool
+    """If true, a person approves it before it starts."""
     @_builtins.property
     def dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of the tasks whose outputs this one builds on."""
@@ -597,6 +659,10 @@ class PlanTask(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long an attempt may take; unset: the server's default."""
+
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """Limits on what it may use; unset: none of its own."""
 
     def __init__(
         self,
@@ -613,10 +679,12 @@ class PlanTask(_message.Message):
         output_schema: _builtins.str = ...,
         description_sha256: _builtins.str = ...,
         output_schema_sha256: _builtins.str = ...,
+        needs_approval: _builtins.bool = ...,
+        budget: Global___Budget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "max_attempts", b"max_attempts", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "budget", b"budget", "max_attempts", b"max_attempts", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent_id", b"agent_id", "dependencies", b"dependencies", "description", b"description", "description_sha256", b"description_sha256", "id", b"id", "max_attempts", b"max_attempts", "optional", b"optional", "output_schema", b"output_schema", "output_schema_sha256", b"output_schema_sha256", "priority", b"priority", "timeout", b"timeout", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent_id", b"agent_id", "budget", b"budget", "dependencies", b"dependencies", "description", b"description", "description_sha256", b"description_sha256", "id", b"id", "max_attempts", b"max_attempts", "needs_approval", b"needs_approval", "optional", b"optional", "output_schema", b"output_schema", "output_schema_sha256", b"output_schema_sha256", "priority", b"priority", "timeout", b"timeout", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -696,8 +764,11 @@ class Planning(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     RETRY_TIME_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    REPLANNING_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The latest attempt: 0 before the first, then 1, 2, 3 and so on."""
+    replanning: _builtins.bool
+    """True while what has not begun is planned anew, or is to be."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was wrong with the latest plan, as handed back to the planner. It may quote a model: escape it."""
@@ -717,10 +788,11 @@ class Planning(_message.Message):
         problems: _abc.Iterable[_builtins.str] | None = ...,
         retry_time: _timestamp_pb2.Timestamp | None = ...,
         usage: _common_pb2.Usage | None = ...,
+        replanning: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_time", b"retry_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "problems", b"problems", "retry_time", b"retry_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "problems", b"problems", "replanning", b"replanning", "retry_time", b"retry_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -786,6 +858,13 @@ class Workflow(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     RESOURCE_REQUIREMENTS_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
+    STOP_MODE_FIELD_NUMBER: _builtins.int
+    RUN_TIME_FIELD_NUMBER: _builtins.int
+    RUNNING_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    MAX_PROPOSED_TASKS_FIELD_NUMBER: _builtins.int
+    APPROVAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id, unique in the caller's namespace."""
     title: _builtins.str
@@ -824,6 +903,14 @@ class Workflow(_message.Message):
     """What its resources hook is asked for, a JSON object as text; full view only, empty: nothing."""
     output_schema: _builtins.str
     """A JSON Schema, as text, that its output must fit; full view only, empty: none."""
+    paused: _builtins.bool
+    """Whether somebody has paused it. It may still run, in WORKFLOW_STATE_PAUSING."""
+    frozen: _builtins.bool
+    """Whether its namespace is frozen."""
+    stop_mode: Global___StopMode.ValueType
+    """How what runs comes to its stop; set in WORKFLOW_STATE_PAUSING and WORKFLOW_STATE_CANCELLING."""
+    max_proposed_tasks: _builtins.int
+    """The most tasks that running tasks may propose in all."""
     @_builtins.property
     def failure(self) -> _common_pb2.Failure:
         """Why it failed; set in WORKFLOW_STATE_FAILED only."""
@@ -884,6 +971,18 @@ class Workflow(_message.Message):
     def context(self) -> _common_pb2.Part:
         """The context, JSON, from the client and from the server's context hook; full view only."""
 
+    @_builtins.property
+    def run_time(self) -> _duration_pb2.Duration:
+        """How long it has run so far, as its budget counts it: up to the latest pause, end, or wait for a larger budget."""
+
+    @_builtins.property
+    def running_since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when its time is counted on; unset: it is not at the moment."""
+
+    @_builtins.property
+    def approval_timeout(self) -> _duration_pb2.Duration:
+        """How long an approval may wait; unset: without an end."""
+
     def __init__(
         self,
         *,
@@ -921,10 +1020,17 @@ class Workflow(_message.Message):
         context: _common_pb2.Part | None = ...,
         resource_requirements: _builtins.str = ...,
         output_schema: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        frozen: _builtins.bool = ...,
+        stop_mode: Global___StopMode.ValueType = ...,
+        run_time: _duration_pb2.Duration | None = ...,
+        running_since_time: _timestamp_pb2.Timestamp | None = ...,
+        max_proposed_tasks: _builtins.int = ...,
+        approval_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "context", b"context", "create_time", b"create_time", "deadline_time", b"deadline_time", "end_time", b"end_time", "failure", b"failure", "not_before_time", b"not_before_time", "planning", b"planning", "query", b"query", "retry_policy", b"retry_policy", "start_time", b"start_time", "task_counts", b"task_counts", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "budget", b"budget", "context", b"context", "create_time", b"create_time", "deadline_time", b"deadline_time", "end_time", b"end_time", "failure", b"failure", "not_before_time", b"not_before_time", "planning", b"planning", "query", b"query", "retry_policy", b"retry_policy", "run_time", b"run_time", "running_since_time", b"running_since_time", "start_time", b"start_time", "task_counts", b"task_counts", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_policy", b"approval_policy", "auto_start", b"auto_start", "budget", b"budget", "context", b"context", "continue_from", b"continue_from", "create_time", b"create_time", "creator", b"creator", "deadline_time", b"deadline_time", "end_time", b"end_time", "execution", b"execution", "failure", b"failure", "failure_policy", b"failure_policy", "id", b"id", "labels", b"labels", "max_parallel_tasks", b"max_parallel_tasks", "max_tasks", b"max_tasks", "not_before_time", b"not_before_time", "output_format", b"output_format", "output_schema", b"output_schema", "pending_input_count", b"pending_input_count", "plan_revision", b"plan_revision", "planning", b"planning", "planning_strategy", b"planning_strategy", "priority", b"priority", "query", b"query", "query_sha256", b"query_sha256", "resource_requirements", b"resource_requirements", "retry_policy", b"retry_policy", "start_time", b"start_time", "state", b"state", "task_counts", b"task_counts", "title", b"title", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_policy", b"approval_policy", "approval_timeout", b"approval_timeout", "auto_start", b"auto_start", "budget", b"budget", "context", b"context", "continue_from", b"continue_from", "create_time", b"create_time", "creator", b"creator", "deadline_time", b"deadline_time", "end_time", b"end_time", "execution", b"execution", "failure", b"failure", "failure_policy", b"failure_policy", "frozen", b"frozen", "id", b"id", "labels", b"labels", "max_parallel_tasks", b"max_parallel_tasks", "max_proposed_tasks", b"max_proposed_tasks", "max_tasks", b"max_tasks", "not_before_time", b"not_before_time", "output_format", b"output_format", "output_schema", b"output_schema", "paused", b"paused", "pending_input_count", b"pending_input_count", "plan_revision", b"plan_revision", "planning", b"planning", "planning_strategy", b"planning_strategy", "priority", b"priority", "query", b"query", "query_sha256", b"query_sha256", "resource_requirements", b"resource_requirements", "retry_policy", b"retry_policy", "run_time", b"run_time", "running_since_time", b"running_since_time", "start_time", b"start_time", "state", b"state", "stop_mode", b"stop_mode", "task_counts", b"task_counts", "title", b"title", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -971,6 +1077,8 @@ class WorkflowSummary(_message.Message):
     CREATOR_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id."""
     title: _builtins.str
@@ -985,6 +1093,10 @@ class WorkflowSummary(_message.Message):
     """Who created it."""
     priority: _builtins.int
     """Its priority."""
+    paused: _builtins.bool
+    """Whether somebody has paused it."""
+    frozen: _builtins.bool
+    """Whether its namespace is frozen."""
     @_builtins.property
     def failure(self) -> _common_pb2.Failure:
         """Why it failed; set in WORKFLOW_STATE_FAILED only."""
@@ -1035,14 +1147,60 @@ class WorkflowSummary(_message.Message):
         creator: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         priority: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        frozen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "task_counts", b"task_counts", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "end_time", b"end_time", "failure", b"failure", "id", b"id", "labels", b"labels", "pending_input_count", b"pending_input_count", "plan_revision", b"plan_revision", "priority", b"priority", "start_time", b"start_time", "state", b"state", "task_counts", b"task_counts", "title", b"title", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "creator", b"creator", "end_time", b"end_time", "failure", b"failure", "frozen", b"frozen", "id", b"id", "labels", b"labels", "paused", b"paused", "pending_input_count", b"pending_input_count", "plan_revision", b"plan_revision", "priority", b"priority", "start_time", b"start_time", "state", b"state", "task_counts", b"task_counts", "title", b"title", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkflowSummary: _TypeAlias = WorkflowSummary  # noqa: Y015
+
+@_typing.final
+class Labels(_message.Message):
+    """Labels as a whole, where leaving them out means something else than having none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The labels."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Labels: _TypeAlias = Labels  # noqa: Y015
 
 @_typing.final
 class WorkflowFilter(_message.Message):
@@ -1128,6 +1286,11 @@ class Task(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    WAIVED_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    RUN_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id, unique in its workflow and never used again."""
     workflow_id: _builtins.str
@@ -1162,6 +1325,12 @@ class Task(_message.Message):
     """The SHA-256 of the description's UTF-8 bytes, in lower-case hexadecimal."""
     output_schema: _builtins.str
     """A JSON Schema, as text, that its output must fit; full view only, empty: any text."""
+    needs_approval: _builtins.bool
+    """Whether a person approves it before it starts."""
+    waived: _builtins.bool
+    """Whether a person decided that what depends on it goes on without it, or with a substitute output."""
+    depth: _builtins.int
+    """How many tasks stand above it that proposed one another; 0: the planner's or a client's."""
     @_builtins.property
     def dependencies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids of the tasks whose outputs it builds on."""
@@ -1206,6 +1375,14 @@ class Task(_message.Message):
     def output(self) -> _common_pb2.Part:
         """The output; full view only, and set with output_reference. A text over the server's limit for a reply is left out."""
 
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """Limits on what it may use; unset: none of its own."""
+
+    @_builtins.property
+    def run_time(self) -> _duration_pb2.Duration:
+        """How long its attempts that have ended took together."""
+
     def __init__(
         self,
         *,
@@ -1237,10 +1414,15 @@ class Task(_message.Message):
         description: _common_pb2.Part | None = ...,
         output: _common_pb2.Part | None = ...,
         output_schema: _builtins.str = ...,
+        needs_approval: _builtins.bool = ...,
+        budget: Global___Budget | None = ...,
+        waived: _builtins.bool = ...,
+        depth: _builtins.int = ...,
+        run_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "attempt_start_time", b"attempt_start_time", "description", b"description", "end_time", b"end_time", "failure", b"failure", "max_attempts", b"max_attempts", "output", b"output", "output_reference", b"output_reference", "retry_time", b"retry_time", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "attempt_start_time", b"attempt_start_time", "budget", b"budget", "description", b"description", "end_time", b"end_time", "failure", b"failure", "max_attempts", b"max_attempts", "output", b"output", "output_reference", b"output_reference", "retry_time", b"retry_time", "run_time", b"run_time", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent_id", b"agent_id", "agent_revision", b"agent_revision", "attempt", b"attempt", "attempt_start_time", b"attempt_start_time", "dependencies", b"dependencies", "description", b"description", "description_sha256", b"description_sha256", "end_time", b"end_time", "failed_attempts", b"failed_attempts", "failure", b"failure", "id", b"id", "lost_attempts", b"lost_attempts", "max_attempts", b"max_attempts", "optional", b"optional", "ordinal", b"ordinal", "output", b"output", "output_reference", b"output_reference", "output_schema", b"output_schema", "priority", b"priority", "retry_time", b"retry_time", "run", b"run", "stale", b"stale", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "title", b"title", "usage", b"usage", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent_id", b"agent_id", "agent_revision", b"agent_revision", "attempt", b"attempt", "attempt_start_time", b"attempt_start_time", "budget", b"budget", "dependencies", b"dependencies", "depth", b"depth", "description", b"description", "description_sha256", b"description_sha256", "end_time", b"end_time", "failed_attempts", b"failed_attempts", "failure", b"failure", "id", b"id", "lost_attempts", b"lost_attempts", "max_attempts", b"max_attempts", "needs_approval", b"needs_approval", "optional", b"optional", "ordinal", b"ordinal", "output", b"output", "output_reference", b"output_reference", "output_schema", b"output_schema", "priority", b"priority", "retry_time", b"retry_time", "run", b"run", "run_time", b"run_time", "stale", b"stale", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "title", b"title", "usage", b"usage", "waived", b"waived", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -1250,7 +1432,7 @@ Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class PendingInput(_message.Message):
-    """A question or an approval that waits for a person."""
+    """A question or an approval that waits, or waited, for a person."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1267,8 +1449,17 @@ class PendingInput(_message.Message):
     PERMISSION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    WORKFLOW_TITLE_FIELD_NUMBER: _builtins.int
+    FAILS_IF_UNANSWERED_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    ANSWER_SHA256_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The id, unique in its workflow and never used again."""
+    """The id, i1, i2 and so on, unique in its workflow and never used again."""
     kind: Global___PendingInputKind.ValueType
     """What is asked for."""
     workflow_id: _builtins.str
@@ -1280,14 +1471,30 @@ class PendingInput(_message.Message):
     prompt: _builtins.str
     """The question, or what is to be approved, in short; at most 2 KiB. It may quote a model: escape it."""
     subject_sha256: _builtins.str
-    """The SHA-256 of exactly what is shown, in hexadecimal; a resolution must repeat it."""
+    """The SHA-256 of the bytes of exactly what is shown, in hexadecimal; a resolution must repeat it. Empty: nothing is."""
     answer_schema: _builtins.str
     """A JSON Schema, as text, that an answer must fit; empty: any text."""
     permission: _builtins.str
     """The permission that whoever resolves it needs."""
+    workflow_title: _builtins.str
+    """The title of its workflow."""
+    fails_if_unanswered: _builtins.bool
+    """Whether its task fails if nobody answers in time; otherwise the agent is told so and goes on."""
+    resolution: Global___InputResolution.ValueType
+    """How it came to its end; unspecified: it waits."""
+    answer_sha256: _builtins.str
+    """Its SHA-256, in lower-case hexadecimal; empty: there is none."""
+    reason: _builtins.str
+    """What whoever resolved it gave as a reason; may be empty."""
+    principal: _builtins.str
+    """Who resolved it; empty: nobody did."""
+    shared: _builtins.bool
+    """Whether the answer is for the whole workflow: later tasks and the planner see it, too."""
     @_builtins.property
     def subject(self) -> _common_pb2.Part:
-        """Exactly what is shown for approval."""
+        """Exactly what is shown for approval: the plan or the task, the arguments of a tool, as JSON. Left out in lists of many
+        where it is long, and where the plan has changed since it was asked; read the pending input alone then.
+        """
 
     @_builtins.property
     def default_answer(self) -> _common_pb2.Part:
@@ -1300,6 +1507,14 @@ class PendingInput(_message.Message):
     @_builtins.property
     def deadline_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it can be resolved; unset: without an end."""
+
+    @_builtins.property
+    def answer(self) -> _common_pb2.Part:
+        """The answer, or what was approved in place of what was shown; unset: there is none. Left out where it is long."""
+
+    @_builtins.property
+    def resolve_time(self) -> _timestamp_pb2.Timestamp:
+        """When it came to its end; unset: it waits."""
 
     def __init__(
         self,
@@ -1317,10 +1532,19 @@ class PendingInput(_message.Message):
         permission: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        workflow_title: _builtins.str = ...,
+        fails_if_unanswered: _builtins.bool = ...,
+        resolution: Global___InputResolution.ValueType = ...,
+        answer: _common_pb2.Part | None = ...,
+        answer_sha256: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        shared: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "resolve_time", b"resolve_time", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_schema", b"answer_schema", "attempt", b"attempt", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "id", b"id", "kind", b"kind", "permission", b"permission", "prompt", b"prompt", "subject", b"subject", "subject_sha256", b"subject_sha256", "task_id", b"task_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answer_schema", b"answer_schema", "answer_sha256", b"answer_sha256", "attempt", b"attempt", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "fails_if_unanswered", b"fails_if_unanswered", "id", b"id", "kind", b"kind", "permission", b"permission", "principal", b"principal", "prompt", b"prompt", "reason", b"reason", "resolution", b"resolution", "resolve_time", b"resolve_time", "shared", b"shared", "subject", b"subject", "subject_sha256", b"subject_sha256", "task_id", b"task_id", "workflow_id", b"workflow_id", "workflow_title", b"workflow_title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from orcs_client.v1 import common_pb2 as _common_pb2
 from orcs_client.v1 import event_pb2 as _event_pb2
+from orcs_client.v1 import plan_edit_pb2 as _plan_edit_pb2
 from orcs_client.v1 import workflow_pb2 as _workflow_pb2
 import builtins as _builtins
 import sys
@@ -967,3 +968,357 @@ class WatchWorkflowsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchWorkflowsResponse: _TypeAlias = WatchWorkflowsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateWorkflowRequest(_message.Message):
+    """What is to be changed of a workflow: what is set is changed, the rest stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    priority: _builtins.int
+    """Among the workflows of its namespace the higher goes first; -1000 to 1000."""
+    @_builtins.property
+    def budget(self) -> _workflow_pb2.Budget:
+        """Limits on what it may use, in place of those that it has; an empty budget: none. Raising a budget that is used up
+        lets the workflow go on.
+        """
+
+    @_builtins.property
+    def labels(self) -> _workflow_pb2.Labels:
+        """Its labels, in place of those that it has."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        budget: _workflow_pb2.Budget | None = ...,
+        labels: _workflow_pb2.Labels | None = ...,
+        priority: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "budget", b"budget", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "budget", b"budget", "labels", b"labels", "priority", b"priority", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+
+Global___UpdateWorkflowRequest: _TypeAlias = UpdateWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class UpdateWorkflowResponse(_message.Message):
+    """What was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the change, for WatchWorkflow."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateWorkflowResponse: _TypeAlias = UpdateWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class EditPlanRequest(_message.Message):
+    """What is to be changed of a plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
+    PLAN_REVISION_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    plan_revision: _builtins.int
+    """The revision of the plan that the editor saw: ABORTED if there is a newer one. Unset: any."""
+    validate_only: _builtins.bool
+    """If true, nothing is stored: the reply says what would come of it."""
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedCompositeFieldContainer[_plan_edit_pb2.PlanEdit]:
+        """The changes, made one after the other; at least one and at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        edits: _abc.Iterable[_plan_edit_pb2.PlanEdit] | None = ...,
+        plan_revision: _builtins.int | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision", "plan_revision", b"plan_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision", "edits", b"edits", "plan_revision", b"plan_revision", "request_id", b"request_id", "validate_only", b"validate_only", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__plan_revision: _TypeAlias = _typing.Literal["plan_revision"]  # noqa: Y015
+    _WhichOneofArgType__plan_revision: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_revision) -> _WhichOneofReturnType__plan_revision | None: ...
+
+Global___EditPlanRequest: _TypeAlias = EditPlanRequest  # noqa: Y015
+
+@_typing.final
+class EditPlanResponse(_message.Message):
+    """What came, or would come, of the edits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    PLAN_REVISION_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the change, for WatchWorkflow; empty if validate_only."""
+    plan_revision: _builtins.int
+    """The revision of the plan with the edits."""
+    needs_approval: _builtins.bool
+    """Whether the plan waits for approval with the edits."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view; as it is, if validate_only."""
+
+    @_builtins.property
+    def changes(self) -> _plan_edit_pb2.PlanChanges:
+        """What the edits make of the plan."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Violation]:
+        """Every rule that the edits break; only if validate_only, otherwise the call fails with them."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        cursor: _builtins.str = ...,
+        plan_revision: _builtins.int = ...,
+        changes: _plan_edit_pb2.PlanChanges | None = ...,
+        violations: _abc.Iterable[_common_pb2.Violation] | None = ...,
+        needs_approval: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "cursor", b"cursor", "needs_approval", b"needs_approval", "plan_revision", b"plan_revision", "violations", b"violations", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditPlanResponse: _TypeAlias = EditPlanResponse  # noqa: Y015
+
+@_typing.final
+class ReplanRequest(_message.Message):
+    """Which workflow is to be planned anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    PLAN_REVISION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    workflow_id: _builtins.str
+    """The workflow."""
+    instructions: _builtins.str
+    """What the new plan is to bring, in words."""
+    plan_revision: _builtins.int
+    """The revision of the plan that the caller saw: ABORTED if there is a newer one. Unset: any."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+        plan_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision", "plan_revision", b"plan_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision", "instructions", b"instructions", "plan_revision", b"plan_revision", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__plan_revision: _TypeAlias = _typing.Literal["plan_revision"]  # noqa: Y015
+    _WhichOneofArgType__plan_revision: _TypeAlias = _typing.Literal["_plan_revision", b"_plan_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_revision) -> _WhichOneofReturnType__plan_revision | None: ...
+
+Global___ReplanRequest: _TypeAlias = ReplanRequest  # noqa: Y015
+
+@_typing.final
+class ReplanResponse(_message.Message):
+    """What is planned anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The place in the log of the request, for WatchWorkflow."""
+    @_builtins.property
+    def workflow(self) -> _workflow_pb2.Workflow:
+        """The workflow, in the basic view."""
+
+    def __init__(
+        self,
+        *,
+        workflow: _workflow_pb2.Workflow | None = ...,
+        cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplanResponse: _TypeAlias = ReplanResponse  # noqa: Y015
+
+@_typing.final
+class ListPlanRevisionsRequest(_message.Message):
+    """Whose revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow."""
+    page_size: _builtins.int
+    """The most revisions in the reply; 0: the server's default. More than the server's limit is read as that limit."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty: the first page. The rest of the request must be the same."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlanRevisionsRequest: _TypeAlias = ListPlanRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListPlanRevisionsResponse(_message.Message):
+    """A page of revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty: this is the last."""
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[_plan_edit_pb2.PlanRevision]:
+        """The revisions."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[_plan_edit_pb2.PlanRevision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlanRevisionsResponse: _TypeAlias = ListPlanRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class ComparePlanRevisionsRequest(_message.Message):
+    """Which revisions are to be compared."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    FROM_REVISION_FIELD_NUMBER: _builtins.int
+    TO_REVISION_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow."""
+    from_revision: _builtins.int
+    """The earlier revision; 0: the one before to_revision."""
+    to_revision: _builtins.int
+    """The later revision; 0: the current one."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        from_revision: _builtins.int = ...,
+        to_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "to_revision", b"to_revision", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePlanRevisionsRequest: _TypeAlias = ComparePlanRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ComparePlanRevisionsResponse(_message.Message):
+    """The differences between two revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_REVISION_FIELD_NUMBER: _builtins.int
+    TO_REVISION_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    from_revision: _builtins.int
+    """The earlier revision; 0: there was none, everything is new."""
+    to_revision: _builtins.int
+    """The later revision."""
+    @_builtins.property
+    def changes(self) -> _plan_edit_pb2.PlanChanges:
+        """What leads from the one to the other."""
+
+    def __init__(
+        self,
+        *,
+        from_revision: _builtins.int = ...,
+        to_revision: _builtins.int = ...,
+        changes: _plan_edit_pb2.PlanChanges | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "from_revision", b"from_revision", "to_revision", b"to_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePlanRevisionsResponse: _TypeAlias = ComparePlanRevisionsResponse  # noqa: Y015

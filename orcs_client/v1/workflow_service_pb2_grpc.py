@@ -85,6 +85,31 @@ class WorkflowServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.UpdateWorkflow = channel.unary_unary(
+                '/orcs.v1.WorkflowService/UpdateWorkflow',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowResponse.FromString,
+                _registered_method=True)
+        self.EditPlan = channel.unary_unary(
+                '/orcs.v1.WorkflowService/EditPlan',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.EditPlanRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.EditPlanResponse.FromString,
+                _registered_method=True)
+        self.Replan = channel.unary_unary(
+                '/orcs.v1.WorkflowService/Replan',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.ReplanRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ReplanResponse.FromString,
+                _registered_method=True)
+        self.ListPlanRevisions = channel.unary_unary(
+                '/orcs.v1.WorkflowService/ListPlanRevisions',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsResponse.FromString,
+                _registered_method=True)
+        self.ComparePlanRevisions = channel.unary_unary(
+                '/orcs.v1.WorkflowService/ComparePlanRevisions',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkflowServiceServicer(object):
@@ -163,6 +188,43 @@ class WorkflowServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateWorkflow(self, request, context):
+        """Changes a workflow's budget, labels or priority. FAILED_PRECONDITION if it has ended; labels can always be changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditPlan(self, request, context):
+        """Changes a workflow's plan, all of it or nothing; or says what the edits would make of it. INVALID_ARGUMENT with every
+        violation, ABORTED if the plan has another revision than the editor saw.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Replan(self, request, context):
+        """Has the planner plan anew what has not begun, knowing what has. Nothing new starts meanwhile; if it fails the old
+        plan goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlanRevisions(self, request, context):
+        """Gives the revisions of a workflow's plan page by page, the first one first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComparePlanRevisions(self, request, context):
+        """Gives the differences between two revisions of a workflow's plan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -215,6 +277,31 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.WatchWorkflows,
                     request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsResponse.SerializeToString,
+            ),
+            'UpdateWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWorkflow,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowResponse.SerializeToString,
+            ),
+            'EditPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditPlan,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.EditPlanRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.EditPlanResponse.SerializeToString,
+            ),
+            'Replan': grpc.unary_unary_rpc_method_handler(
+                    servicer.Replan,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ReplanRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.ReplanResponse.SerializeToString,
+            ),
+            'ListPlanRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlanRevisions,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsResponse.SerializeToString,
+            ),
+            'ComparePlanRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComparePlanRevisions,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -488,6 +575,141 @@ class WorkflowService(object):
             '/orcs.v1.WorkflowService/WatchWorkflows',
             orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsRequest.SerializeToString,
             orcs_dot_v1_dot_workflow__service__pb2.WatchWorkflowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/UpdateWorkflow',
+            orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.UpdateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/EditPlan',
+            orcs_dot_v1_dot_workflow__service__pb2.EditPlanRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.EditPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Replan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/Replan',
+            orcs_dot_v1_dot_workflow__service__pb2.ReplanRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.ReplanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlanRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/ListPlanRevisions',
+            orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.ListPlanRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComparePlanRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/ComparePlanRevisions',
+            orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

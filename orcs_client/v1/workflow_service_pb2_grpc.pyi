@@ -40,6 +40,20 @@ class WorkflowServiceStub:
     """
     WatchWorkflows: _aio.UnaryStreamMultiCallable[_workflow_service_pb2.WatchWorkflowsRequest, _workflow_service_pb2.WatchWorkflowsResponse]
     """Streams the workflows that fit a filter, each whenever it has changed. It has no end of its own."""
+    UpdateWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.UpdateWorkflowRequest, _workflow_service_pb2.UpdateWorkflowResponse]
+    """Changes a workflow's budget, labels or priority. FAILED_PRECONDITION if it has ended; labels can always be changed."""
+    EditPlan: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.EditPlanRequest, _workflow_service_pb2.EditPlanResponse]
+    """Changes a workflow's plan, all of it or nothing; or says what the edits would make of it. INVALID_ARGUMENT with every
+    violation, ABORTED if the plan has another revision than the editor saw.
+    """
+    Replan: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ReplanRequest, _workflow_service_pb2.ReplanResponse]
+    """Has the planner plan anew what has not begun, knowing what has. Nothing new starts meanwhile; if it fails the old
+    plan goes on.
+    """
+    ListPlanRevisions: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ListPlanRevisionsRequest, _workflow_service_pb2.ListPlanRevisionsResponse]
+    """Gives the revisions of a workflow's plan page by page, the first one first."""
+    ComparePlanRevisions: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ComparePlanRevisionsRequest, _workflow_service_pb2.ComparePlanRevisionsResponse]
+    """Gives the differences between two revisions of a workflow's plan."""
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     """Creates, reads, watches and deletes workflows. Everything belongs to the caller's namespace, which the token decides."""
@@ -127,5 +141,49 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_workflow_service_pb2.WatchWorkflowsRequest, _abc.AsyncIterator[_workflow_service_pb2.WatchWorkflowsResponse]],
     ) -> _abc.AsyncIterator[_workflow_service_pb2.WatchWorkflowsResponse]:
         """Streams the workflows that fit a filter, each whenever it has changed. It has no end of its own."""
+
+    @_abc_1.abstractmethod
+    def UpdateWorkflow(
+        self,
+        request: _workflow_service_pb2.UpdateWorkflowRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.UpdateWorkflowRequest, _abc.Awaitable[_workflow_service_pb2.UpdateWorkflowResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.UpdateWorkflowResponse]:
+        """Changes a workflow's budget, labels or priority. FAILED_PRECONDITION if it has ended; labels can always be changed."""
+
+    @_abc_1.abstractmethod
+    def EditPlan(
+        self,
+        request: _workflow_service_pb2.EditPlanRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.EditPlanRequest, _abc.Awaitable[_workflow_service_pb2.EditPlanResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.EditPlanResponse]:
+        """Changes a workflow's plan, all of it or nothing; or says what the edits would make of it. INVALID_ARGUMENT with every
+        violation, ABORTED if the plan has another revision than the editor saw.
+        """
+
+    @_abc_1.abstractmethod
+    def Replan(
+        self,
+        request: _workflow_service_pb2.ReplanRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.ReplanRequest, _abc.Awaitable[_workflow_service_pb2.ReplanResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.ReplanResponse]:
+        """Has the planner plan anew what has not begun, knowing what has. Nothing new starts meanwhile; if it fails the old
+        plan goes on.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPlanRevisions(
+        self,
+        request: _workflow_service_pb2.ListPlanRevisionsRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.ListPlanRevisionsRequest, _abc.Awaitable[_workflow_service_pb2.ListPlanRevisionsResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.ListPlanRevisionsResponse]:
+        """Gives the revisions of a workflow's plan page by page, the first one first."""
+
+    @_abc_1.abstractmethod
+    def ComparePlanRevisions(
+        self,
+        request: _workflow_service_pb2.ComparePlanRevisionsRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.ComparePlanRevisionsRequest, _abc.Awaitable[_workflow_service_pb2.ComparePlanRevisionsResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.ComparePlanRevisionsResponse]:
+        """Gives the differences between two revisions of a workflow's plan."""
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _aio.Server) -> None: ...
