@@ -10,6 +10,7 @@ from orcs_server.engines.feed import NamespaceWatch, WorkflowWatch
 from orcs_server.identity import Caller
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.messages import Request
+from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.state import WorkflowState
 
 
@@ -57,6 +58,17 @@ class Engine(Protocol):
         request id belongs to another command; Unavailable while draining or when the store does not answer;
         ResourceExhausted when too much is queued.
         """
+        ...
+
+    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+        """Pause everything in the caller's namespace, and what is created there from now on; return how many were paused.
+
+        Raises Unavailable; then, as after a crash, the rest is paused at the next start.
+        """
+        ...
+
+    async def thaw(self, caller: Caller) -> int:
+        """Take the freeze of the caller's namespace back; return how many workflows go on, or stay paused by a person."""
         ...
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from orcs_server.workflow.effects import Effect, MakePlan, RunAttempt, Stop, WakeAt
+from orcs_server.workflow.effects import Effect, MakePlan, RunAttempt, WakeAt
 
 
 class Flight(NamedTuple):
@@ -21,8 +21,8 @@ class Difference(NamedTuple):
 
     start: list[Effect]
     cancel: list[Flight]
-    signal: list[Flight]
-    """Attempts that are to stop before their next model call."""
+    steer: list[RunAttempt | MakePlan]
+    """Attempts under way, with how they are to go on: a stop, messages."""
     wake_at_us: int | None
 
 
@@ -40,7 +40,7 @@ def flight_of(effect: Effect) -> Flight:
 def reconcile(due: Iterable[Effect], in_flight: Collection[Flight]) -> Difference:
     """Return what to start, cancel and signal, in the order of `due`."""
     start: list[Effect] = []
-    signal: list[Flight] = []
+    steer: list[RunAttempt | MakePlan] = []
     wanted: set[Flight] = set()
     wake_at_us: int | None = None
     for effect in due:
@@ -51,7 +51,7 @@ def reconcile(due: Iterable[Effect], in_flight: Collection[Flight]) -> Differenc
         wanted.add(flight)
         if flight not in in_flight:
             start.append(effect)
-        elif isinstance(effect, RunAttempt) and effect.stop is Stop.AT_TURN:
-            signal.append(flight)
+        elif isinstance(effect, RunAttempt | MakePlan):
+            steer.append(effect)
     cancel = [flight for flight in in_flight if flight not in wanted]
-    return Difference(start, cancel, signal, wake_at_us)
+    return Difference(start, cancel, steer, wake_at_us)

@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
 from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining, losses_of, unreported_usage
 from orcs_server.engines.local.slots import Ticket, Want
+from orcs_server.engines.local.wants import wants_of
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.identity import Caller
@@ -27,8 +27,6 @@ from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
-from orcs_server.workflow.due import due, is_suspected
-from orcs_server.workflow.effects import MakePlan, RunAttempt
 from orcs_server.workflow.state import WorkflowState
 
 if TYPE_CHECKING:
@@ -104,6 +102,13 @@ class WorkflowActor:
         letter = Letter(command.request, command.caller.principal, command.blobs, command, reply)
         self._deliver(letter)
         return reply
+
+    async def propose(self, proposal: m.TasksProposed, blobs: tuple[Blob, ...], *, actor: str) -> None:
+        """Add tasks that a running attempt wants. Raises what the core raises, and Unavailable."""
+        reply: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        command = Command(self.caller, self.workflow_id, proposal, "ProposeTasks")
+        self._deliver(Letter(proposal, actor, blobs, command, reply))
+        await asyncio.shield(reply)
 
     def tell(
         self,
@@ -252,7 +257,7 @@ class WorkflowActor:
         stopping = self._engine.draining
         self._in_turn = True
         try:
-            wants = [] if stopping else self._wants(state, now_us)
+            wants = [] if stopping else wants_of(state, now_us, self._granted)
             if wants or self._ticket.wants:
                 self._engine.slots.ask(self._ticket, wants, state.spec.priority)
         finally:
@@ -268,20 +273,6 @@ class WorkflowActor:
             if not events:
                 self._flights.drop(want)
         draft.state = moved
-
-    def _wants(self, state: WorkflowState, now_us: int) -> list[Want]:
-        held = {(want.task_id, want.attempt) for want in self._granted}
-        wants: list[Want] = []
-        for effect in due(state, now_us):
-            if isinstance(effect, RunAttempt):
-                known = state.tasks[effect.task_id].progress
-                if effect.attempt > known.attempt:
-                    suspected = is_suspected(known.losses, state.spec)
-                    wants.append(Want(effect.task_id, effect.attempt, effect.agent_id, suspected))
-            elif isinstance(effect, MakePlan) and effect.attempt > state.progress.planning.attempt:
-                suspected = is_suspected(state.progress.planning.losses, state.spec)
-                wants.append(Want("", effect.attempt, PLANNER_ID, suspected))
-        return [want for want in wants if (want.task_id, want.attempt) not in held]
 
     async def _commit(self, draft: Draft, state: WorkflowState) -> None:
         write = Write(

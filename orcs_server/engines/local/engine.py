@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.feed import Feeds, NamespaceWatch, WorkflowWatch
 from orcs_server.engines.local.actor import WorkflowActor
+from orcs_server.engines.local.freezing import Freezing
 from orcs_server.engines.local.letters import answer_repeated, draining, request_key
 from orcs_server.engines.local.outages import Outages
 from orcs_server.engines.local.sleepers import Sleepers
@@ -23,9 +26,10 @@ from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
+from orcs_server.workflow.due import next_wake_us, waits_for_people
+from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
-from orcs_server.workflow.states import WorkflowStatus
 
 _log = logging.getLogger("orcs.engine")
 
@@ -74,6 +78,7 @@ class LocalEngine:
         self.feeds = Feeds()
         self.slots = Slots(limits.slots, per_agent=limits.slots_per_agent, weights=limits.weights)
         self.outages = Outages(self.slots)
+        self.freezing = Freezing(self)
         self.draining = False
         self._pending = 0
         self._pending_limit = limits.pending_commands
@@ -122,6 +127,7 @@ class LocalEngine:
             else:
                 found.note(*key, *(() if state is None else await self.executor.obstacles(state)))
         self._looking = asyncio.create_task(self._look_at(waiting, found), name="look at waiting workflows")
+        await self.freezing.start()
         return resumed
 
     async def take_up(self, namespace: str, workflow_id: str) -> None:
@@ -136,12 +142,15 @@ class LocalEngine:
         self.slots.close()
         self.outages.close()
         self._sleepers.close()
+        await self.freezing.close()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
         while self._loading:
             await asyncio.wait(tuple(self._loading.values()))
         actors = list(self._actors.values())
+        for actor in actors:
+            actor.flights.stop_at_turn()
         if not await _in_time(self._quiet(actors), grace_s):
             for actor in actors:
                 actor.flights.interrupt()
@@ -169,6 +178,14 @@ class LocalEngine:
         finally:
             self._pending -= 1
 
+    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+        """Pause everything in the caller's namespace."""
+        return await self.freezing.freeze(caller, mode, reason)
+
+    async def thaw(self, caller: Caller) -> int:
+        """Take the freeze of the caller's namespace back."""
+        return await self.freezing.thaw(caller)
+
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
         """Return the committed state of a workflow that is in memory."""
         actor = self._actors.get((namespace, workflow_id))
@@ -187,6 +204,7 @@ class LocalEngine:
     def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
         """Tell the rest of the server what has just been stored."""
         self.feeds.wake_namespace(actor.namespace)
+        self.freezing.committed(actor.namespace, actor.workflow_id, records)
         if self._on_commit is not None:
             try:
                 self._on_commit(actor.caller, actor.state, records)
@@ -199,13 +217,14 @@ class LocalEngine:
         if not actor.at_rest or self._actors.get(key) is not actor or key in self._visitors or self.draining:
             return
         state = actor.state
-        if state is not None and not state.settled and state.status is not WorkflowStatus.READY:
+        if state is not None and not state.settled and not waits_for_people(state):
             return
         del self._actors[key]
         actor.leave()
         self.feeds.deactivate(*key)
-        if state is not None and state.timers:
-            self._sleepers.put(key, state.timers[0][0])
+        wake_us = None if state is None else next_wake_us(state)
+        if wake_us is not None:
+            self._sleepers.put(key, wake_us)
 
     async def load_state(self, namespace: str, workflow_id: str) -> Loaded | None:
         """Return a workflow's state as its rows say."""
@@ -213,7 +232,7 @@ class LocalEngine:
         if stored is None:
             return None
         rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
-        state = restore(namespace, workflow_id, stored.spec, stored.progress, rows)
+        state = restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
         return Loaded(state, stored.seq, stored.caller or NOBODY)
 
     # Inside
@@ -232,6 +251,7 @@ class LocalEngine:
 
     async def _submit(self, command: Command) -> Receipt:
         namespace = command.caller.namespace
+        command = replace(command, request=self.freezing.frozen(command.request, namespace))
         key = (namespace, command.workflow_id)
         if isinstance(command.request, m.CreateWorkflow):
             if key in self._loading:

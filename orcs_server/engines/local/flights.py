@@ -9,15 +9,18 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcs_server.agents.definition import PLANNER_ID
+from orcs_server.engines.local.observer import Observer, steering_of
 from orcs_server.engines.local.slots import Want
 from orcs_server.engines.reconcile import Flight, flight_of, reconcile
 from orcs_server.errors import Unavailable
 from orcs_server.executor.outcome import AttemptOutcome, PlanOutcome
+from orcs_server.executor.steering import Steering
 from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import due
-from orcs_server.workflow.effects import AllocateResources, Effect, MakePlan, ReleaseResources, RunAttempt, WakeAt
-from orcs_server.workflow.model import Failure, FailureKind, Usage
+from orcs_server.workflow.effects import AllocateResources, Effect, MakePlan, ReleaseResources, RunAttempt, Stop, WakeAt
+from orcs_server.workflow.model import Failure, FailureKind
+from orcs_server.workflow.people import Need
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus
 
@@ -27,44 +30,24 @@ if TYPE_CHECKING:
 _log = logging.getLogger("orcs.engine")
 
 _ALLOCATION = Flight(AllocateResources)
+CUT_PATIENCE_S = 5.0
+"""How long a pause or a cancellation waits for an attempt that was cut off and does not react."""
 HOOK_RETRY_S = (1.0, 60.0)
 """First and longest pause before the resources hook is asked again after it failed."""
 
 
-class Observer:
-    """Hears what an attempt says while it runs, and passes it on to the workflow."""
-
-    __slots__ = ("_actor", "_agent_id", "_attempt", "_task_id", "muted")
-
-    def __init__(self, actor: WorkflowActor, task_id: str, attempt: int, agent_id: str) -> None:
-        self._actor = actor
-        self._task_id = task_id
-        self._attempt = attempt
-        self._agent_id = agent_id
-        self.muted = False
-        """The attempt is over: what it still says is not heard. What it spent still counts."""
-
-    def delta(self, text: str) -> None:
-        """Text that the model produced."""
-        if not self.muted:
-            self._actor.feed.add_text(self._task_id, self._attempt, text)
-
-    def usage(self, calls: int, usage: Usage) -> None:
-        """What the attempt has consumed so far."""
-        report = m.UsageRecorded(self._attempt, calls, usage, self._task_id)
-        self._actor.tell_usage(report, actor=f"agent:{self._agent_id}")
-
-    def mismatch(self, path: str, turn: int) -> None:
-        """The attempt left the course of its journal."""
-        report = m.JournalMismatch(self._attempt, turn, path, self._task_id)
-        self._actor.tell(report, actor=f"agent:{self._agent_id}")
-
-
 class _Flying(NamedTuple):
-    """The asyncio task of an effect that is under way, and the observer of an attempt."""
+    """The asyncio task of an effect that is under way; of an attempt also who hears it and what steers it."""
 
     task: asyncio.Task[None]
-    observer: Observer | None
+    attempt: _Attempt | None
+
+
+class _Attempt(NamedTuple):
+    """The two directions between an attempt and its workflow."""
+
+    observer: Observer
+    steering: Steering
 
 
 class Flights:
@@ -79,6 +62,9 @@ class Flights:
         """Cancelled and still cleaning up. A second cancellation would disturb them at it."""
         self._held: dict[Flight, Want] = {}
         self._interrupted = False
+        self._closing = False
+        self._cut: dict[Flight, asyncio.TimerHandle] = {}
+        """Cut off by a pause or a cancellation, which waits for them, though not for ever."""
 
     def __bool__(self) -> bool:
         return bool(self._flying)
@@ -103,10 +89,12 @@ class Flights:
         difference = reconcile(due(state, now_us), {**self._flying, **self._reported})
         for flight in difference.cancel:
             self._cancel(flight)
+        for running in difference.steer:
+            self._steer(running, state)
         for effect in difference.start:
             flight = flight_of(effect)
-            observer = self._observer(effect)
-            work = self._work(effect, state, observer)
+            attempt = self._attempt(effect, state)
+            work = self._work(effect, state, attempt)
             if work is None:
                 continue
             if self._interrupted:
@@ -114,12 +102,19 @@ class Flights:
                 self._ground(flight)
                 continue
             task = asyncio.create_task(self._fly(flight, work, self._held.pop(flight, None)), name=_name(flight))
-            self._flying[flight] = _Flying(task, observer)
+            self._flying[flight] = _Flying(task, attempt)
         return difference.wake_at_us
 
     def settle(self, flight: Flight) -> None:
         """The report of a flight that landed is stored."""
         self._reported.pop(flight, None)
+
+    def stop_at_turn(self) -> None:
+        """Have every attempt stop before its next model call, for good."""
+        self._closing = True
+        for flying in self._flying.values():
+            if flying.attempt is not None:
+                flying.attempt.steering.request_stop()
 
     def interrupt(self) -> None:
         """Cancel everything in good order: attempts are reported as interrupted, which costs them nothing."""
@@ -144,10 +139,36 @@ class Flights:
         if flying is None or flight in self._cancelled:
             return
         self._cancelled.add(flight)
-        if flying.observer is not None:
-            flying.observer.muted = True
+        if flying.attempt is not None:
+            flying.attempt.observer.muted = True
         # Not at once: a task that is cancelled before its first step never runs, not even what it has to do at its end.
         asyncio.get_running_loop().call_soon(flying.task.cancel)
+
+    def _steer(self, effect: RunAttempt | MakePlan, state: WorkflowState) -> None:
+        """Let a running attempt know how it is to go on: a stop, its withdrawal, messages."""
+        flight = flight_of(effect)
+        flying = self._flying.get(flight)
+        if flying is None or flying.attempt is None:
+            return
+        steering = flying.attempt.steering
+        if effect.stop is Stop.NOW:
+            self._cut_off(flight)
+        elif effect.stop is Stop.AT_TURN:
+            steering.request_stop()
+        elif not self._closing:
+            steering.withdraw_stop()
+        if effect.mail > len(steering.mail):
+            steering.deliver(state.mail_for(flight.task_id))
+
+    def _cut_off(self, flight: Flight) -> None:
+        if flight in self._cut or flight in self._cancelled:
+            return
+        self._cut[flight] = asyncio.get_running_loop().call_later(CUT_PATIENCE_S, self._give_up, flight)
+        self._cancel(flight)
+
+    def _give_up(self, flight: Flight) -> None:
+        _log.error("%s of workflow %s ignores that it was cut off", _name(flight), self._actor.workflow_id)
+        self._ground(flight)
 
     def _ground(self, flight: Flight) -> None:
         """Report an attempt as interrupted, whether or not it has begun, and give its slot back if it has not."""
@@ -168,27 +189,28 @@ class Flights:
         self._reported[flight] = None
         self._actor.tell(report, actor=actor, blobs=blobs, flight=flight)
 
-    def _observer(self, effect: Effect) -> Observer | None:
+    def _attempt(self, effect: Effect, state: WorkflowState) -> _Attempt | None:
+        actor = self._actor
         match effect:
-            case RunAttempt():
-                return Observer(self._actor, effect.task_id, effect.attempt, effect.agent_id)
-            case MakePlan():
-                return Observer(self._actor, "", effect.attempt, PLANNER_ID)
+            case RunAttempt(task_id=task_id, attempt=attempt, agent_id=agent_id):
+                observer = Observer(actor, task_id, attempt, agent_id)
+                return _Attempt(observer, steering_of(actor, effect, state, agent_id))
+            case MakePlan(attempt=attempt):
+                observer = Observer(actor, "", attempt, PLANNER_ID)
+                return _Attempt(observer, steering_of(actor, effect, state, PLANNER_ID))
             case _:
                 return None
 
-    def _work(
-        self, effect: Effect, state: WorkflowState, observer: Observer | None
-    ) -> Coroutine[Any, Any, None] | None:
+    def _work(self, effect: Effect, state: WorkflowState, attempt: _Attempt | None) -> Coroutine[Any, Any, None] | None:
         """Return the work of an effect that may start now; attempts wait for a slot and for their start to be stored."""
         match effect:
             case RunAttempt():
                 progress = state.tasks[effect.task_id].progress
-                if observer and progress.status is TaskStatus.RUNNING and progress.attempt == effect.attempt:
-                    return self._run_attempt(effect, state, observer)
+                if attempt and progress.status is TaskStatus.RUNNING and progress.attempt == effect.attempt:
+                    return self._run_attempt(effect, state, attempt)
             case MakePlan():
-                if observer and state.progress.planning.running:
-                    return self._make_plan(effect, state, observer)
+                if attempt and state.progress.planning.running:
+                    return self._make_plan(effect, state, attempt)
             case AllocateResources():
                 return self._allocate(state)
             case ReleaseResources():
@@ -201,42 +223,50 @@ class Flights:
         try:
             await work
         except asyncio.CancelledError:
-            if self._interrupted:
+            if self._interrupted or flight in self._cut:
                 self._ground(flight)
         finally:
-            observer = self._flying.pop(flight).observer
-            if observer is not None:
-                observer.muted = True
+            attempt = self._flying.pop(flight).attempt
+            if attempt is not None:
+                attempt.observer.muted = True
+            patience = self._cut.pop(flight, None)
+            if patience is not None:
+                patience.cancel()
             self._cancelled.discard(flight)
             if want is not None:
                 self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
             self._actor.engine.rest(self._actor)
 
-    async def _run_attempt(self, effect: RunAttempt, state: WorkflowState, observer: Observer) -> None:
+    async def _run_attempt(self, effect: RunAttempt, state: WorkflowState, attempt: _Attempt) -> None:
         executor, caller = self._actor.engine.executor, self._actor.caller
         try:
-            outcome = await executor.run_attempt(state, effect.task_id, effect.attempt, effect.run, caller, observer)
+            outcome = await executor.run_attempt(
+                state, effect.task_id, effect.attempt, effect.run, caller, attempt.observer, attempt.steering
+            )
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = AttemptOutcome(failure=_internal(f"task {effect.task_id}", state.id, error))
         self._actor.engine.outages.note(effect.agent_id, outcome.failure)
-        self._tell(
-            m.AttemptFinished(effect.task_id, effect.attempt, outcome.output, outcome.failure, _jitter()),
-            flight_of(effect),
-            actor=f"agent:{effect.agent_id}",
-            blobs=outcome.blobs,
+        report: m.Report = m.AttemptFinished(
+            effect.task_id, effect.attempt, outcome.output, outcome.failure, _jitter(), outcome.read
         )
+        if outcome.needs or outcome.stopped:
+            report = _stopped(effect.attempt, effect.task_id, outcome.needs)
+        self._tell(report, flight_of(effect), actor=f"agent:{effect.agent_id}", blobs=outcome.blobs)
 
-    async def _make_plan(self, effect: MakePlan, state: WorkflowState, observer: Observer) -> None:
+    async def _make_plan(self, effect: MakePlan, state: WorkflowState, attempt: _Attempt) -> None:
+        executor, caller = self._actor.engine.executor, self._actor.caller
         try:
-            outcome = await self._actor.engine.executor.make_plan(state, self._actor.caller, observer)
+            outcome = await executor.make_plan(state, caller, attempt.observer, attempt.steering)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = PlanOutcome(failure=_internal("planning", state.id, error))
         self._actor.engine.outages.note(PLANNER_ID, outcome.failure)
         report: m.Report
-        if outcome.tasks is not None:
-            report = m.PlanMade(effect.attempt, outcome.tasks)
+        if outcome.needs or outcome.stopped:
+            report = _stopped(effect.attempt, "", outcome.needs)
+        elif outcome.tasks is not None:
+            report = m.PlanMade(effect.attempt, outcome.tasks, outcome.read)
         else:
             failure = outcome.failure or Failure(FailureKind.INTERNAL, "The planner ended with nothing.")
             report = m.PlanFailed(effect.attempt, failure, outcome.problems, _jitter())
@@ -284,6 +314,13 @@ def _flight(want: Want) -> Flight:
 
 def _name(flight: Flight) -> str:
     return f"{flight.kind.__name__} {flight.task_id} {flight.attempt}"
+
+
+def _stopped(attempt: int, task_id: str, needs: tuple[Need, ...]) -> m.Report:
+    """What an attempt reports that has stopped to go on later: when people have given what it needs, or at once."""
+    if needs:
+        return m.AttemptSuspended(attempt, needs, task_id)
+    return m.AttemptInterrupted(attempt, task_id)
 
 
 def _pass_on_own_cancellation(error: BaseException) -> None:

@@ -15,7 +15,6 @@ from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import Failure, FailureKind
 from orcs_server.workflow.state import WorkflowState
-from orcs_server.workflow.states import WorkflowStatus
 
 UNSTORABLE = Failure(FailureKind.INTERNAL, "The server could not store what the attempt came to; its log says why.")
 
@@ -121,7 +120,7 @@ def unreported_usage(state: WorkflowState, heads: Mapping[str, JournalHead]) -> 
 def losses_of(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.AttemptLost]:
     """Return the losses of a workflow that was taken up from its rows: no process but this one could be at its attempts."""
     running = [(task_id, state.tasks[task_id].progress.attempt) for _, task_id in state.running]
-    if state.status is WorkflowStatus.PLANNING and state.progress.planning.running:
+    if state.progress.planning.running:
         running.insert(0, ("", state.progress.planning.attempt))
     grown = {task_id: head.grown_in for task_id, head in heads.items()}
     return [m.AttemptLost(attempt, task_id, grown.get(task_id) == attempt) for task_id, attempt in running]

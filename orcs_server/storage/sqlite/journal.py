@@ -15,6 +15,7 @@ from orcs_server.storage.journal import (
     JournalHead,
     JournalKey,
     JournalRows,
+    MessageRead,
     ModelCall,
     Spent,
     ToolCall,
@@ -92,10 +93,14 @@ def append_together(connection: sqlite3.Connection, appends: Sequence[Append]) -
                 case ToolCall():
                     call = (entry.path, entry.call_id, entry.tool, entry.repeatable, entry.result, entry.dropped)
                     tool_calls.append((*one.key, *call))
+                case MessageRead():
+                    message = (entry.path, entry.turn, entry.position, entry.message_id)
+                    connection.execute(QUERIES["put_read_message"], (*one.key, *message))
                 case CutOff():
                     _add_model_calls.run(connection, model_calls)
                     model_calls.clear()
-                    connection.execute(QUERIES["cut_model_calls"], (*one.key, entry.path, entry.turn))
+                    for cut in ("cut_model_calls", "cut_read_messages"):
+                        connection.execute(QUERIES[cut], (*one.key, entry.path, entry.turn))
     _add_model_calls.run(connection, model_calls)
     _put_tool_calls.run(connection, tool_calls)
 
@@ -139,7 +144,12 @@ def rows(reader: Reader, key: JournalKey) -> JournalRows:
     """Return what is stored of a run."""
     calls: list[Any] = reader.page(QUERIES["model_calls"], key)
     tools: list[Any] = reader.page(QUERIES["tool_calls"], key)
-    return JournalRows([ModelCall(*row) for row in calls], [_tool_call(*row) for row in tools])
+    messages: list[Any] = reader.page(QUERIES["read_messages"], key)
+    return JournalRows(
+        [ModelCall(*row) for row in calls],
+        [_tool_call(*row) for row in tools],
+        [MessageRead(*row) for row in messages],
+    )
 
 
 def heads(reader: Reader, namespace: str, workflow_id: str) -> dict[str, JournalHead]:

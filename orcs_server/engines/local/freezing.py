@@ -1,0 +1,137 @@
+"""Whole namespaces that stand still. The note in the store comes first, so that a restart finishes what a crash cut short; then each
+workflow is paused, or let go on, by an event of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from orcs_server.engines.base import Command
+from orcs_server.errors import IllegalTransition, NotFound, Unavailable
+from orcs_server.identity import Caller
+from orcs_server.storage.store import EventRecord, Freeze
+from orcs_server.workflow import events as e
+from orcs_server.workflow import messages as m
+from orcs_server.workflow.model import StopMode
+
+if TYPE_CHECKING:
+    from orcs_server.engines.local.engine import LocalEngine
+
+_log = logging.getLogger("orcs.engine")
+
+AT_ONCE = 64
+"""Workflows that are paused side by side: others' commands get their turn between them."""
+TRY_AGAIN_S = 5.0
+
+
+class Freezing:
+    """Knows which namespaces are frozen, and brings their workflows to it."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+        self._freezes: dict[str, Freeze] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Go on with what a crash may have cut short."""
+        self._freezes = {freeze.namespace: freeze for freeze in await self._engine.store.freezes()}
+        for freeze in self._freezes.values():
+            self._background(freeze)
+
+    async def close(self) -> None:
+        """Leave the rest to the next start."""
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
+    def frozen(self, request: m.Request, namespace: str) -> m.Request:
+        """Return the request as it is to be carried out: a new workflow of a frozen namespace begins frozen."""
+        freeze = self._freezes.get(namespace)
+        if freeze is None or freeze.thawing or not isinstance(request, m.CreateWorkflow):
+            return request
+        return replace(request, frozen=True)
+
+    def is_frozen(self, namespace: str) -> bool:
+        """Whether everything in the namespace stands still."""
+        freeze = self._freezes.get(namespace)
+        return freeze is not None and not freeze.thawing
+
+    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+        """Pause everything in the caller's namespace, and what is created from now on; return how many were paused."""
+        freeze = Freeze(caller.namespace, mode, reason)
+        await self._engine.store.put_freeze(freeze)
+        self._freezes[caller.namespace] = freeze
+        return await self._apply(freeze, caller)
+
+    async def thaw(self, caller: Caller) -> int:
+        """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
+        known = self._freezes.get(caller.namespace)
+        if known is None:
+            return 0
+        freeze = replace(known, thawing=True)
+        await self._engine.store.put_freeze(freeze)
+        self._freezes[caller.namespace] = freeze
+        return await self._finish(freeze, caller)
+
+    def committed(self, namespace: str, workflow_id: str, records: Sequence[EventRecord]) -> None:
+        """A workflow that is reopened in a frozen namespace stands still with the rest."""
+        if self._freezes and self.is_frozen(namespace):
+            for record in records:
+                if isinstance(record.event, e.WorkflowReopened):
+                    task = asyncio.create_task(self._freeze_one(workflow_id, self._freezes[namespace]))
+                    self._keep(task)
+
+    async def _finish(self, freeze: Freeze, caller: Caller) -> int:
+        count = await self._apply(freeze, caller)
+        if freeze.thawing and self._freezes.get(freeze.namespace) == freeze:
+            await self._engine.store.end_freeze(freeze.namespace)
+            del self._freezes[freeze.namespace]
+        return count
+
+    async def _apply(self, freeze: Freeze, caller: Caller) -> int:
+        live = [one.workflow_id for one in await self._engine.store.live() if one.namespace == freeze.namespace]
+        # Those whose creation is on its way are not among the live ones yet.
+        known = dict.fromkeys([*live, *(name for space, name in self._engine.active if space == freeze.namespace)])
+        count = 0
+        names = list(known)
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            count += sum(await asyncio.gather(*(self._move(name, freeze, caller) for name in some)))
+        return count
+
+    async def _move(self, workflow_id: str, freeze: Freeze, caller: Caller) -> bool:
+        """Return whether the workflow was there to be moved."""
+        request: m.Request = m.PauseWorkflow(freeze.mode, freeze.reason, freeze=True)
+        if freeze.thawing:
+            request = m.ResumeWorkflow(freeze=True)
+        method = "ThawNamespace" if freeze.thawing else "FreezeNamespace"
+        try:
+            await self._engine.submit(Command(caller, workflow_id, request, method))
+        except (IllegalTransition, NotFound):
+            return False  # It has ended, or is about to.
+        return True
+
+    async def _freeze_one(self, workflow_id: str, freeze: Freeze) -> None:
+        await self._move(workflow_id, freeze, Caller("", freeze.namespace))
+
+    def _background(self, freeze: Freeze) -> None:
+        async def go_on() -> None:
+            while True:
+                try:
+                    await self._finish(freeze, Caller("", freeze.namespace))
+                except Unavailable as error:
+                    _log.error("the freeze of namespace %s waits for the store: %s", freeze.namespace, error)
+                    await asyncio.sleep(TRY_AGAIN_S)
+                else:
+                    return
+
+        self._keep(asyncio.create_task(go_on(), name=f"freeze {freeze.namespace}"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
