@@ -12,14 +12,15 @@ from orcs_server.errors import Conflict, Unavailable
 from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
 from orcs_server.workflow.model import Digest
 from tests.storage.conformance_journal import JournalConformance
+from tests.storage.conformance_people import PeopleConformance
 from tests.storage.conformance_rows import Reopen, WorkflowConformance
 from tests.storage.samples import START_US, Draft, task
 
 NS = "default"
 
 
-class StoreConformance(WorkflowConformance, JournalConformance):
-    """Everything: rows, journals, events, requests, blobs, memory, opening and closing."""
+class StoreConformance(WorkflowConformance, JournalConformance, PeopleConformance):
+    """Everything: rows, journals, what waits for people, events, requests, blobs, memory, opening and closing."""
 
     # Events
 

@@ -18,13 +18,16 @@ from orcs_server.storage.journal import JournalHead, JournalKey, ModelCall, Spen
 from orcs_server.storage.sqlite import SqliteStore, migrate
 from orcs_server.storage.sqlite.examination import examine
 from orcs_server.storage.store import blob_of
-from orcs_server.workflow.model import Usage
+from orcs_server.workflow.decide import take
+from orcs_server.workflow.messages import PauseWorkflow
+from orcs_server.workflow.model import StopMode, Usage
 from orcs_server.workflow.restore import restore
 from tests.storage.samples import Draft
 
 ROOT = Path(__file__).parents[2]
 VERSION_1 = Path(__file__).parent / "fixtures" / "version_1.sql"
 VERSION_2 = Path(__file__).parent / "fixtures" / "version_2.sql"
+VERSION_3 = Path(__file__).parent / "fixtures" / "version_3.sql"
 
 HOLD = """
 import sys
@@ -214,6 +217,26 @@ async def test_a_file_written_by_version_2_is_read(tmp_path: Path) -> None:
     key, response, spent = JournalKey("default", "w1", "t1", 1), blob_of("response"), Spent(1, Usage(1, 7, 0, 3))
     await store.append_journal(key, 2, [ModelCall("", 2, "hash", response.digest)], [response], spent)
     assert await store.journal_heads("default", "w1") == {"t1": JournalHead(2, spent, 2)}
+    await store.close()
+    assert examine(path).findings == []
+
+
+async def test_a_file_written_by_version_3_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_3.read_text())
+    store = SqliteStore(path)
+    await store.open()
+    live = {row.workflow_id: row for row in await store.live()}
+    assert {name: row.idle for name, row in live.items()} == {"w1": False, "w2": True, "w3": False}
+    stored = await store.load("default", "w1")
+    assert stored is not None
+    state = restore("default", "w1", stored.spec, stored.progress, stored.tasks, stored.inputs, stored.mail)
+    assert [name for _, name in state.running] == ["t1"]
+    # What version 3 did not know of people can be said of its workflows from now on.
+    at_us = (await store.events("default", "w1", stored.seq - 1, 1))[0].time_us
+    state, events = take(state, PauseWorkflow(StopMode.AFTER_TURN), at_us + 1)
+    assert [type(event).__name__ for event in events] == ["WorkflowPausing"]
     await store.close()
     assert examine(path).findings == []
 

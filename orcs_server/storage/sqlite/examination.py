@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.codec import (
@@ -251,5 +252,18 @@ def _replay(state: WorkflowState, rows: Sequence[Any]) -> Iterator[tuple[str, st
         except Exception as error:  # noqa: BLE001 - whatever such a log does to the core is the finding
             yield "replay", f"event {seq} ({type_name}) cannot follow those before it ({error!r})"
             return
-    if folded != state:
+    if folded is not None and _as_stored(folded, state) != state:
         yield "replay", f"its {len(rows)} events come to another state than its rows say"
+
+
+def _as_stored(folded: WorkflowState, rows: WorkflowState) -> WorkflowState:
+    """Return the fold of the events without what rows of earlier versions do not say: fingerprints, and times that are counted."""
+    progress, known = folded.progress, rows.progress
+    if known.running_since_us is None and not known.ran_us:
+        progress = replace(progress, running_since_us=None, ran_us=0)
+    tasks = folded.tasks
+    for name, row in rows.tasks.items():
+        task = tasks.get(name)
+        if task is not None and row.progress.attempt and not row.progress.fingerprint:
+            tasks = tasks.set(name, replace(task, progress=replace(task.progress, fingerprint="", ran_us=0)))
+    return replace(folded, progress=progress, tasks=tasks)
