@@ -10,7 +10,15 @@ import pytest
 from tests.overload.rounds import OverloadedServer, Scale, run_rounds
 
 SHORT = Scale(
-    connections=4, creators=60, creates=180, watchers=1_000, slow_readers=30, huge=3, silent=30, resets=100, vanishing=10
+    connections=4,
+    creators=60,
+    creates=180,
+    watchers=1_000,
+    slow_readers=30,
+    huge=3,
+    silent=30,
+    resets=100,
+    vanishing=10,
 )
 COMES_BACK_MIB = 250
 """What the server may have kept after all rounds: caches, and what Python and gRPC do not give back to the system."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,12 +82,12 @@ async def test_over_the_wire_a_refusal_says_when_to_try_again_and_others_are_ser
 async def test_what_is_no_message_is_an_invalid_argument(tmp_path: Path, environ: dict[str, str]) -> None:
     settings = settings_in(tmp_path, insecure_no_auth=True)
     async with Server(settings, environ) as server, connected(str(server.address), None) as client:
-        method = client.channel.unary_unary("/orcs.v1.WorkflowService/GetWorkflow")
+        method: Any = client.channel.unary_unary("/orcs.v1.WorkflowService/GetWorkflow")
         answer = await refused(method(b"\xff\xff"))
         assert (answer.code.name, answer.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-        health = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+        health: Any = client.channel.unary_unary("/grpc.health.v1.Health/Check")
         assert (await refused(health(b"\xff\xff"))).code.name == "INVALID_ARGUMENT"
-        nothing = client.channel.stream_unary(
+        nothing: Any = client.channel.stream_unary(
             "/orcs.v1.WorkflowService/GetWorkflow",
             request_serializer=workflow_service_pb2.GetWorkflowRequest.SerializeToString,
         )
