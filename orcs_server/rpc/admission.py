@@ -16,8 +16,10 @@ import grpc
 from orcs_server.errors import InvalidArgument, ResourceExhausted
 from orcs_server.identity.fairness import Shares, Turns
 
-AT_ONCE: Final = 64
-"""Calls that are served at the same time."""
+AT_ONCE: Final = 16
+"""Calls that are served at the same time. Few: gRPC hands one call of a method over in each pass of the event loop, and a pass
+takes as long as what is being served makes it.
+"""
 WAITING: Final = 2_000
 """Calls that wait for that."""
 LONG_CALLS: Final = frozenset({"PreviewPlan"})
