@@ -23,6 +23,9 @@ READY = "orcs listening on "
 class ServerProcess:
     """One data file and the server on it: started, killed, started again on the same port."""
 
+    program = "orcs_server"
+    """The module that is run."""
+
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.data = folder / "orcs.db"
@@ -77,7 +80,7 @@ class ServerProcess:
 
     def launch(self) -> subprocess.Popen[str]:
         """Start it without waiting for anything."""
-        command = [sys.executable, "-m", "orcs_server", "serve", "--listen", self.address, "--data", str(self.data)]
+        command = [sys.executable, "-m", self.program, "serve", "--listen", self.address, "--data", str(self.data)]
         with self.errors.open("a") as errors:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self.environ, cwd=self.folder

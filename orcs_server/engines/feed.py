@@ -20,6 +20,10 @@ DELTA_PAUSE_S = 0.03
 """Deltas are handed on at most this often."""
 DELTA_TEXT_LIMIT = 1_048_576
 """Characters of one attempt's text that are kept for late watchers; the rest comes with the output."""
+DELTAS_AT_ONCE = 262_144
+"""Characters that a watcher is given at a time, so that one that reads slowly holds no more. What follows stays with the text."""
+REST_LIMIT = 33_554_432
+"""Characters of texts that have ended which are kept for all watchers that are behind; more is given up: the output has it."""
 
 _ATTEMPT_ENDS = (
     e.AttemptSucceeded,
@@ -61,11 +65,11 @@ class _Text:
             self._new.append(text)
             self.size += len(text)
 
-    def after(self, offset: int) -> DeltaChunk:
+    def after(self, offset: int, room: int = DELTA_TEXT_LIMIT) -> DeltaChunk:
         if self._new:
             self._text += "".join(self._new)
             self._new.clear()
-        return DeltaChunk(self.task_id, self.attempt, offset, self._text[offset:])
+        return DeltaChunk(self.task_id, self.attempt, offset, self._text[offset : offset + room])
 
 
 class WorkflowFeed:
@@ -123,16 +127,22 @@ class WorkflowFeed:
     def close(self, watch: WorkflowWatch) -> None:
         self._watches.discard(watch)
 
-    def chunks_after(self, offsets: dict[tuple[str, int], int]) -> list[DeltaChunk]:
-        """Return the text after these offsets, and move them on."""
+    def chunks_after(self, offsets: dict[tuple[str, int], int], room: int) -> tuple[list[DeltaChunk], bool]:
+        """Return up to `room` characters of text after these offsets, which move on, and whether there is more."""
         found: list[DeltaChunk] = []
         for text in self._texts.values():
             key = (text.task_id, text.attempt)
             offset = offsets.get(key, 0)
             if text.size > offset:
-                found.append(text.after(offset))
-                offsets[key] = text.size
-        return found
+                if room <= 0:
+                    return found, True
+                chunk = text.after(offset, room)
+                found.append(chunk)
+                room -= len(chunk.text)
+                offsets[key] = offset + len(chunk.text)
+                if text.size > offsets[key]:
+                    return found, True
+        return found, False
 
     def _end_text(self, task_id: str) -> None:
         text = self._texts.pop(task_id, None)
@@ -162,6 +172,8 @@ class WorkflowWatch:
         self._rest: deque[DeltaChunk] = deque()
         """Unread ends of texts that ended; the oldest are given up for a watcher that never reads."""
         self._rest_size = 0
+        self.more = False
+        """There is text left that did not go into what was taken last."""
 
     def wake(self) -> None:
         self._news.set()
@@ -169,11 +181,11 @@ class WorkflowWatch:
     def leave_rest(self, text: _Text) -> None:
         """Keep the unread end of a text that is about to go."""
         chunk = text.after(self._offsets.pop((text.task_id, text.attempt), 0))
-        if chunk.text:
+        if chunk.text and self._feeds.rest + len(chunk.text) <= REST_LIMIT:
             self._rest.append(chunk)
-            self._rest_size += len(chunk.text)
+            self._count_rest(len(chunk.text))
         while self._rest_size > DELTA_TEXT_LIMIT:
-            self._rest_size -= len(self._rest.popleft().text)
+            self._count_rest(-len(self._rest.popleft().text))
 
     def after(self, seq: int) -> list[EventRecord] | None:
         """Return the events in memory after `seq`, None when the store must be read."""
@@ -181,18 +193,32 @@ class WorkflowWatch:
         return self._feed.after(seq)
 
     def take_deltas(self) -> list[DeltaChunk]:
-        """Return the text produced since the last call."""
-        chunks = list(self._rest)
-        self._rest.clear()
-        self._rest_size = 0
-        chunks.extend(self._feed.chunks_after(self._offsets))
-        return chunks
+        """Return text produced since the last call; there may be `more`."""
+        chunks: list[DeltaChunk] = []
+        room = DELTAS_AT_ONCE
+        while self._rest and room > 0:
+            chunk = self._rest.popleft()
+            taken, left = chunk.text[:room], chunk.text[room:]
+            if left:
+                self._rest.appendleft(chunk._replace(offset=chunk.offset + len(taken), text=left))
+            self._count_rest(-len(taken))
+            room -= len(taken)
+            chunks.append(chunk._replace(text=taken))
+        new, more = self._feed.chunks_after(self._offsets, room)
+        self.more = more or bool(self._rest)
+        return chunks + new
+
+    def _count_rest(self, characters: int) -> None:
+        self._rest_size += characters
+        self._feeds.rest += characters
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for news since the last `after`; False when none came in time."""
         return await _wait(self._news, timeout_s)
 
     def close(self) -> None:
+        self._rest.clear()
+        self._count_rest(-self._rest_size)
         self._feed.close(self)
         self._feeds.forget_if_unused(self._key)
 
@@ -234,6 +260,8 @@ class Feeds:
     def __init__(self) -> None:
         self._workflows: dict[tuple[str, str], WorkflowFeed] = {}
         self._namespaces: dict[str, set[NamespaceWatch]] = {}
+        self.rest = 0
+        """Characters of texts that have ended which are kept for watchers that are behind."""
 
     def activate(self, namespace: str, workflow_id: str) -> WorkflowFeed:
         feed = self._feed(namespace, workflow_id)

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from orcs_server.errors import OrcsError, ResourceExhausted
 from orcs_server.identity import Caller
+from orcs_server.rpc.admission import Admission, Entry
 from orcs_server.rpc.callers import Callers, value_of
 from orcs_server.rpc.conversion.streams import StreamMessage
 from orcs_server.rpc.decoding import decoded
@@ -23,11 +24,13 @@ from orcs_server.telemetry import OpenSpan, Telemetry
 
 SLOW_AFTER_S: Final = 30.0
 """How long a stream waits for a reader that takes nothing."""
+SLOW_RETRY_US: Final = 1_000_000
 REFUSE_S: Final = 2.0
 """How long a refusal may take: a reader that takes nothing does not take the refusal either."""
 
 _log = logging.getLogger("orcs.rpc")
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_Serve = Callable[[Any, "StreamCall"], Awaitable[None]]
 
 
 class SlowConsumer(ResourceExhausted):
@@ -37,14 +40,17 @@ class SlowConsumer(ResourceExhausted):
         super().__init__(
             "SLOW_CONSUMER",
             f"Nothing was read from the stream for {seconds:g} s, so it was ended: watch again after the last cursor.",
+            SLOW_RETRY_US,
         )
         self.cursor = cursor
 
 
 class Context(Protocol):
-    """The part of gRPC's context that is used here; both kinds of handlers get one."""
+    """The part of gRPC's context that is used here."""
 
     def invocation_metadata(self) -> Any: ...
+
+    async def read(self) -> Any: ...
 
     async def write(self, message: bytes, /) -> None: ...
 
@@ -56,15 +62,21 @@ class Context(Protocol):
 class StreamCall:
     """A call that is answered with a stream."""
 
-    def __init__(self, context: Context, identify: Callable[[], Caller], slow_after_s: float) -> None:
+    def __init__(
+        self, context: Context, caller: Caller, identify: Callable[[], Caller], slow_after_s: float, entry: Entry
+    ) -> None:
+        self.caller = caller
+        """As it was when the call came."""
         self.identify = identify
         """Returns the caller as it is now; raises when it is no longer welcome."""
         self._context = context
         self._slow_after_s = slow_after_s
+        self._entry = entry
         self._cursor = ""
 
     async def accept(self) -> None:
-        """Let the client know that the stream stands, however long its first message takes."""
+        """Let the client know that the stream stands, however long its first message takes. It no longer keeps others out."""
+        self._entry.leave()
         await self._context.send_initial_metadata(())
 
     async def send(self, message: StreamMessage) -> None:
@@ -84,47 +96,30 @@ class Calls:
         self._callers = callers
         self._telemetry = telemetry
         self._slow_after_s = slow_after_s
+        self._admission = Admission()
 
-    def handlers(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-        """Return the handlers of a service.
+    def handlers(self, service: ServiceDescriptor, servicer: object) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """Return the handlers of a service, by the names of its methods.
 
         For the method `GetTask` the servicer has `async def get_task(self, request, caller) -> reply`; for one that is answered
         with a stream, `async def watch_tasks(self, request, call) -> None`, where `call` is a `StreamCall`.
         """
-        handlers = {
+        return {
             method.name: self._handler(method, getattr(servicer, _CAPITAL.sub("_", method.name).lower()))
             for method in service.methods
         }
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
     def _handler(
         self, method: MethodDescriptor, behave: Callable[..., Awaitable[Any]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         kind = message_factory.GetMessageClass(method.input_type)
-        if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method.name, kind, behave), None, _as_it_is)
-        return grpc.unary_unary_rpc_method_handler(self._unary(method.name, kind, behave), None, _serialised)
+        serve = self._stream(behave) if method.server_streaming else self._unary(behave)
+        # On the wire one message is a stream of one. So gRPC reads no request before this side asks for it, and this side gets
+        # to know of a reader that does not take the reply.
+        return grpc.stream_stream_rpc_method_handler(self._call(method.name, kind, serve))
 
-    def _unary(self, name: str, kind: type[Message], behave: Callable[[Any, Caller], Awaitable[Any]]) -> Any:
-        async def call(wire: bytes, context: Context) -> Any:
-            metadata = context.invocation_metadata()
-            reply: Any = None
-            with self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
-                try:
-                    caller = self._callers.identify(metadata, span.traceparent)
-                    span.note("orcs.namespace", caller.namespace)
-                    reply = await behave(decoded(kind, wire), caller)
-                    refused = None
-                except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
-                    refused = _refused(error, name, span)
-            if refused is not None:
-                await _refuse(context, refused)
-            return reply
-
-        return call
-
-    def _stream(self, name: str, kind: type[Message], behave: Callable[[Any, StreamCall], Awaitable[None]]) -> Any:
-        async def call(wire: bytes, context: Context) -> None:
+    def _call(self, name: str, kind: type[Message], serve: _Serve) -> Any:
+        async def call(_requests: object, context: Context) -> None:
             metadata = context.invocation_metadata()
             with self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
 
@@ -132,15 +127,28 @@ class Calls:
                     return self._callers.identify(metadata, span.traceparent)
 
                 try:
-                    span.note("orcs.namespace", identify().namespace)
-                    await behave(decoded(kind, wire), StreamCall(context, identify, self._slow_after_s))
+                    caller = identify()
+                    span.note("orcs.namespace", caller.namespace)
+                    async with self._admission.enter(caller.namespace, name) as entry:
+                        request = decoded(kind, await entry.receive(context))
+                        await serve(request, StreamCall(context, caller, identify, self._slow_after_s, entry))
                     refused = None
-                except Exception as error:  # noqa: BLE001 - as above
+                except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
                     refused = _refused(error, name, span)
             if refused is not None:
                 await _refuse(context, refused)
 
         return call
+
+    def _unary(self, behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:
+        async def serve(request: Any, call: StreamCall) -> None:
+            reply = await behave(request, call.caller)
+            await call.send(StreamMessage(reply.SerializeToString(), ""))
+
+        return serve
+
+    def _stream(self, behave: Callable[[Any, StreamCall], Awaitable[None]]) -> _Serve:
+        return behave
 
 
 def _refused(error: Exception, name: str, span: OpenSpan) -> Refusal:
@@ -157,11 +165,3 @@ async def _refuse(context: Context, refused: Refusal) -> None:
         # The status lies in the connection until its reader takes it, or the connection ends. There is nothing more to do here.
         _log.info("a client took not even the status %s", refused.code.name)
         raise asyncio.CancelledError from None
-
-
-def _serialised(message: Any) -> bytes:
-    return bytes(message.SerializeToString())
-
-
-def _as_it_is(message: bytes) -> bytes:
-    return message

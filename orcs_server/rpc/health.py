@@ -9,12 +9,17 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2
 
-from orcs_server.errors import InvalidArgument, Unavailable
+from orcs_server.errors import OrcsError, ResourceExhausted, Unavailable
+from orcs_server.rpc.admission import RETRY_AFTER_US, received
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import refusal
 from orcs_server.storage.store import Store
 
 CHECK_EVERY_S: Final = 5.0
+CHECKS_AT_ONCE: Final = 64
+WATCHES_AT_ONCE: Final = 1_000
+ARRIVES_WITHIN_S: Final = 5.0
+"""A question of a few bytes."""
 SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 _log = logging.getLogger("orcs.rpc")
@@ -46,38 +51,54 @@ class Health:
         self._ended = True
         await self._say(serving=False)
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """Return the handlers of grpc.health.v1."""
-        reply = health_pb2.HealthCheckResponse.SerializeToString
-        behaviours: dict[str, Any] = {
-            "Check": grpc.unary_unary_rpc_method_handler(self._check, None, reply),
-            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, None, reply),
-            "List": grpc.unary_unary_rpc_method_handler(
-                self._list, None, health_pb2.HealthListResponse.SerializeToString
-            ),
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """Return the handlers of grpc.health.v1, by the names of its methods."""
+        one, every = health_pb2.HealthCheckRequest, health_pb2.HealthListRequest
+        return {
+            "Check": self._handler(one, self._check, CHECKS_AT_ONCE),
+            "Watch": self._handler(one, self._watch, WATCHES_AT_ONCE),
+            "List": self._handler(every, self._list, CHECKS_AT_ONCE),
         }
-        return grpc.method_handlers_generic_handler(SERVICE.full_name, behaviours)
+
+    def _handler(self, request: Any, serve: Any, at_once: int) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a handler for so many calls at once. Asking needs no token, so that nobody is known to share them among."""
+        free = at_once
+
+        async def call(_requests: object, context: Any) -> None:
+            nonlocal free
+            refused = None
+            free -= 1
+            try:
+                if free < 0:
+                    raise ResourceExhausted("QUOTA_EXCEEDED", f"{at_once} such calls are open already.", RETRY_AFTER_US)
+                message = await received(context, ARRIVES_WITHIN_S)
+                await serve(decoded(request, message), context)
+            except OrcsError as error:
+                refused = refusal(error, request.DESCRIPTOR.name)
+            finally:
+                free += 1
+            if refused is not None:
+                await context.abort(refused.code, refused.message, refused.trailers)
+
+        return grpc.stream_stream_rpc_method_handler(call, None, _serialised)
 
     def _status(self, service: str) -> Any:
         if service not in self._services:
             return _Status.Value("SERVICE_UNKNOWN")
         return _Status.Value("SERVING" if self._serving else "NOT_SERVING")
 
-    async def _check(self, wire: bytes, context: Any) -> Any:
-        request = await _read(health_pb2.HealthCheckRequest, wire, context)
+    async def _check(self, request: Any, context: Any) -> None:
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
-        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+        await context.write(health_pb2.HealthCheckResponse(status=self._status(request.service)))
 
-    async def _list(self, wire: bytes, context: Any) -> Any:
-        await _read(health_pb2.HealthListRequest, wire, context)
+    async def _list(self, _request: Any, context: Any) -> None:
         reply = health_pb2.HealthListResponse()
         for service in sorted(self._services):
             reply.statuses[service].status = self._status(service)
-        return reply
+        await context.write(reply)
 
-    async def _watch(self, wire: bytes, context: Any) -> None:
-        request = await _read(health_pb2.HealthCheckRequest, wire, context)
+    async def _watch(self, request: Any, context: Any) -> None:
         said = None
         while True:
             status = self._status(request.service)
@@ -114,10 +135,5 @@ class Health:
             self._changed.notify_all()
 
 
-async def _read(kind: Any, wire: bytes, context: Any) -> Any:
-    """Return the request, or end the call."""
-    try:
-        return decoded(kind, wire)
-    except InvalidArgument as error:
-        refused = refusal(error, SERVICE.full_name)
-        await context.abort(refused.code, refused.message, refused.trailers)
+def _serialised(message: Any) -> bytes:
+    return bytes(message.SerializeToString())

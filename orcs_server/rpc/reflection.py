@@ -9,13 +9,19 @@ import grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
+from orcs_server.errors import ResourceExhausted
 from orcs_server.identity import Caller
+from orcs_server.rpc.admission import RETRY_AFTER_US
 from orcs_server.rpc.callers import Callers
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import refusal
 
 NAMES: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 """The messages of both versions are the same on the wire; newer tools ask for the first, older ones for the second."""
+
+SESSIONS: Final = 64
+"""Open at once. Who has one open is not known before its first question."""
+_FULL: Final = ResourceExhausted("QUOTA_EXCEEDED", f"{SESSIONS} reflection sessions are open already.", RETRY_AFTER_US)
 
 
 def reflection_handlers(
@@ -39,9 +45,19 @@ def reflection_handlers(
                 await context.abort(refused.code, refused.message, refused.trailers)
             yield request
 
+    free = SESSIONS
+
     async def reflect(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        async for reply in servicer.ServerReflectionInfo(admitted(requests, context), context):
-            yield reply
+        nonlocal free
+        if free <= 0:
+            refused = refusal(_FULL, "ServerReflectionInfo")
+            await context.abort(refused.code, refused.message, refused.trailers)
+        free -= 1
+        try:
+            async for reply in servicer.ServerReflectionInfo(admitted(requests, context), context):
+                yield reply
+        finally:
+            free += 1
 
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         reflect,

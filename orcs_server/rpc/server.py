@@ -24,7 +24,12 @@ from orcs_server.telemetry import Telemetry
 
 RECEIVE_BYTES: Final = 8 * 1024 * 1024
 
-# No maximum_concurrent_rpcs: open watches would starve all other calls.
+CONNECTIONS: Final = 900
+"""Open at once; below the 1,024 files that a process may have open where nobody says otherwise."""
+STREAMS: Final = 256
+"""Calls of one connection at once, watches included; a client has more of them wait, or opens another connection."""
+
+# No maximum_concurrent_rpcs: open watches would starve all other calls. See admission.py.
 OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Otherwise two servers share one port, and neither says so.
     ("grpc.so_reuseport", 0),
@@ -33,7 +38,10 @@ OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 300_000),
-    ("grpc.max_concurrent_streams", 1_000),
+    # Whoever connects and says nothing.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS),
+    ("grpc.max_concurrent_streams", STREAMS),
     ("grpc.max_receive_message_length", RECEIVE_BYTES),
 )
 
@@ -68,12 +76,13 @@ class RpcServer:
         self._open_watches = services.open_watches
         self._health = Health(store, names)
         self._server = grpc.aio.server(options=OPTIONS)
+        # Registered methods have a queue each for calls that the event loop has not come to yet: a flood of one does not keep
+        # health and control waiting. Generic ones share a single queue.
+        for service, servicer in declared:
+            self._server.add_registered_method_handlers(service.full_name, calls.handlers(service, servicer))
+        self._server.add_registered_method_handlers(HEALTH.full_name, self._health.handlers())
         self._server.add_generic_rpc_handlers(
-            (
-                *(calls.handlers(service, servicer) for service, servicer in declared),
-                self._health.handlers(),
-                *reflection_handlers((*names, HEALTH.full_name), callers, services.authorisation.enter),
-            )
+            reflection_handlers((*names, HEALTH.full_name), callers, services.authorisation.enter)
         )
 
     def bind(self, address: Address, certificate: Path | None = None, key: Path | None = None) -> Address:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from orcs_server.errors import ResourceExhausted, Unavailable
 from orcs_server.identity import Caller
+from orcs_server.identity.fairness import Shares
 from orcs_server.service.validation import Findings
 
 HEARTBEAT_US = 15_000_000
@@ -16,6 +17,8 @@ SHORTEST_HEARTBEAT_US, LONGEST_HEARTBEAT_US = 1_000_000, 300_000_000
 RECHECK_S = 5.0
 """How long a watch goes on without its caller being looked at again."""
 RETRY_AFTER_US = 5_000_000
+WATCHES = 4_000
+"""Of the whole server; one namespace may have as many as there is room for others'."""
 
 
 class WatchCut(Unavailable):
@@ -34,12 +37,13 @@ class OpenWatches:
     def __init__(self, max_per_caller: int) -> None:
         self.draining = False
         self._max_per_caller = max_per_caller
+        self._open = Shares(WATCHES)
         self._by_caller: Counter[tuple[str, str]] = Counter()
         self._wakes: set[Callable[[], None]] = set()
 
     @contextmanager
     def enter(self, caller: Caller, wake: Callable[[], None]) -> Iterator[None]:
-        """Count a watch while it is open. Raises ResourceExhausted (QUOTA_EXCEEDED) when the caller has too many."""
+        """Count a watch while it is open. Raises ResourceExhausted (QUOTA_EXCEEDED) when the caller or its namespace has too many."""
         whose = (caller.namespace, caller.principal)
         if self._by_caller[whose] >= self._max_per_caller:
             raise ResourceExhausted(
@@ -48,12 +52,20 @@ class OpenWatches:
                 "with one WatchWorkflows.",
                 RETRY_AFTER_US,
             )
+        if not self._open.take(caller.namespace):
+            raise ResourceExhausted(
+                "QUOTA_EXCEEDED",
+                f"There are {self._open.held(caller.namespace)} watches open in this namespace already: close some, or watch all "
+                "workflows with one WatchWorkflows.",
+                RETRY_AFTER_US,
+            )
         self._by_caller[whose] += 1
         self._wakes.add(wake)
         try:
             yield
         finally:
             self._wakes.discard(wake)
+            self._open.give(caller.namespace)
             self._by_caller[whose] -= 1
             if not self._by_caller[whose]:
                 del self._by_caller[whose]

@@ -15,6 +15,7 @@ from orcs_server.errors import ResourceExhausted, Violation
 from orcs_server.executor.executor import RUN_OPERATION, Executor
 from orcs_server.hooks import GuardedHooks
 from orcs_server.identity import Caller
+from orcs_server.identity.fairness import Shares
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.creation import check_query
@@ -24,8 +25,9 @@ from orcs_server.service.validation import Findings
 from orcs_server.workflow.model import NO_USAGE, Digest, PlanningStrategy, TaskSpec, Usage
 from orcs_server.workflow.plan import check_plan
 
-PREVIEWS_AT_ONCE = 8
-"""Previews that the planner makes at the same time: they take no slot, so that a full server still answers them."""
+PREVIEWS_AT_ONCE = 16
+"""Previews that the planner makes at the same time, shared among the namespaces: one alone gets half. They take no slot, so that
+a full server still answers them."""
 PREVIEW_RETRY_US = 2_000_000
 
 
@@ -70,7 +72,7 @@ class Preview:
         self._hooks = hooks
         self._catalog = catalog
         self._settings = settings
-        self._planning = 0
+        self._planning = Shares(PREVIEWS_AT_ONCE)
 
     async def plan(self, caller: Caller, draft: PlanDraft, found: Sequence[Violation] = ()) -> PreviewedPlan:
         """Return the plan that a creation would adopt, or a client's own with all that is wrong with it.
@@ -119,17 +121,18 @@ class Preview:
         note = _UsageNote()
         strategy = draft.planning or PlanningStrategy(settings.planning.strategy)
         configuration = self._settings.frozen(settings)
-        if self._planning >= PREVIEWS_AT_ONCE:
+        if not self._planning.take(visit.namespace):
             raise ResourceExhausted(
-                "QUOTA_EXCEEDED", f"The planner makes {PREVIEWS_AT_ONCE} previews already. Try again.", PREVIEW_RETRY_US
+                "QUOTA_EXCEEDED",
+                f"The planner makes {self._planning.held(visit.namespace)} previews of this namespace already. Try again.",
+                PREVIEW_RETRY_US,
             )
-        self._planning += 1
         try:
             outcome = await self._executor.plan(
                 draft.query or "", configuration, context, strategy, max_tasks, observer=note
             )
         finally:
-            self._planning -= 1
+            self._planning.give(visit.namespace)
         if outcome.tasks is None:
             said = outcome.problems or ((outcome.failure.message,) if outcome.failure is not None else ())
             return PreviewedPlan((), tuple(Violation("query", problem) for problem in said), note.total)

@@ -171,7 +171,7 @@ class WorkflowStream:
             records = await store.events(self._namespace, self._wish.workflow_id, self._seq, EVENTS_AT_ONCE)
         records = self._advance(records)
         deltas = watch.take_deltas() if self._wish.deltas else ()
-        end = self._end(watch, at_rest=not records)
+        end = None if watch.more else self._end(watch, at_rest=not records)
         visible = self._visible(records)
         if visible or deltas or end is not None:
             return WatchBatch(self._seq, visible, deltas, end=end)

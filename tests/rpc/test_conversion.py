@@ -120,7 +120,7 @@ def test_a_batch_becomes_messages_below_a_mebibyte_that_hold_all_of_it_in_order(
     assert cursors.seq(read[-1].cursor) == 1500
     deltas = [delta for reply in read for delta in reply.deltas]
     assert "".join(delta.text for delta in deltas) == text
-    assert [delta.offset - 5 for delta in deltas] == [200_000 * place for place in range(len(deltas))]
+    assert [delta.offset - 5 for delta in deltas] == [streams.DELTA_CHARACTERS * place for place in range(len(deltas))]
 
 
 def test_an_event_is_serialised_once() -> None:

@@ -24,6 +24,7 @@ from orcs_server.engines.local.takeover import Takeover
 from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
+from orcs_server.identity.fairness import Shares
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import next_wake_us, waits_for_people
@@ -35,6 +36,7 @@ _log = logging.getLogger("orcs.engine")
 
 NOBODY = Caller("", "")
 BUSY_RETRY_US = 1_000_000
+FULL_RETRY_US = 5_000_000
 STOP_PATIENCE_S = 5.0
 """How long a stop waits for attempts that do not react to their cancellation, and for a store that does not answer."""
 
@@ -48,7 +50,10 @@ class EngineLimits:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Share of the slots by namespace; 1 where not given."""
     pending_commands: int = 10_000
-    """Commands that may wait for their commit at once."""
+    """Commands that may wait for their commit at once; one namespace may have as many as there is room for others'."""
+    active_workflows: int = 32_768
+    """Workflows in memory up to which new ones are created, shared in the same way: those that wait only for a time or a person
+    do not count, and those that exist are always taken up."""
 
 
 class Loaded(NamedTuple):
@@ -80,8 +85,8 @@ class LocalEngine:
         self.outages = Outages(self.slots)
         self.freezing = Freezing(self)
         self.draining = False
-        self._pending = 0
-        self._pending_limit = limits.pending_commands
+        self._pending = Shares(limits.pending_commands)
+        self._active = Shares(limits.active_workflows)
         self._on_commit = on_commit
         self._actors: dict[tuple[str, str], WorkflowActor] = {}
         self._loading: dict[tuple[str, str], asyncio.Task[WorkflowActor]] = {}
@@ -164,9 +169,11 @@ class LocalEngine:
         """Carry out a command; returns once its events are stored."""
         if self.draining:
             raise draining()
-        if self._pending >= self._pending_limit:
-            raise ResourceExhausted("QUOTA_EXCEEDED", "Too many commands wait to be stored. Try again.", BUSY_RETRY_US)
-        self._pending += 1
+        namespace = command.caller.namespace
+        if not self._pending.take(namespace):
+            raise ResourceExhausted(
+                "QUOTA_EXCEEDED", "Too many commands of this namespace wait to be stored. Try again.", BUSY_RETRY_US
+            )
         try:
             return await self._submit(command)
         except (AlreadyExists, Conflict, IllegalTransition, NotFound):
@@ -176,7 +183,7 @@ class LocalEngine:
                 raise
             return repeated
         finally:
-            self._pending -= 1
+            self._pending.give(namespace)
 
     async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
         """Pause everything in the caller's namespace."""
@@ -220,6 +227,7 @@ class LocalEngine:
         if state is not None and not state.settled and not waits_for_people(state):
             return
         del self._actors[key]
+        self._active.give(actor.namespace)
         actor.leave()
         self.feeds.deactivate(*key)
         wake_us = None if state is None else next_wake_us(state)
@@ -259,6 +267,13 @@ class LocalEngine:
                 await asyncio.wait((self._loading[key],))
             actor = self._actors.get(key)
             if actor is None:
+                if not self._active.take(namespace):
+                    raise ResourceExhausted(
+                        "QUOTA_EXCEEDED",
+                        f"{self._active.held(namespace)} workflows of this namespace are under way: create more when some "
+                        "have ended.",
+                        FULL_RETRY_US,
+                    )
                 actor = self._actors[key] = WorkflowActor(self, *key, None, 0, command.caller)
             reply = actor.ask(command)
         else:
@@ -299,6 +314,7 @@ class LocalEngine:
         key = (namespace, workflow_id)
         if key not in self._actors:
             self._sleepers.discard(key)
+            self._active.hold(namespace)
             self._actors[key] = WorkflowActor(self, *key, loaded.state, loaded.seq, loaded.caller)
             self._actors[key].recover(heads)
         return self._actors[key]

@@ -19,9 +19,10 @@ from orcs_server.service.cursors import NamespaceCursors, WorkflowCursors
 from orcs_server.service.watching import SnapshotPart, StreamEnd, WatchBatch
 from orcs_server.service.watchingall import WorkflowsBatch
 
-MESSAGE_BYTES = 900 * 1024
-"""Pieces are added to a message up to this, which leaves room for what goes around them."""
-DELTA_CHARACTERS = 200_000
+MESSAGE_BYTES = 128 * 1024
+"""Pieces are added to a message up to this. A reader that takes nothing keeps one such message in memory for as long as its
+connection lives, so it is small."""
+DELTA_CHARACTERS = 32_000
 """A longer text is handed over in pieces: so many characters are less than a message in any script."""
 
 _Reply = workflow_service_pb2.WatchWorkflowResponse

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orcs_server.identity.fairness import Turns
 from orcs_server.storage.sqlite.faults import unavailable
 from orcs_server.storage.sqlite.queries import QUERIES
 
@@ -26,7 +27,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._brief = _connect(path)
         self._long = _connect(path)
-        self._long_in_use = asyncio.Lock()
+        self._long_in_use = _InTurn()
         self._failed: tuple[str, Sequence[object]] | None = None
         """The last read that the file was at fault for."""
 
@@ -56,9 +57,9 @@ class Reader:
         self.one(QUERIES["epoch"])
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[LongRead]:
-        """Read any number of rows as of one moment."""
-        async with self._long_in_use:
+    async def transaction(self, namespace: str = "") -> AsyncIterator[LongRead]:
+        """Read any number of rows as of one moment. Those who wait for it get it in turn among their namespaces."""
+        async with self._long_in_use.by(namespace):
             read = LongRead(self._long)
             try:
                 self._long.execute("BEGIN")
@@ -72,9 +73,41 @@ class Reader:
 
     async def close(self) -> None:
         """Wait for the long read under way and let go of the file."""
-        async with self._long_in_use:
+        async with self._long_in_use.by(""):
             self._long.close()
         self._brief.close()
+
+
+class _InTurn:
+    """A lock that namespaces get in turn."""
+
+    def __init__(self) -> None:
+        self._waiting: Turns[asyncio.Future[None]] = Turns()
+        self._locked = False
+
+    @asynccontextmanager
+    async def by(self, namespace: str) -> AsyncIterator[None]:
+        if self._locked:
+            mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.put(namespace, mine)
+            try:
+                await asyncio.shield(mine)
+            except asyncio.CancelledError:
+                self._waiting.drop(namespace, mine)
+                if mine.done():
+                    self._pass_on()
+                raise
+        self._locked = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        following = self._waiting.take()
+        self._locked = following is not None
+        if following is not None:
+            following.set_result(None)
 
 
 class LongRead:

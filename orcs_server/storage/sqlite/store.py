@@ -134,11 +134,11 @@ class SqliteStore:
 
     async def commit(self, write: Write) -> None:
         packed = await _pack(write.blobs) if write.blobs else ()
-        await self._writer.submit(batch.Commit(write, packed))
+        await self._writer.submit(batch.Commit(write, packed), write.namespace)
         self._remember(write.namespace, write.blobs)
 
     async def delete(self, write: Write) -> None:
-        for digest in await self._writer.submit(batch.Erasure(write)):
+        for digest in await self._writer.submit(batch.Erasure(write), write.namespace):
             self._cache.forget(write.namespace, digest)
 
     async def load(self, namespace: str, workflow_id: str) -> StoredWorkflow | None:
@@ -178,7 +178,7 @@ class SqliteStore:
         return [_summary(namespace, row) for row in rows]
 
     async def snapshot(self, namespace: str, workflow_id: str) -> Snapshot | None:
-        async with self._reader.transaction() as read:
+        async with self._reader.transaction(namespace) as read:
             row = read.one(QUERIES["get_workflow"], (namespace, workflow_id))
             if row is None:
                 return None
@@ -257,7 +257,7 @@ class SqliteStore:
     async def put_blobs(self, namespace: str, blobs: Sequence[Blob]) -> None:
         packed = await _pack(blobs)
         await self._writer.submit(
-            batch.Change(lambda connection: batch.add_blobs(connection, namespace, packed), len(packed))
+            batch.Change(lambda connection: batch.add_blobs(connection, namespace, packed), len(packed)), namespace
         )
         self._remember(namespace, blobs)
 
@@ -278,7 +278,7 @@ class SqliteStore:
         def take_over(connection: sqlite3.Connection) -> None:
             journal.take_over(connection, key, attempt)
 
-        await self._writer.submit(batch.Change(take_over))
+        await self._writer.submit(batch.Change(take_over), key.namespace)
         return journal.rows(self._reader, key)
 
     async def append_journal(
@@ -289,7 +289,7 @@ class SqliteStore:
         blobs: Sequence[Blob] = (),
         spent: Spent = NOTHING_SPENT,
     ) -> None:
-        await self._writer.submit(journal.Append(key, attempt, entries, await _pack(blobs), spent))
+        await self._writer.submit(journal.Append(key, attempt, entries, await _pack(blobs), spent), key.namespace)
         self._remember(key.namespace, blobs)
 
     async def journal_heads(self, namespace: str, workflow_id: str) -> dict[str, JournalHead]:
@@ -324,7 +324,7 @@ class SqliteStore:
             place, note = (namespace, scope, key), (time_us, writer)
             return memory.put(connection, place, packed, media_type, note, expected_version)
 
-        version: int = await self._writer.submit(batch.Change(put))
+        version: int = await self._writer.submit(batch.Change(put), namespace)
         self._remember(namespace, (blob,))
         return version
 
@@ -337,7 +337,7 @@ class SqliteStore:
         def delete(connection: sqlite3.Connection) -> int | None:
             return memory.delete(connection, (namespace, scope, key), (time_us, writer), expected_version)
 
-        version: int | None = await self._writer.submit(batch.Change(delete))
+        version: int | None = await self._writer.submit(batch.Change(delete), namespace)
         return version
 
     async def list_memory(

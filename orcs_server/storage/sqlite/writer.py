@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiosqlite
 
 from orcs_server.errors import Unavailable
+from orcs_server.identity.fairness import Turns
 from orcs_server.storage.sqlite.batch import LogEnd, Operation, run_together
 from orcs_server.storage.sqlite.faults import is_damage, is_fault, unavailable
 from orcs_server.storage.sqlite.migrate import connect_writer
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 BATCH_LIMIT = 128
 """Operations in one transaction."""
+BATCH_WEIGHT = 16_384
+"""Rows in one transaction, unless a single operation has more: at most some 100 ms of work that all who wait have to sit out."""
 WEIGHT_ON_LOOP = 2048
 """Rows that a batch may write on the event loop: at most some 10 ms of work."""
-QUEUE_LIMIT = 4096
-"""Operations that wait or are under way; whoever brings one more waits for room."""
 STALLED_AFTER_S = 10.0
 """A commit that has been under way for so long: the disk is stuck, and whoever brings more is told so at once."""
 
@@ -44,13 +44,23 @@ class Refused:
         self.error = error
 
 
+class _Waiting(NamedTuple):
+    """An operation, and who waits for its outcome."""
+
+    operation: Operation
+    future: asyncio.Future[Any]
+
+
 class Writer(aiosqlite.Connection):
-    """Commits operations in groups: one transaction and one wait for the disk for all that wait."""
+    """Commits operations in groups: one transaction and one wait for the disk for all that wait.
+
+    What waits has no limit here: it is one write of each workflow and of each running attempt, and those have limits. Namespaces
+    take turns, so that what one of them piles up delays another one's write by a transaction.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(lambda: connect_writer(path), iter_chunk_size=64)
-        self._pending: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
-        self._room = asyncio.Semaphore(QUEUE_LIMIT)
+        self._pending: Turns[_Waiting] = Turns()
         self._drain: asyncio.Task[None] | None = None
         self._closing = False
         self.log = LogEnd(0)
@@ -80,19 +90,17 @@ class Writer(aiosqlite.Connection):
         """Return what the function returns, called with the connection in the connection's own thread."""
         return await self._execute(lambda: function(self._conn, *arguments))  # type: ignore[no-untyped-call]
 
-    async def submit(self, operation: Operation) -> Any:
+    async def submit(self, operation: Operation, namespace: str = "") -> Any:
         """Return the operation's result once it is durable; raise what was wrong with it.
 
-        The operation goes through even when the caller is cancelled meanwhile.
+        The operation goes through even when the caller is cancelled meanwhile. Without a namespace it is the server's own.
         """
         if self.stalled:
             raise stuck()
-        await self._room.acquire()
         if self._closing:
-            self._room.release()
             raise closed()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._pending.append((operation, future))
+        self._pending.put(namespace, _Waiting(operation, future))
         if self._drain is None:
             self._began = monotonic()
             self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
@@ -108,10 +116,9 @@ class Writer(aiosqlite.Connection):
     async def _commit_all(self) -> None:
         while self._pending:
             self._began = monotonic()
-            batch = [self._pending.popleft() for _ in range(min(BATCH_LIMIT, len(self._pending)))]
+            batch = self._gather()
             outcomes = await self._commit([operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
-                self._room.release()
                 if future.done():
                     continue  # Whoever waited for it was cancelled.
                 if isinstance(outcome, Refused):
@@ -119,6 +126,15 @@ class Writer(aiosqlite.Connection):
                 else:
                     future.set_result(outcome)
         self._drain = None
+
+    def _gather(self) -> list[_Waiting]:
+        """Return what goes into the next transaction."""
+        batch: list[_Waiting] = []
+        weight = 0
+        while len(batch) < BATCH_LIMIT and weight < BATCH_WEIGHT and (waiting := self._pending.take()) is not None:
+            batch.append(waiting)
+            weight += waiting.operation.weight
+        return batch
 
     async def _commit(self, operations: Sequence[Operation]) -> list[Any]:
         """Carry out a batch in one transaction; return each operation's result, or a Refused.

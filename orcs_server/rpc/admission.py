@@ -1,0 +1,146 @@
+"""Who is let in, and when: so many calls are served at once, so many wait for it, and no namespace crowds the others out.
+
+A call is let in before its request is read: what waits, or is refused, holds no message, only the few KiB that HTTP/2 lets a
+client send ahead. Watches leave as soon as their stream stands: they have a limit of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import grpc
+
+from orcs_server.errors import InvalidArgument, ResourceExhausted
+from orcs_server.identity.fairness import Shares, Turns
+
+AT_ONCE: Final = 16
+"""Calls that are served at the same time. Few: gRPC hands one call of a method over in each pass of the event loop, and a pass
+takes as long as what is being served makes it.
+"""
+WAITING: Final = 2_000
+"""Calls that wait for that."""
+LONG_CALLS: Final = frozenset({"PreviewPlan"})
+"""Calls that wait for a model. They are counted apart, so that nobody waits for them but their own kind."""
+LONG_AT_ONCE: Final = 16
+LONG_WAITING: Final = 100
+REQUEST_BYTES: Final = 64 * 1024 * 1024
+"""Of all requests that are being served. What they become in memory is several times as much."""
+ARRIVES_WITHIN_S: Final = 30.0
+"""A request must have arrived after so long: whoever sends half of one keeps a place from others."""
+RETRY_AFTER_US: Final = 1_000_000
+
+
+class _Place(NamedTuple):
+    """What a call waits for."""
+
+    namespace: str
+    given: asyncio.Future[None]
+
+
+class Gate:
+    """So many at once, so many waiting, in turn among the namespaces."""
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._places = Shares(at_once)
+        self._room = Shares(waiting)
+        self._waiting: Turns[_Place] = Turns()
+
+    async def enter(self, namespace: str) -> None:
+        """Return once there is a place; `leave` gives it back. Raises ResourceExhausted where too many wait already."""
+        if not self._waiting.waits(namespace) and self._places.take(namespace):
+            return
+        if not self._room.take(namespace):
+            raise ResourceExhausted(
+                "QUOTA_EXCEEDED",
+                f"{self._room.held(namespace)} calls of this namespace wait to be served already: make fewer at once.",
+                RETRY_AFTER_US,
+            )
+        mine = _Place(namespace, asyncio.get_running_loop().create_future())
+        self._waiting.put(namespace, mine)
+        try:
+            await mine.given
+        except asyncio.CancelledError:
+            self._waiting.drop(namespace, mine)
+            if mine.given.done() and not mine.given.cancelled():
+                self.leave(namespace)  # It was given a place in the same moment.
+            raise
+        finally:
+            self._room.give(namespace)
+
+    def leave(self, namespace: str) -> None:
+        """Give a place back, to who is next."""
+        self._places.give(namespace)
+        while (following := self._waiting.take(self._places.take)) is not None:
+            if following.given.done():
+                self._places.give(following.namespace)  # Its call was cancelled, and has not come to say so yet.
+            else:
+                following.given.set_result(None)
+
+
+class Entry:
+    """A call that was let in."""
+
+    def __init__(self, gate: Gate, namespace: str, requests: Shares) -> None:
+        self._gate = gate
+        self._namespace = namespace
+        self._requests = requests
+        self._size = 0
+        self._inside = True
+
+    async def receive(self, context: Any) -> bytes:
+        """Read the request. Raises ResourceExhausted where it takes too long, or is too much with those being served."""
+        message = await received(context, ARRIVES_WITHIN_S)
+        if not self._requests.take(self._namespace, len(message)):
+            raise ResourceExhausted(
+                "QUOTA_EXCEEDED",
+                f"The requests of this namespace that are being served have {self._requests.held(self._namespace)} bytes "
+                "already: send large ones one after the other.",
+                RETRY_AFTER_US,
+            )
+        self._size = len(message)
+        return message
+
+    def leave(self) -> None:
+        """Make room for others. Once is enough."""
+        if self._inside:
+            self._inside = False
+            if self._size:
+                self._requests.give(self._namespace, self._size)
+            self._gate.leave(self._namespace)
+
+
+class Admission:
+    """Lets calls in."""
+
+    def __init__(self) -> None:
+        self._gate = Gate(AT_ONCE, WAITING)
+        self._long = Gate(LONG_AT_ONCE, LONG_WAITING)
+        self._requests = Shares(REQUEST_BYTES)
+
+    @asynccontextmanager
+    async def enter(self, namespace: str, method: str) -> AsyncIterator[Entry]:
+        """Let a call in, and out again. Raises ResourceExhausted (QUOTA_EXCEEDED)."""
+        gate = self._long if method in LONG_CALLS else self._gate
+        await gate.enter(namespace)
+        entry = Entry(gate, namespace, self._requests)
+        try:
+            yield entry
+        finally:
+            entry.leave()
+
+
+async def received(context: Any, within_s: float) -> bytes:
+    """Read a call's one message. Raises ResourceExhausted where it does not arrive in time, InvalidArgument for none."""
+    try:
+        async with asyncio.timeout(within_s):
+            message = await context.read()
+    except TimeoutError:
+        raise ResourceExhausted(
+            "QUOTA_EXCEEDED", f"The request did not arrive within {within_s:g} s: send it again.", RETRY_AFTER_US
+        ) from None
+    if message is grpc.aio.EOF:
+        raise InvalidArgument("FIELD_INVALID", "The call ended without a request.")
+    return bytes(message)
