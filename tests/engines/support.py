@@ -36,7 +36,7 @@ from orcs_server.hooks import GuardedHooks, null_factory
 from orcs_server.hooks.protocols import HookFactory
 from orcs_server.identity import Caller
 from orcs_server.storage.sqlite import SqliteStore
-from orcs_server.storage.store import EventRecord, Snapshot, Store, Write, blob_of
+from orcs_server.storage.store import Blob, EventRecord, Snapshot, Store, Write, blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.events import WorkflowDeleted
 from orcs_server.workflow.model import ResourceStatus, RetryPolicy, TaskSpec, WorkflowSpec
@@ -190,12 +190,17 @@ class World:
         )
 
     async def send(
-        self, request: m.Request, workflow_id: str = "w1", namespace: str = "default", request_id: str = ""
+        self,
+        request: m.Request,
+        workflow_id: str = "w1",
+        namespace: str = "default",
+        request_id: str = "",
+        blobs: tuple[Blob, ...] = (),
     ) -> Receipt:
         caller = Caller("ada", namespace, ("operate",))
         method = type(request).__name__
         return await self.engine.submit(
-            Command(caller, workflow_id, request, method, request_id, f"{workflow_id} {request}")
+            Command(caller, workflow_id, request, method, request_id, f"{workflow_id} {request}", blobs)
         )
 
     async def until(self, status: WorkflowStatus, workflow_id: str = "w1", namespace: str = "default") -> Snapshot:

@@ -13,7 +13,7 @@ B1 = RunAttempt("b", 1, 1, "worker")
 def test_what_is_missing_is_started_in_the_order_of_due() -> None:
     difference = reconcile([B1, A1, WakeAt(7)], [])
     assert difference.start == [B1, A1]
-    assert (difference.cancel, difference.signal, difference.wake_at_us) == ([], [], 7)
+    assert (difference.cancel, difference.steer, difference.wake_at_us) == ([], [], 7)
 
 
 def test_what_is_under_way_is_left_alone() -> None:
@@ -28,10 +28,10 @@ def test_an_attempt_that_is_no_longer_due_is_cancelled_and_its_successor_started
     assert difference.cancel == [Flight(RunAttempt, "a", 1)]
 
 
-def test_an_attempt_that_is_to_stop_at_its_turn_is_signalled_not_cancelled() -> None:
+def test_an_attempt_that_is_to_stop_at_its_turn_is_told_so_and_not_cancelled() -> None:
     stopping = RunAttempt("a", 1, 1, "worker", Stop.AT_TURN)
     difference = reconcile([stopping], [flight_of(A1)])
-    assert difference.signal == [flight_of(A1)]
+    assert difference.steer == [stopping]
     assert (difference.start, difference.cancel) == ([], [])
 
 
