@@ -46,6 +46,11 @@ def is_met(task: TaskState | None) -> bool:
     return status is TaskStatus.COMPLETED or (status in TASK_TERMINAL and (task.spec.optional or task.progress.waived))
 
 
+def is_dead(task: TaskState) -> bool:
+    """Say whether what depends on the task cannot be carried out: it has ended, and not well."""
+    return task.progress.status in TASK_TERMINAL and not is_met(task)
+
+
 def task_of(state: WorkflowState, event: TaskEvent | e.TaskStale | e.UsageRecorded | e.JournalMismatch) -> TaskState:
     """Return the task that the event names. Raises ImpossibleEvent when the plan does not have it."""
     task = state.tasks.get(event.task_id)
