@@ -52,6 +52,7 @@ def grant(turn: Turn, task_id: str, budget: Budget | None) -> None:
     ran = _ran_us(task.progress, turn.now_us)
     new = _more(task.spec.budget, task.progress.usage, ran) if budget is None else budget
     amend_by_approver(turn, replace(task.spec, budget=new))
+    check(turn, task_id)
 
 
 def amend_by_approver(turn: Turn, changed: TaskSpec) -> None:

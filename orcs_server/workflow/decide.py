@@ -287,7 +287,7 @@ def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
         inputs.give_up_planning(turn, failure)
 
 
-def _tick(turn: Turn, message: m.Tick) -> None:  # noqa: C901, PLR0912
+def _tick(turn: Turn, message: m.Tick) -> None:  # noqa: C901
     for time_us, kind, name in turn.state.timers:
         if time_us > turn.now_us or turn.state.terminal:
             return
