@@ -82,9 +82,9 @@ def _check_task(turn: Turn, task_id: str) -> bool:
 
 def _ran_us(progress: TaskProgress, now_us: int) -> int:
     """The time of a task's attempts, with the one under way."""
-    if progress.deadline_us is None:
+    if progress.deadline_us is None or progress.attempt_started_us is None:
         return progress.ran_us
-    return progress.ran_us + now_us - (progress.attempt_started_us or now_us)
+    return progress.ran_us + now_us - progress.attempt_started_us
 
 
 def _reached(budget: Budget, usage: Usage, ran_us: int) -> str:

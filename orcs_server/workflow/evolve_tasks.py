@@ -144,9 +144,9 @@ def _after(state: WorkflowState, task: TaskState, event: TaskEvent, status: Task
 
 def _stopped(before: TaskProgress, status: TaskStatus, at_us: int) -> TaskProgress:
     """An attempt that was under way is so no more; its time is counted."""
-    if before.deadline_us is None:
+    if before.deadline_us is None or before.attempt_started_us is None:
         return replace(before, status=status)
-    spent = at_us - (before.attempt_started_us or at_us)
+    spent = at_us - before.attempt_started_us
     return replace(before, status=status, deadline_us=None, ran_us=before.ran_us + spent)
 
 
