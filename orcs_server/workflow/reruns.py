@@ -32,7 +32,8 @@ def retry(turn: Turn, message: m.RetryTask) -> None:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Only a task that has ended can be retried; it is {task.status}."
         )
-    lost = [one for one in task.spec.dependencies if _stays_dead(turn.state, one)]
+    revivable = _revivable(turn.state, name)
+    lost = [one for one in task.spec.dependencies if is_dead(turn.state.tasks[one]) and one not in revivable]
     if lost:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Task {name} depends on {lost[0]}, which has not completed: retry that."
@@ -104,12 +105,9 @@ def reopen(turn: Turn, but: str = "") -> list[str]:
             "The workflow still holds resources that are being given back; try again a little later.",
         )
     turn.emit(e.WorkflowReopened())
-    revived: list[str] = []
-    for name in _in_order_of_dependencies(state):
-        task = turn.state.tasks[name]
-        if name != but and ended_with_workflow(task) and not _lacks(turn.state, task, but):
-            _reopen_task(turn, name, anew=False, cause=but)
-            revived.append(name)
+    revived = _revivable(state, but)
+    for name in revived:
+        _reopen_task(turn, name, anew=False, cause=but)
     return revived
 
 
@@ -155,9 +153,21 @@ def _find(turn: Turn, task_id: str) -> TaskState:
     return task
 
 
-def _stays_dead(state: WorkflowState, name: str) -> bool:
-    task = state.tasks[name]
-    return is_dead(task) and not (state.terminal and ended_with_workflow(task))
+def _revivable(state: WorkflowState, but: str) -> list[str]:
+    """Return what goes on with a workflow that is reopened, given that `but` does: all of which nothing above stays dead."""
+    if not state.terminal:
+        return []
+    dead: set[str] = set()
+    found: list[str] = []
+    for name in _in_order_of_dependencies(state):
+        task = state.tasks[name]
+        if name == but or not is_dead(task):
+            continue
+        if ended_with_workflow(task) and dead.isdisjoint(task.spec.dependencies):
+            found.append(name)
+        else:
+            dead.add(name)
+    return found
 
 
 def _redescribe(turn: Turn, task: TaskState, message: m.RetryTask) -> None:
@@ -216,9 +226,9 @@ def _reopen_dependants(turn: Turn, task_id: str) -> None:
             turn.emit(e.TaskStale(name, task_id))
 
 
-def _lacks(state: WorkflowState, task: TaskState, but: str = "") -> bool:
-    """Whether something that the task rests on, `but` apart, will never be there."""
-    return any(name != but and is_dead(state.tasks[name]) for name in task.spec.dependencies)
+def _lacks(state: WorkflowState, task: TaskState) -> bool:
+    """Whether something that the task rests on will never be there."""
+    return any(is_dead(state.tasks[name]) for name in task.spec.dependencies)
 
 
 def _go_on(turn: Turn, names: list[str]) -> None:
