@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from orcs_server.workflow import events as e
 from orcs_server.workflow import progress
-from orcs_server.workflow.model import NO_BUDGET, Budget, PlanSource, Usage
+from orcs_server.workflow.model import NO_BUDGET, Budget, PlanSource, TaskProgress, TaskSpec, Usage
 from orcs_server.workflow.people import InputKind, Need
-from orcs_server.workflow.states import TaskStatus
+from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
 LIMITS = ("tokens", "cost_micros", "wall_time_us")
@@ -17,7 +17,9 @@ _UNITS = {"tokens": "tokens", "cost_micros": "millionths of its currency", "wall
 
 def check(turn: Turn, task_id: str) -> None:
     """Ask for more where what was spent has reached a limit, of the task or of the workflow."""
-    if task_id:
+    if turn.state.status is WorkflowStatus.CANCELLING:
+        return
+    if task_id and turn.state.tasks[task_id].status is TaskStatus.RUNNING:
         _check_task(turn, task_id)
     state = turn.state
     if state.spec.budget == NO_BUDGET or state.over_budget:
@@ -30,6 +32,14 @@ def check(turn: Turn, task_id: str) -> None:
         _ask(turn, reached, state.spec.budget, "The workflow")
 
 
+def holds(turn: Turn, task_id: str) -> bool:
+    """Whether the task has used up its budget, so that another attempt waits for a larger one."""
+    if not _check_task(turn, task_id):
+        return False
+    turn.emit(e.TaskHeld(task_id))
+    return True
+
+
 def grant(turn: Turn, task_id: str, budget: Budget | None) -> None:
     """Give a new budget or, without one, so much beyond what was spent as was given at first."""
     state = turn.state
@@ -39,21 +49,42 @@ def grant(turn: Turn, task_id: str, budget: Budget | None) -> None:
         check(turn, "")
         return
     task = state.tasks[task_id]
-    new = _more(task.spec.budget, task.progress.usage, task.progress.ran_us) if budget is None else budget
-    revision = state.progress.plan_revision + 1
-    changed = (replace(task.spec, budget=new),)
-    turn.emit(e.PlanAmended(revision, PlanSource.CLIENT, state.progress.task_count, changed=changed))
+    ran = _ran_us(task.progress, turn.now_us)
+    new = _more(task.spec.budget, task.progress.usage, ran) if budget is None else budget
+    amend_by_approver(turn, replace(task.spec, budget=new))
+    check(turn, task_id)
 
 
-def _check_task(turn: Turn, task_id: str) -> None:
+def amend_by_approver(turn: Turn, changed: TaskSpec) -> None:
+    """Change a task as somebody decided who may approve: that asks for no further approval."""
+    progress = turn.state.progress
+    turn.emit(
+        e.PlanAmended(
+            progress.plan_revision + 1,
+            PlanSource.CLIENT,
+            progress.task_count,
+            changed=(changed,),
+            keeps_approval=progress.approved is not None,
+        )
+    )
+
+
+def _check_task(turn: Turn, task_id: str) -> bool:
     state = turn.state
     task = state.tasks[task_id]
-    if task.spec.budget == NO_BUDGET or task.status is not TaskStatus.RUNNING or state.waiting_for(task_id):
-        return
-    ran = task.progress.ran_us + turn.now_us - (task.progress.attempt_started_us or turn.now_us)
-    reached = _reached(task.spec.budget, task.progress.usage, ran)
+    if task.spec.budget == NO_BUDGET or state.waiting_for(task_id):
+        return False
+    reached = _reached(task.spec.budget, task.progress.usage, _ran_us(task.progress, turn.now_us))
     if reached:
         _ask(turn, reached, task.spec.budget, f"Task {task_id}", task_id)
+    return bool(reached)
+
+
+def _ran_us(progress: TaskProgress, now_us: int) -> int:
+    """The time of a task's attempts, with the one under way."""
+    if progress.deadline_us is None or progress.attempt_started_us is None:
+        return progress.ran_us
+    return progress.ran_us + now_us - progress.attempt_started_us
 
 
 def _reached(budget: Budget, usage: Usage, ran_us: int) -> str:

@@ -63,7 +63,7 @@ def _dispatch(turn: Turn, message: m.Message) -> None:  # noqa: C901, PLR0912
             _usage_recorded(turn, message)
         case m.AttemptSuspended():
             if _is_current(turn, message.task_id, message.attempt):
-                inputs.attempt_suspended(turn, message)
+                _attempt_suspended(turn, message)
         case m.AttemptLost():
             _attempt_lost(turn, message)
         case m.JournalMismatch():
@@ -153,6 +153,8 @@ def _start(turn: Turn) -> None:
         raise IllegalTransition(
             "WORKFLOW_NOT_READY", f"Only a READY workflow can be started; it is {turn.state.status}."
         )
+    if turn.state.progress.planning.replanning:
+        raise IllegalTransition("ILLEGAL_TRANSITION", "The plan is being made anew: start once that is done.")
     if turn.state.gate is not None:
         raise IllegalTransition("APPROVAL_REQUIRED", "The plan waits for approval: approve it, then start.")
     progress.start(turn)
@@ -169,7 +171,9 @@ def _update(turn: Turn, message: m.UpdateWorkflow) -> None:
         return
     if new.budget is not None or new.priority is not None:
         holds.require_live(turn)
-    wrong = check_spec(replace(spec, priority=spec.priority if new.priority is None else new.priority))
+    priority = spec.priority if new.priority is None else new.priority
+    budget = spec.budget if new.budget is None else new.budget
+    wrong = check_spec(replace(spec, priority=priority, budget=budget))
     if wrong:
         raise InvalidArgument("FIELD_INVALID", "The workflow cannot be changed like this.", wrong)
     turn.emit(new)
@@ -202,29 +206,33 @@ def _is_current(turn: Turn, task_id: str, attempt: int) -> bool:
 
 def _slot_granted(turn: Turn, message: m.SlotGranted) -> None:
     if message.task_id:
-        progress.begin_attempt(turn, message.task_id, message.attempt)
+        if progress.may_begin(turn, message.task_id, message.attempt) and not budgets.holds(turn, message.task_id):
+            progress.begin_attempt(turn, message.task_id, message.attempt)
     else:
         planning.begin_attempt(turn, message.attempt)
 
 
 def _attempt_interrupted(turn: Turn, message: m.AttemptInterrupted) -> None:
-    """It goes on later; what waits for people by then has to be there first."""
-    if not _is_current(turn, message.task_id, message.attempt):
-        return
-    waits = turn.state.waiting_for(message.task_id) if message.task_id else []
-    if waits:
-        inputs.stop_for_inputs(turn, message.task_id, message.attempt, tuple(one.id for one in waits))
-    else:
+    if _is_current(turn, message.task_id, message.attempt):
+        progress.interrupt(turn, message.task_id, message.attempt)
+
+
+def _attempt_suspended(turn: Turn, message: m.AttemptSuspended) -> None:
+    """Of a workflow that is being cancelled nobody is asked anything any more."""
+    if turn.state.status is WorkflowStatus.CANCELLING:
         turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
+    else:
+        inputs.attempt_suspended(turn, message)
 
 
 def _attempt_finished(turn: Turn, message: m.AttemptFinished) -> None:
     task = progress.running_task(turn, message.task_id, message.attempt)
     if task is None:
         return
-    if message.output is not None and message.read < len(turn.state.mail_for(message.task_id)):
+    unread = message.read < len(turn.state.mail_for(message.task_id))
+    if message.output is not None and unread and turn.state.status is not WorkflowStatus.CANCELLING:
         # An output that does not know what people said meanwhile does not count: the agent reads it and goes on.
-        turn.emit(e.AttemptInterrupted(message.attempt, message.task_id))
+        progress.interrupt(turn, message.task_id, message.attempt)
         return
     if message.output is not None:
         turn.emit(e.AttemptSucceeded(message.task_id, message.attempt, message.output))
@@ -265,6 +273,8 @@ def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
     state = turn.state
     losses = state.tasks[message.task_id].progress.losses if message.task_id else state.progress.planning.losses
     if losses <= state.spec.max_losses:
+        if message.task_id:
+            progress.hold_if_waiting(turn, message.task_id)
         return
     failure = progress.failure(
         FailureKind.LOST,
@@ -274,7 +284,7 @@ def _attempt_lost(turn: Turn, message: m.AttemptLost) -> None:
     if message.task_id:
         progress.fail_task(turn, message.task_id, failure)
     else:
-        progress.fail_workflow(turn, failure)
+        inputs.give_up_planning(turn, failure)
 
 
 def _tick(turn: Turn, message: m.Tick) -> None:  # noqa: C901
@@ -291,7 +301,7 @@ def _tick(turn: Turn, message: m.Tick) -> None:  # noqa: C901
                     turn, progress.failure(FailureKind.DEADLINE_EXCEEDED, "The workflow's deadline has passed.")
                 )
             case TimerKind.RETRY:
-                turn.emit(e.TaskReady(name))
+                progress.ready(turn, name)
             case TimerKind.ATTEMPT:
                 progress.time_out(turn, name, message.jitter)
             case TimerKind.PLAN_ATTEMPT:

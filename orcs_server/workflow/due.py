@@ -69,9 +69,9 @@ def next_wake_us(state: WorkflowState, now_us: int = 0) -> int | None:
         match kind:
             case TimerKind.PLAN_RETRY if time_us <= now_us or not _may_plan(state):
                 continue
-            case TimerKind.NOT_BEFORE if state.status is not WorkflowStatus.READY or state.gate is not None:
+            case TimerKind.NOT_BEFORE if not _may_start(state):
                 continue
-            case TimerKind.BUDGET if name and state.waiting_for(name):
+            case TimerKind.BUDGET if name and (state.waiting_for(name) or state.status is WorkflowStatus.CANCELLING):
                 continue
             case _:
                 return time_us
@@ -91,6 +91,11 @@ def waits_for_people(state: WorkflowState) -> bool:
 
 def _may_plan(state: WorkflowState) -> bool:
     return state.plans and state.status in _LIVE and state.gate is None
+
+
+def _may_start(state: WorkflowState) -> bool:
+    held = state.gate is not None or state.progress.planning.replanning
+    return state.status is WorkflowStatus.READY and not held
 
 
 def _planning(state: WorkflowState, stop: Stop, *, starts: bool, now_us: int) -> list[MakePlan]:

@@ -9,7 +9,7 @@ from orcs_server.errors import Violation
 from orcs_server.identity import TASK_ID
 from orcs_server.workflow.evolve_tasks import is_met
 from orcs_server.workflow.model import Budget, Digest, TaskSpec
-from orcs_server.workflow.plan import VIOLATION_LIMIT, check_cycles, check_dependencies, check_fields, quote
+from orcs_server.workflow.plan import check_cycles, check_dependencies, check_fields, limited, quote
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL
 
@@ -132,7 +132,7 @@ class _Editing:
 
     def amendment(self) -> Amendment:
         if self.problems:
-            return Amendment(problems=tuple(self.problems[:VIOLATION_LIMIT]))
+            return Amendment(problems=limited(self.problems, "edits"))
         tasks = self.state.tasks
         added = tuple(spec for name, spec in self.specs.items() if name not in tasks)
         changed = tuple(spec for name, spec in self.specs.items() if name in tasks and spec != tasks[name].spec)
@@ -145,8 +145,9 @@ class _Editing:
         elif taken:
             self._wrong(f"{at}.task.id", f"{quote(spec.id)} is taken: every task needs an id of its own, for ever.")
         else:
-            self.places[spec.id] = at
+            self.places[spec.id] = f"{at}.task"
             self.specs[spec.id] = spec
+            self.removed.pop(spec.id, None)
 
     def _wrong(self, field: str, description: str) -> None:
         self.problems.append(Violation(field, description))

@@ -58,6 +58,8 @@ class PlanAmended(Struct, frozen=True, tag=True, omit_defaults=True):
     changed: tuple[TaskSpec, ...] = ()
     removed: tuple[str, ...] = ()
     proposer: str = ""
+    keeps_approval: bool = False
+    """Who may approve made the change: a plan that was approved is approved with it."""
 
 
 class WorkflowStarted(Struct, frozen=True, tag=True):
@@ -263,6 +265,8 @@ class InputResolved(Struct, frozen=True, tag=True, omit_defaults=True):
     principal: str = ""
     """Who resolved it; empty: nobody did."""
     shared: bool = False
+    budget: Budget | None = None
+    """What a budget was edited to."""
 
 
 class MessageReceived(Struct, frozen=True, tag=True):

@@ -58,7 +58,8 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             return _resumed(state, event, at_us)
         case e.WorkflowCancelRequested():
             timers = without(state.timers, TimerKind.DEADLINE)
-            return replace(_moved(state, event, stop=event.mode, paused=False, frozen=False), timers=timers)
+            moved = _moved(state, event, stop=event.mode, paused=False, frozen=False)
+            return _clocked(replace(moved, timers=timers), at_us)
         case e.WorkflowReopened():
             return _reopened(state, event, at_us)
         case e.WorkflowUpdated():
@@ -271,6 +272,7 @@ def _input_resolved(state: WorkflowState, event: e.InputResolved, at_us: int) ->
         principal=event.principal,
         resolved_us=at_us,
         shared=event.shared,
+        budget=event.budget,
     )
     progress = state.progress
     if asked.need.kind is InputKind.PLAN_APPROVAL and event.resolution is Resolution.APPROVED:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from orcs_server.workflow import events as e
 from orcs_server.workflow.evolve_tasks import budget_end_us, is_met, task_of
+from orcs_server.workflow.fingerprints import plan_shown, shown_digest
 from orcs_server.workflow.indexes import Timer, inserted, moved_timer, recounted, removed, without
-from orcs_server.workflow.model import NO_USAGE, Planning, TaskSpec, Usage
+from orcs_server.workflow.model import NO_USAGE, Digest, Planning, PlanSource, TaskSpec, Usage
 from orcs_server.workflow.state import TaskState, TimerKind, WorkflowState
 from orcs_server.workflow.states import TaskStatus
 
@@ -109,15 +110,20 @@ def planned(state: WorkflowState) -> WorkflowState:
 
 
 def plan_amended(state: WorkflowState, event: e.PlanAmended) -> WorkflowState:
-    if event.source == "PLANNER":
+    if event.source is PlanSource.PLANNER:
         state = planned(state)
+    keeps = event.keeps_approval and state.progress.approved == _plan_digest(state)
     state = replace(state, progress=replace(state.progress, plan_revision=event.revision))
     state = _without_removed(state, event.removed)
     # Before those that are changed: they may depend on them.
     state = with_added(state, event.added)
     for spec in event.changed:
         state = _with_changed(state, spec)
-    return state
+    return replace(state, progress=replace(state.progress, approved=_plan_digest(state))) if keeps else state
+
+
+def _plan_digest(state: WorkflowState) -> Digest:
+    return shown_digest(plan_shown(state))
 
 
 def with_added(state: WorkflowState, specs: tuple[TaskSpec, ...]) -> WorkflowState:
@@ -140,7 +146,6 @@ def with_added(state: WorkflowState, specs: tuple[TaskSpec, ...]) -> WorkflowSta
 def _without_removed(state: WorkflowState, names: tuple[str, ...]) -> WorkflowState:
     progress, ready = state.progress, state.ready
     tasks, dependants = state.tasks, state.dependants
-    timers = state.timers
     for name in names:
         task = tasks[name]
         dependants = _unlinked(dependants, name, task.spec.dependencies)
@@ -153,7 +158,7 @@ def _without_removed(state: WorkflowState, names: tuple[str, ...]) -> WorkflowSt
         tasks = tasks.delete(name)
         if name in dependants:
             dependants = dependants.delete(name)
-    return replace(state, progress=progress, tasks=tasks, dependants=dependants, ready=ready, timers=timers)
+    return replace(state, progress=progress, tasks=tasks, dependants=dependants, ready=ready)
 
 
 def _with_changed(state: WorkflowState, spec: TaskSpec) -> WorkflowState:
@@ -163,8 +168,8 @@ def _with_changed(state: WorkflowState, spec: TaskSpec) -> WorkflowState:
     if spec.dependencies != before.dependencies:
         dependants = _unlinked(dependants, spec.id, before.dependencies)
         for dependency in spec.dependencies:
-            names = dependants.get(dependency, ())
-            dependants = dependants.set(dependency, (*names, spec.id))
+            names = (*dependants.get(dependency, ()), spec.id)
+            dependants = dependants.set(dependency, tuple(sorted(names, key=lambda name: state.tasks[name].ordinal)))
     unmet = sum(1 for dependency in spec.dependencies if not is_met(state.tasks.get(dependency)))
     ready = state.ready
     if task.status is TaskStatus.READY:
@@ -185,8 +190,12 @@ def _unlinked(
     dependants: Map[str, tuple[str, ...]], name: str, dependencies: tuple[str, ...]
 ) -> Map[str, tuple[str, ...]]:
     for dependency in dependencies:
-        left = tuple(one for one in dependants[dependency] if one != name)
-        dependants = dependants.set(dependency, left) if left else dependants.delete(dependency)
+        names = dependants.get(dependency, ())
+        left = tuple(one for one in names if one != name)
+        if left:
+            dependants = dependants.set(dependency, left)
+        elif names:
+            dependants = dependants.delete(dependency)
     return dependants
 
 

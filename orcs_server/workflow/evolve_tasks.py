@@ -46,6 +46,11 @@ def is_met(task: TaskState | None) -> bool:
     return status is TaskStatus.COMPLETED or (status in TASK_TERMINAL and (task.spec.optional or task.progress.waived))
 
 
+def is_dead(task: TaskState) -> bool:
+    """Say whether what depends on the task cannot be carried out: it has ended, and not well."""
+    return task.progress.status in TASK_TERMINAL and not is_met(task)
+
+
 def task_of(state: WorkflowState, event: TaskEvent | e.TaskStale | e.UsageRecorded | e.JournalMismatch) -> TaskState:
     """Return the task that the event names. Raises ImpossibleEvent when the plan does not have it."""
     task = state.tasks.get(event.task_id)
@@ -139,9 +144,9 @@ def _after(state: WorkflowState, task: TaskState, event: TaskEvent, status: Task
 
 def _stopped(before: TaskProgress, status: TaskStatus, at_us: int) -> TaskProgress:
     """An attempt that was under way is so no more; its time is counted."""
-    if before.deadline_us is None:
+    if before.deadline_us is None or before.attempt_started_us is None:
         return replace(before, status=status)
-    spent = at_us - (before.attempt_started_us or at_us)
+    spent = at_us - before.attempt_started_us
     return replace(before, status=status, deadline_us=None, ran_us=before.ran_us + spent)
 
 

@@ -11,7 +11,7 @@ from orcs_server.workflow import budgets, progress
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.fingerprints import plan_shown, shown_digest
-from orcs_server.workflow.model import NO_BUDGET, ApprovalPolicy, Failure, FailureKind, PlanSource
+from orcs_server.workflow.model import NO_BUDGET, ApprovalPolicy, Budget, Digest, Failure, FailureKind
 from orcs_server.workflow.people import (
     INPUTS_LIMIT,
     REASON_LIMIT,
@@ -23,6 +23,7 @@ from orcs_server.workflow.people import (
     PendingInput,
     Resolution,
 )
+from orcs_server.workflow.plan import check_budget
 from orcs_server.workflow.states import TaskStatus
 from orcs_server.workflow.turn import Turn
 
@@ -44,17 +45,13 @@ def attempt_suspended(turn: Turn, message: m.AttemptSuspended) -> None:
         known.get((run, need.place)) or progress.request(turn, need, message.task_id, message.attempt, run)
         for need in message.needs
     ]
-    stop_for_inputs(turn, message.task_id, message.attempt, tuple(ids))
-
-
-def stop_for_inputs(turn: Turn, task_id: str, attempt: int, input_ids: tuple[str, ...]) -> None:
-    turn.emit(e.AttemptSuspended(attempt, input_ids, task_id))
-    _go_on(turn, task_id)
+    turn.emit(e.AttemptSuspended(message.attempt, tuple(ids), message.task_id))
+    _go_on(turn, message.task_id)
 
 
 def ask_for_plan(turn: Turn) -> None:
     """Ask for leave to carry out the plan, unless it is the one that was approved. What was asked about another one is withdrawn."""
-    if turn.spec.approval_policy is not ApprovalPolicy.PLAN:
+    if turn.spec.approval_policy is not ApprovalPolicy.PLAN or turn.state.progress.planning.replanning:
         return
     shown = shown_digest(plan_shown(turn.state))
     gate = [one for one in turn.state.waiting() if one.need.kind is InputKind.PLAN_APPROVAL]
@@ -72,7 +69,7 @@ def _ask_too_often(turn: Turn, message: m.AttemptSuspended) -> None:
     why = progress.failure(FailureKind.INPUT_EXPIRED, f"The workflow has asked people {INPUTS_LIMIT} times, its limit.")
     if not message.task_id:
         turn.emit(e.AttemptSuspended(message.attempt, ()))
-        progress.fail_workflow(turn, why)
+        give_up_planning(turn, why)
         return
     turn.emit(e.AttemptFailed(message.task_id, message.attempt, why))
     progress.fail_task(turn, message.task_id, why)
@@ -102,18 +99,24 @@ def decide_approval(turn: Turn, message: m.ResolveApproval) -> None:
     if asked.need.kind is InputKind.QUESTION:
         raise IllegalTransition("ILLEGAL_TRANSITION", f"{asked.id} is a question: answer it.")
     resolution = RESOLUTION_OF[message.decision]
+    edits = message.decision is Decision.EDIT
+    edit, budget = (message.edit, message.budget) if edits else (None, None)
     if not asked.open:
-        if (asked.resolution, asked.answer) != (resolution, message.edit):
+        if (asked.resolution, asked.answer, asked.budget) != (resolution, edit, budget):
             raise _resolved(asked)
         return
     if message.shown != asked.need.shown:
         raise Conflict(
             "STALE_APPROVAL", "What was decided about is not what is asked: read the pending input again, then decide."
         )
-    _check_edit(asked, message)
+    if edits:
+        _check_edit(asked, edit, budget)
     reason = progress.cut(message.reason, REASON_LIMIT)
-    resolved = e.InputResolved(asked.id, resolution, asked.task_id, message.edit, reason, message.principal)
-    _resolve(turn, asked, resolved, message)
+    _resolve(
+        turn,
+        asked,
+        e.InputResolved(asked.id, resolution, asked.task_id, edit, reason, message.principal, budget=budget),
+    )
 
 
 def expire(turn: Turn, input_id: str) -> None:
@@ -138,25 +141,26 @@ def _resolved(asked: PendingInput) -> IllegalTransition:
     )
 
 
-def _check_edit(asked: PendingInput, message: m.ResolveApproval) -> None:
-    if message.decision is not Decision.EDIT:
-        return
+def _check_edit(asked: PendingInput, edit: Digest | None, budget: Budget | None) -> None:
     kind = asked.need.kind
     if kind is InputKind.PLAN_APPROVAL:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", "Edit the plan with EditPlan: it is then asked for approval anew."
         )
-    if (message.budget if kind is InputKind.BUDGET else message.edit) is None:
-        what = "the new budget" if kind is InputKind.BUDGET else "what it is changed to"
-        raise InvalidArgument("FIELD_INVALID", "The edit is missing.", (Violation("edit", f"Give {what}."),))
+    if kind is not InputKind.BUDGET:
+        wrong = () if edit is not None else (Violation("edit", "Give what it is changed to."),)
+    elif budget is None:
+        wrong = (Violation("edit", "Give the new budget."),)
+    else:
+        wrong = check_budget(budget, "edit")
+    if wrong:
+        raise InvalidArgument("FIELD_INVALID", "The edit cannot be made.", wrong)
 
 
 # Consequences
 
 
-def _resolve(
-    turn: Turn, asked: PendingInput, resolved: e.InputResolved, message: m.ResolveApproval | None = None
-) -> None:
+def _resolve(turn: Turn, asked: PendingInput, resolved: e.InputResolved) -> None:
     turn.emit(resolved)
     match asked.need.kind:
         case InputKind.QUESTION | InputKind.TOOL_APPROVAL | InputKind.UNSAFE_RERUN:
@@ -166,7 +170,7 @@ def _resolve(
         case InputKind.PLAN_APPROVAL:
             _plan_decided(turn, resolved)
         case InputKind.BUDGET:
-            _budget_decided(turn, asked, resolved, message)
+            _budget_decided(turn, asked, resolved)
         case _:
             assert_never(asked.need.kind)
 
@@ -181,7 +185,34 @@ def _answered(turn: Turn, asked: PendingInput, resolved: e.InputResolved) -> Non
     if asked.task_id:
         progress.fail_task(turn, asked.task_id, why)
     else:
+        give_up_planning(turn, why)
+
+
+def give_up_planning(turn: Turn, why: Failure) -> None:
+    """Without a plan the workflow fails. Without a new one it goes on with the one that it has, if that is approved."""
+    planning = turn.state.progress.planning
+    if not planning.replanning:
         progress.fail_workflow(turn, why)
+        return
+    withdraw_for(turn, "")
+    turn.emit(e.PlanRejected(planning.attempt, why))
+    ask_for_plan(turn)
+    progress.start_if_due(turn)
+
+
+def withdraw_for(turn: Turn, task_id: str) -> None:
+    """Nobody needs to resolve any more what a task waits for or, without a task, what the planner asked."""
+    for asked in turn.state.waiting_for(task_id):
+        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, task_id))
+
+
+def plan_anew(turn: Turn, instructions: Digest | None = None, reason: str = "") -> None:
+    """Have what has not begun planned anew; what was asked about the old plan, and by its planner, is asked no more."""
+    withdraw_for(turn, "")
+    for asked in turn.state.waiting():
+        if asked.need.kind is InputKind.PLAN_APPROVAL:
+            turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN))
+    turn.emit(e.ReplanRequested(instructions, reason))
 
 
 def _go_on(turn: Turn, task_id: str) -> None:
@@ -191,15 +222,12 @@ def _go_on(turn: Turn, task_id: str) -> None:
 
 
 def _task_decided(turn: Turn, asked: PendingInput, resolved: e.InputResolved) -> None:
-    state = turn.state
     if resolved.resolution not in _GOOD:
         progress.fail_task(turn, asked.task_id, _refusal(f"Task {asked.task_id}", resolved))
         return
     if resolved.answer is not None:
-        task = state.tasks[asked.task_id]
-        changed = (replace(task.spec, description=resolved.answer),)
-        count = state.progress.task_count
-        turn.emit(e.PlanAmended(state.progress.plan_revision + 1, PlanSource.CLIENT, count, changed=changed))
+        task = turn.state.tasks[asked.task_id]
+        budgets.amend_by_approver(turn, replace(task.spec, description=resolved.answer))
     _go_on(turn, asked.task_id)
 
 
@@ -208,16 +236,14 @@ def _plan_decided(turn: Turn, resolved: e.InputResolved) -> None:
     if resolved.resolution is Resolution.APPROVED:
         progress.start_if_due(turn)
     elif resolved.resolution is Resolution.REJECTED and turn.spec.query is not None and resolved.reason:
-        turn.emit(e.ReplanRequested(reason=resolved.reason))
+        plan_anew(turn, reason=resolved.reason)
     else:
         progress.fail_workflow(turn, _refusal("The plan", resolved))
 
 
-def _budget_decided(
-    turn: Turn, asked: PendingInput, resolved: e.InputResolved, message: m.ResolveApproval | None
-) -> None:
+def _budget_decided(turn: Turn, asked: PendingInput, resolved: e.InputResolved) -> None:
     if resolved.resolution in _GOOD:
-        budgets.grant(turn, asked.task_id, None if message is None else message.budget)
+        budgets.grant(turn, asked.task_id, resolved.budget)
         _go_on(turn, asked.task_id)
         return
     why = progress.failure(

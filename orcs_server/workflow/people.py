@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import Budget, Digest
 
 PROMPT_LIMIT = 2048
 """Bytes of a prompt."""
@@ -112,6 +112,8 @@ class PendingInput(Struct, frozen=True, omit_defaults=True):
     resolved_us: int | None = None
     shared: bool = False
     """The answer is for the whole workflow: later tasks and the planner see it, too."""
+    budget: Budget | None = None
+    """What a budget was edited to."""
 
     @property
     def open(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from orcs_server.errors import Violation
 from orcs_server.identity import TASK_ID
-from orcs_server.workflow.model import TITLE_LIMIT, TaskSpec, WorkflowSpec
+from orcs_server.workflow.model import TITLE_LIMIT, Budget, TaskSpec, WorkflowSpec
 
 VIOLATION_LIMIT = 100
 """Violations that one answer lists; the rest is counted."""
@@ -49,10 +49,15 @@ def check_plan(
     for index, task in enumerate(tasks):
         found.extend(check_dependencies(task, f"{where}[{index}].dependencies", ids, existing))
     found.extend(check_cycles(tasks, ids, where))
-    if len(found) > VIOLATION_LIMIT:
-        rest = len(found) - VIOLATION_LIMIT
-        return (*found[:VIOLATION_LIMIT], Violation(where, f"{rest} more violations are not listed."))
-    return tuple(found)
+    return limited(found, where)
+
+
+def limited(found: Sequence[Violation], where: str) -> tuple[Violation, ...]:
+    """Return the first of the violations, and how many more there are."""
+    if len(found) <= VIOLATION_LIMIT:
+        return tuple(found)
+    rest = len(found) - VIOLATION_LIMIT
+    return (*found[:VIOLATION_LIMIT], Violation(where, f"{rest} more violations are not listed."))
 
 
 def check_spec(spec: WorkflowSpec) -> tuple[Violation, ...]:
@@ -66,12 +71,25 @@ def check_spec(spec: WorkflowSpec) -> tuple[Violation, ...]:
         ("max_plan_repairs", spec.max_plan_repairs >= 0, "at least 0"),
         ("max_losses", spec.max_losses >= 0, "at least 0"),
         ("task_timeout", 0 < spec.task_timeout_us <= TIMEOUT_LIMIT_US, "more than zero, at most 30 days"),
+        ("max_proposed_tasks", spec.max_proposed_tasks >= 0, "at least 0"),
+        ("max_proposal_depth", spec.max_proposal_depth >= 0, "at least 0"),
+        ("approval_expires", spec.approval_expires_us is None or spec.approval_expires_us > 0, "more than zero"),
         ("retry_policy.max_attempts", 1 <= retry.max_attempts <= ATTEMPTS_LIMIT, f"1 to {ATTEMPTS_LIMIT}"),
         ("retry_policy.initial_backoff", 0 <= retry.initial_backoff_us <= TIMEOUT_LIMIT_US, "0 to 30 days"),
         ("retry_policy.max_backoff", 0 <= retry.max_backoff_us <= TIMEOUT_LIMIT_US, "0 to 30 days"),
         ("retry_policy.multiplier", 1 <= retry.multiplier <= MULTIPLIER_LIMIT, f"1 to {MULTIPLIER_LIMIT:g}"),
     )
-    return tuple(Violation(field, f"It must be {bounds}.") for field, holds, bounds in rules if not holds)
+    wrong = tuple(Violation(field, f"It must be {bounds}.") for field, holds, bounds in rules if not holds)
+    return wrong + check_budget(spec.budget, "budget")
+
+
+def check_budget(budget: Budget, at: str) -> tuple[Violation, ...]:
+    """Return what is wrong with a budget: a limit that is reached before anything is spent."""
+    return tuple(
+        Violation(f"{at}.{name.removesuffix('_us')}", "A limit is at least 1; without one, leave it out.")
+        for name in Budget.__struct_fields__
+        if (limit := getattr(budget, name)) is not None and limit < 1
+    )
 
 
 def _is_title(text: str) -> bool:
@@ -92,6 +110,7 @@ def check_fields(task: TaskSpec, at: str, agents: Collection[str]) -> list[Viola
         found.append(Violation(f"{at}.timeout", "A timeout is more than zero and at most 30 days."))
     if task.max_attempts is not None and not 1 <= task.max_attempts <= ATTEMPTS_LIMIT:
         found.append(Violation(f"{at}.max_attempts", f"A task has 1 to {ATTEMPTS_LIMIT} attempts."))
+    found.extend(check_budget(task.budget, f"{at}.budget"))
     return found
 
 

@@ -13,8 +13,8 @@ from orcs_server.workflow import messages as m
 from orcs_server.workflow.backoff import backoff_us
 from orcs_server.workflow.edits import Amendment, amended, has_begun
 from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.fingerprints import shown_digest, task_shown
 from orcs_server.workflow.model import Digest, Failure, FailureKind, Planning, PlanSource, TaskSpec
-from orcs_server.workflow.people import Resolution
 from orcs_server.workflow.plan import check_plan
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
@@ -99,16 +99,14 @@ def edit(turn: Turn, message: m.EditPlan) -> None:
         raise InvalidArgument("PLAN_INVALID", "The plan cannot be edited like this.", change.problems)
     if change.empty:
         return
-    reruns.reopen(turn)
-    amend(turn, change, PlanSource.CLIENT)
+    revived = reruns.reopen(turn)
+    amend(turn, change, PlanSource.CLIENT, others=revived)
 
 
-def amend(turn: Turn, change: Amendment, source: PlanSource, proposer: str = "") -> None:
+def amend(turn: Turn, change: Amendment, source: PlanSource, proposer: str = "", others: Sequence[str] = ()) -> None:
     """Change the plan, and let run what may run now."""
-    for name in (*change.removed, *(spec.id for spec in change.changed)):
-        for asked in turn.state.waiting_for(name):
-            # What was shown for approval is no more.
-            turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, name))
+    for name in change.removed:
+        inputs.withdraw_for(turn, name)
     state = turn.state
     count = state.progress.task_count + len(change.added) - len(change.removed)
     turn.emit(
@@ -117,12 +115,24 @@ def amend(turn: Turn, change: Amendment, source: PlanSource, proposer: str = "")
         )
     )
     for spec in change.changed:
-        task = turn.state.tasks[spec.id]
-        holds = task.unmet or spec.needs_approval
-        if task.status is TaskStatus.INPUT_REQUIRED or (task.status is TaskStatus.READY and holds):
-            turn.emit(e.TaskReopened(spec.id, task.progress.run))
+        _reconsider(turn, spec)
     inputs.ask_for_plan(turn)
-    progress.make_ready(turn, [spec.id for spec in (*change.changed, *change.added)])
+    progress.make_ready(turn, [*others, *(spec.id for spec in (*change.changed, *change.added))])
+    progress.start_if_due(turn)
+
+
+def _reconsider(turn: Turn, spec: TaskSpec) -> None:
+    """Have a changed task wait for what it waits for now. What was shown for its approval still holds if it is the same."""
+    task = turn.state.tasks[spec.id]
+    if task.status is TaskStatus.READY:
+        outdated = task.unmet > 0 or spec.needs_approval
+    else:
+        shown = shown_digest(task_shown(turn.state, spec))
+        holds = task.unmet == 0 and spec.needs_approval
+        outdated = not holds or any(asked.need.shown != shown for asked in turn.state.waiting_for(spec.id))
+    if outdated and task.status is not TaskStatus.PENDING:
+        inputs.withdraw_for(turn, spec.id)
+        turn.emit(e.TaskReopened(spec.id, task.progress.run))
 
 
 def tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
@@ -159,8 +169,9 @@ def replan(turn: Turn, instructions: Digest, revision: int | None = None) -> Non
     _check_revision(turn, revision)
     if state.status is WorkflowStatus.PLANNING and not state.terminal:
         raise IllegalTransition("ILLEGAL_TRANSITION", "The first plan is still being made: send the planner a message.")
-    reruns.reopen(turn)
-    turn.emit(e.ReplanRequested(instructions))
+    revived = reruns.reopen(turn)
+    progress.make_ready(turn, revived)
+    inputs.plan_anew(turn, instructions)
 
 
 def _adopt_anew(turn: Turn, tasks: tuple[TaskSpec, ...]) -> None:
@@ -171,7 +182,14 @@ def _adopt_anew(turn: Turn, tasks: tuple[TaskSpec, ...]) -> None:
 
 
 def _that_stay(state: WorkflowState) -> tuple[str, ...]:
-    return tuple(name for name in sorted(state.tasks) if has_begun(state, name))
+    """What has begun, and all that it rests on."""
+    stay = [name for name in sorted(state.tasks) if has_begun(state, name)]
+    known = set(stay)
+    for name in stay:  # It grows on the way.
+        below = [one for one in state.tasks[name].spec.dependencies if one not in known]
+        known.update(below)
+        stay.extend(below)
+    return tuple(stay)
 
 
 def _check_rests(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
@@ -228,7 +246,12 @@ def _reject(turn: Turn, failure: Failure, problems: tuple[str, ...], jitter: flo
     shown = tuple(problem[:PROBLEM_LENGTH] for problem in problems[:PROBLEM_LIMIT])
     rejection = replace(failure, message=UNUSABLE) if shown else failure
     turn.emit(e.PlanRejected(planning.attempt, rejection, shown, retry_at))
-    if retry_at is None and not planning.replanning:
+    if retry_at is not None:
+        return
+    if planning.replanning:
+        inputs.ask_for_plan(turn)
+        progress.start_if_due(turn)
+    else:
         progress.fail_workflow(turn, _given_up(failure, shown[0], planning.rejected + 1) if shown else failure)
 
 

@@ -53,13 +53,14 @@ def start_if_due(turn: Turn) -> None:
     """Start a workflow that is to start by itself, once nothing keeps it from that."""
     spec, state = turn.spec, turn.state
     waits = spec.not_before_us is not None and spec.not_before_us > turn.now_us
-    if state.status is WorkflowStatus.READY and spec.auto_start and not waits and state.gate is None:
+    held = state.gate is not None or state.progress.planning.replanning
+    if state.status is WorkflowStatus.READY and spec.auto_start and not waits and not held:
         start(turn)
 
 
 def make_ready(turn: Turn, names: Iterable[str]) -> None:
     """Make those of the tasks ready that wait for nothing; with what that means for their dependants. Before the start none is."""
-    if turn.state.standing is not WorkflowStatus.RUNNING:
+    if turn.state.standing is not WorkflowStatus.RUNNING or turn.state.status is WorkflowStatus.CANCELLING:
         return
     waiting = deque(names)
     while waiting:
@@ -76,6 +77,18 @@ def make_ready(turn: Turn, names: Iterable[str]) -> None:
             _hold(turn, task)
         else:
             turn.emit(e.TaskReady(name))
+
+
+def ready(turn: Turn, name: str) -> None:
+    """Let a task wait for a slot only, unless it waits for people besides."""
+    turn.emit(e.TaskReady(name))
+    hold_if_waiting(turn, name)
+
+
+def hold_if_waiting(turn: Turn, name: str) -> None:
+    state = turn.state
+    if state.open_inputs and state.waiting_for(name):
+        turn.emit(e.TaskHeld(name))
 
 
 def _hold(turn: Turn, task: TaskState) -> None:
@@ -98,19 +111,33 @@ def request(turn: Turn, need: Need, task_id: str = "", attempt: int = 0, run: in
     return name
 
 
-def begin_attempt(turn: Turn, task_id: str, attempt: int) -> None:
+def may_begin(turn: Turn, task_id: str, attempt: int) -> bool:
+    """Whether this attempt is one that is due and has not begun."""
     state = turn.state
     task = state.tasks.get(task_id)
     if state.status is not WorkflowStatus.RUNNING or task is None or task.status is not TaskStatus.READY:
-        return
-    if state.gate is not None or state.progress.planning.replanning:
-        return
+        return False
+    if state.progress.planning.replanning or (state.open_inputs and state.gate is not None):
+        return False
     if attempt != task.progress.attempt + 1 or len(state.running) >= parallel_limit(state.spec):
-        return
-    if state.spec.holds_resources and state.progress.resources is not ResourceStatus.GRANTED:
-        return
+        return False
+    return not state.spec.holds_resources or state.progress.resources is ResourceStatus.GRANTED
+
+
+def begin_attempt(turn: Turn, task_id: str, attempt: int) -> None:
+    state = turn.state
+    task = state.tasks[task_id]
     timeout = state.spec.task_timeout_us if task.spec.timeout_us is None else task.spec.timeout_us
     turn.emit(e.AttemptStarted(task_id, attempt, max(task.progress.run, 1), turn.now_us + timeout))
+
+
+def interrupt(turn: Turn, task_id: str, attempt: int) -> None:
+    """The attempt goes on later; what waits for people by then has to be there first."""
+    waits = turn.state.waiting_for(task_id) if task_id else []
+    if waits:
+        turn.emit(e.AttemptSuspended(attempt, tuple(one.id for one in waits), task_id))
+    else:
+        turn.emit(e.AttemptInterrupted(attempt, task_id))
 
 
 def running_task(turn: Turn, task_id: str, attempt: int) -> TaskState | None:

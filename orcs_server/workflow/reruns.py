@@ -5,13 +5,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from orcs_server.errors import IllegalTransition, NotFound
+from orcs_server.workflow import budgets, inputs, progress
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow import progress
-from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.evolve_tasks import is_dead, is_met
 from orcs_server.workflow.holds import require_live
 from orcs_server.workflow.model import FailureKind, PlanSource
-from orcs_server.workflow.people import REASON_LIMIT, Resolution
+from orcs_server.workflow.people import REASON_LIMIT
 from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
@@ -21,55 +21,56 @@ _UNDER_WAY = frozenset({TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.RETRYIN
 
 def retry(turn: Turn, message: m.RetryTask) -> None:
     """A task that failed goes on in its conversation; one that completed, or has another description now, begins a new one."""
-    task = _find(turn, message.task_id)
+    name = message.task_id
+    task = _find(turn, name)
     if task.status is TaskStatus.RETRYING and message.description is None:
-        require_live(turn)
-        turn.emit(e.TaskReady(message.task_id))
+        if turn.state.status is WorkflowStatus.CANCELLING:
+            raise IllegalTransition("ILLEGAL_TRANSITION", "The workflow is being cancelled.")
+        progress.ready(turn, name)
         return
     if task.status not in TASK_TERMINAL and task.status is not TaskStatus.RETRYING:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Only a task that has ended can be retried; it is {task.status}."
         )
-    lost = [name for name in task.spec.dependencies if not is_met(turn.state.tasks[name])]
+    revivable = _revivable(turn.state, name)
+    lost = [one for one in task.spec.dependencies if is_dead(turn.state.tasks[one]) and one not in revivable]
     if lost:
         raise IllegalTransition(
-            "ILLEGAL_TRANSITION", f"Task {message.task_id} depends on {lost[0]}, which has not completed: retry that."
+            "ILLEGAL_TRANSITION", f"Task {name} depends on {lost[0]}, which has not completed: retry that."
         )
-    was_met = is_met(task)
-    if was_met and not message.include_dependants:
-        _refuse_if_under_way(turn.state, message.task_id)
-    reopen(turn)
+    if is_met(task) and not message.include_dependants:
+        _refuse_if_under_way(turn.state, name)
+    revived = reopen(turn, but=name)
     if message.description is not None and message.description != task.spec.description:
         _redescribe(turn, task, message)
-    anew = message.description is not None or task.status is TaskStatus.COMPLETED
-    _reopen_task(turn, message.task_id, anew=anew)
-    _reopen_skipped(turn, message.task_id)
-    if was_met and message.include_dependants:
-        _reopen_dependants(turn, message.task_id)
-    elif was_met:
-        _hold_back(turn, message.task_id)
-        _mark_stale(turn, message.task_id)
-    progress.make_ready(turn, [message.task_id])
+    _reopen_task(turn, name, anew=message.description is not None or task.status is TaskStatus.COMPLETED)
+    if message.include_dependants:
+        _reopen_dependants(turn, name)
+    else:
+        _touch_dependants(turn, name)
+    _go_on(turn, [name, *revived])
 
 
 def skip(turn: Turn, message: m.SkipTask) -> None:
     """Its dependants go on, also those that were skipped because of it."""
-    task = _find(turn, message.task_id)
+    name = message.task_id
+    task = _find(turn, name)
     before = task.progress
     if task.status is TaskStatus.COMPLETED:
         raise IllegalTransition(
-            "ILLEGAL_TRANSITION", f"Task {message.task_id} has completed: retry it, if its output is not good."
+            "ILLEGAL_TRANSITION", f"Task {name} has completed: retry it, if its output is not good."
         )
     if task.status is TaskStatus.SKIPPED and before.waived and before.output == message.output:
         return
-    reopen(turn)
+    if is_met(task):
+        _refuse_if_under_way(turn.state, name)
+    revived = reopen(turn, but=name)
     why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or "A person skipped it.")
-    _withdraw(turn, message.task_id)
-    turn.emit(e.TaskSkipped(message.task_id, "", why, message.output))
-    _reopen_skipped(turn, message.task_id)
-    if before.waived:
-        _mark_stale(turn, message.task_id)
-    progress.after_task(turn, message.task_id)
+    inputs.withdraw_for(turn, name)
+    turn.emit(e.TaskSkipped(name, "", why, message.output))
+    _touch_dependants(turn, name)
+    progress.after_task(turn, name)
+    _go_on(turn, revived)
 
 
 def cancel(turn: Turn, message: m.CancelTask) -> None:
@@ -81,18 +82,21 @@ def cancel(turn: Turn, message: m.CancelTask) -> None:
         raise IllegalTransition("ILLEGAL_TRANSITION", f"Task {message.task_id} has ended ({task.status}).")
     said = progress.cut(message.reason, REASON_LIMIT)
     why = progress.failure(FailureKind.CANCELLED, f"A person cancelled it{f': {said}' if said else '.'}")
-    _withdraw(turn, message.task_id)
+    inputs.withdraw_for(turn, message.task_id)
     turn.emit(e.TaskCancelled(message.task_id, why))
     progress.after_task(turn, message.task_id)
 
 
-def reopen(turn: Turn) -> None:
-    """Let a workflow that completed or failed go on. Raises IllegalTransition where that cannot be."""
+def reopen(turn: Turn, but: str = "") -> list[str]:
+    """Let a workflow that completed or failed go on; return the tasks that go on with it, for they ended only because it did.
+
+    Raises IllegalTransition where that cannot be. The task `but` is the caller's matter.
+    """
     state = turn.state
     if not state.terminal:
         if state.status is WorkflowStatus.CANCELLING:
             raise IllegalTransition("ILLEGAL_TRANSITION", "The workflow is being cancelled.")
-        return
+        return []
     if state.status is WorkflowStatus.CANCELLED:
         raise IllegalTransition("WORKFLOW_TERMINAL", "The workflow was cancelled: it cannot go on.")
     if not state.settled:
@@ -101,18 +105,45 @@ def reopen(turn: Turn) -> None:
             "The workflow still holds resources that are being given back; try again a little later.",
         )
     turn.emit(e.WorkflowReopened())
+    revived = _revivable(state, but)
+    for name in revived:
+        _reopen_task(turn, name, anew=False, cause=but)
+    return revived
+
+
+def ended_with_workflow(task: TaskState) -> bool:
+    """Whether a task ended only because its workflow failed: nobody cancelled it."""
+    why = task.progress.failure
+    return task.status is TaskStatus.CANCELLED and why is not None and why.kind is not FailureKind.CANCELLED
 
 
 def affected(state: WorkflowState, task_id: str) -> list[str]:
-    """Return the tasks that rest on this one, directly or not, in the order of the plan."""
-    found: dict[str, None] = {}
-    waiting = list(state.dependants.get(task_id, ()))
+    """Return the tasks that rest on this one, directly or not, each after those that it rests on."""
+    found: dict[str, int] = {}
+    waiting = [task_id]
     while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = None
-            waiting.extend(state.dependants.get(name, ()))
-    return sorted(found, key=lambda name: state.tasks[name].ordinal)
+        for name in state.dependants.get(waiting.pop(), ()):
+            if name not in found:
+                waiting.append(name)
+            found[name] = found.get(name, 0) + 1
+    return _ordered(state, [task_id], found)[1:]
+
+
+def _in_order_of_dependencies(state: WorkflowState) -> list[str]:
+    tasks = sorted(state.tasks.values(), key=lambda task: task.ordinal)
+    waits_for = {task.spec.id: len(task.spec.dependencies) for task in tasks}
+    return _ordered(state, [name for name, count in waits_for.items() if count == 0], waits_for)
+
+
+def _ordered(state: WorkflowState, first: list[str], waits_for: dict[str, int]) -> list[str]:
+    """Return the first ones and what comes after them, each once it waits for nothing any more."""
+    ordered = list(first)
+    for name in ordered:  # It grows on the way.
+        for dependant in state.dependants.get(name, ()):
+            waits_for[dependant] -= 1
+            if waits_for[dependant] == 0:
+                ordered.append(dependant)
+    return ordered
 
 
 def _find(turn: Turn, task_id: str) -> TaskState:
@@ -120,6 +151,23 @@ def _find(turn: Turn, task_id: str) -> TaskState:
     if task is None:
         raise NotFound("TASK_NOT_FOUND", f"The workflow has no task {task_id!r}.")
     return task
+
+
+def _revivable(state: WorkflowState, but: str) -> list[str]:
+    """Return what goes on with a workflow that is reopened, given that `but` does: all of which nothing above stays dead."""
+    if not state.terminal:
+        return []
+    dead: set[str] = set()
+    found: list[str] = []
+    for name in _in_order_of_dependencies(state):
+        task = state.tasks[name]
+        if name == but or not is_dead(task):
+            continue
+        if ended_with_workflow(task) and dead.isdisjoint(task.spec.dependencies):
+            found.append(name)
+        else:
+            dead.add(name)
+    return found
 
 
 def _redescribe(turn: Turn, task: TaskState, message: m.RetryTask) -> None:
@@ -130,18 +178,10 @@ def _redescribe(turn: Turn, task: TaskState, message: m.RetryTask) -> None:
 
 
 def _reopen_task(turn: Turn, name: str, *, anew: bool, cause: str = "", keeps_output: bool = False) -> None:
-    progress_before = turn.state.tasks[name].progress
-    run = max(progress_before.run, 1) + 1 if anew and progress_before.attempt else progress_before.run
-    _withdraw(turn, name)
+    before = turn.state.tasks[name].progress
+    run = max(before.run, 1) + 1 if anew and before.attempt else before.run
+    inputs.withdraw_for(turn, name)
     turn.emit(e.TaskReopened(name, run, cause, keeps_output))
-
-
-def _reopen_skipped(turn: Turn, task_id: str) -> None:
-    """What was skipped because this task did not complete may be carried out after all."""
-    for name in affected(turn.state, task_id):
-        task = turn.state.tasks[name]
-        if task.status is TaskStatus.SKIPPED and not task.progress.waived:
-            _reopen_task(turn, name, anew=False, cause=task_id)
 
 
 def _refuse_if_under_way(state: WorkflowState, task_id: str) -> None:
@@ -154,27 +194,46 @@ def _refuse_if_under_way(state: WorkflowState, task_id: str) -> None:
             )
 
 
-def _hold_back(turn: Turn, task_id: str) -> None:
-    """What rests on the task and has not begun waits for it again."""
-    for name in turn.state.dependants.get(task_id, ()):
-        if turn.state.tasks[name].status in _UNDER_WAY:
-            _reopen_task(turn, name, anew=False, cause=task_id)
-
-
-def _reopen_dependants(turn: Turn, task_id: str) -> None:
-    """Everything that rests on the task waits for it again. An output that would rest on the same as before stays good."""
-    for name in affected(turn.state, task_id):
-        if turn.state.tasks[name].status is not TaskStatus.PENDING:
-            _reopen_task(turn, name, anew=True, cause=task_id, keeps_output=True)
-
-
-def _mark_stale(turn: Turn, task_id: str) -> None:
+def _touch_dependants(turn: Turn, task_id: str) -> None:
+    """What was skipped because of the task may be carried out after all; what waits for a slot or for leave waits for the task
+    again; outputs that rest on its old one stay, as stale.
+    """
     for name in affected(turn.state, task_id):
         task = turn.state.tasks[name]
-        if task.status is TaskStatus.COMPLETED and not task.progress.stale:
+        rests = task_id in task.spec.dependencies
+        if (task.status is TaskStatus.SKIPPED and not task.progress.waived) or ended_with_workflow(task):
+            if not _lacks(turn.state, task):
+                _reopen_task(turn, name, anew=False, cause=task_id)
+        elif task.status in _UNDER_WAY and rests:
+            _reopen_task(turn, name, anew=False, cause=task_id)
+        elif task.status is TaskStatus.COMPLETED and not task.progress.stale:
             turn.emit(e.TaskStale(name, task_id))
 
 
-def _withdraw(turn: Turn, task_id: str) -> None:
-    for asked in turn.state.waiting_for(task_id):
-        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, task_id))
+def _reopen_dependants(turn: Turn, task_id: str) -> None:
+    """Everything that rests on the task waits for it again, but for what a person decided to do without.
+
+    An output that would rest on the same as before stays good. What cannot be carried out stays as it is.
+    """
+    for name in affected(turn.state, task_id):
+        task = turn.state.tasks[name]
+        if task.status is TaskStatus.PENDING or task.progress.waived:
+            continue
+        if not _lacks(turn.state, task):
+            skipped = task.status is TaskStatus.SKIPPED
+            _reopen_task(turn, name, anew=not skipped, cause=task_id, keeps_output=not skipped)
+        elif task.status is TaskStatus.COMPLETED and not task.progress.stale:
+            turn.emit(e.TaskStale(name, task_id))
+
+
+def _lacks(state: WorkflowState, task: TaskState) -> bool:
+    """Whether something that the task rests on will never be there."""
+    return any(is_dead(state.tasks[name]) for name in task.spec.dependencies)
+
+
+def _go_on(turn: Turn, names: list[str]) -> None:
+    """Let run what may run now. What changed materially, or was never approved, is asked for first."""
+    inputs.ask_for_plan(turn)
+    budgets.check(turn, "")
+    progress.make_ready(turn, names)
+    progress.start_if_due(turn)

@@ -76,7 +76,7 @@ TASK_MOVES: dict[str, dict[TaskStatus, TaskStatus]] = {
     "AttemptSuspended": {_T.RUNNING: _T.INPUT_REQUIRED},
     "AttemptInterrupted": {_T.RUNNING: _T.READY},
     "AttemptLost": {_T.RUNNING: _T.READY},
-    "TaskHeld": {_T.PENDING: _T.INPUT_REQUIRED},
+    "TaskHeld": dict.fromkeys((_T.PENDING, _T.READY), _T.INPUT_REQUIRED),
     "TaskRetryScheduled": {_T.RUNNING: _T.RETRYING},
     "TaskCompleted": {_T.RUNNING: _T.COMPLETED, _T.PENDING: _T.COMPLETED},
     "TaskFailed": dict.fromkeys(_ASKED, _T.FAILED),

@@ -4,6 +4,7 @@
     set failure_policy FAIL_FAST            a field of the workflow's settings
     task join after left right  optional    a task of the client's plan
     > SlotGranted join #1                   a message; below it stand the events that it causes, and what is due
+    | task more after join                  a line that belongs to the message above: a task, an edit, a need
     + 5s                                    time passes
     ! restart                               the server starts anew from the stored rows
 
@@ -12,6 +13,7 @@ Everything indented is the answer. `UPDATE_SCENARIOS=1 pytest tests/workflow` wr
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.model import TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import WorkflowState
 from tests.workflow.rows import through_rows
-from tests.workflow.scenario_words import message_of, shown, shown_effect, spec_with, task_of, time_of
+from tests.workflow.scenario_messages import message_of
+from tests.workflow.scenario_shown import shown, shown_effect
+from tests.workflow.scenario_words import spec_with, task_of, time_of
 
 FOLDER = Path(__file__).parent / "scenarios"
 
@@ -54,14 +58,14 @@ class Scenario:
             lines.append(line)
             if line.startswith("|"):
                 continue
-            proposed = [task_of(words[1:]) for words in _block(own, number)]
+            block = [words[1:] for words in _block(own, number)]
             try:
-                lines.extend(self._answer(line, proposed))
+                lines.extend(self._answer(line, block))
             except (ValueError, KeyError, IndexError) as wrong:
                 raise ValueError(f"{self.path.name}: cannot make sense of {line!r}: {wrong}") from wrong
         return "\n".join(_answers_after_blocks(lines)) + "\n"
 
-    def _answer(self, line: str, proposed: list[TaskSpec]) -> Iterator[str]:
+    def _answer(self, line: str, block: list[list[str]]) -> Iterator[str]:
         words = line.split()
         match words[:1]:
             case [] | ["#"]:
@@ -79,7 +83,7 @@ class Scenario:
                 self.state = restored
                 yield from self._due_now()
             case [">"]:
-                message = message_of(line[1:], self.spec, tuple(self.tasks), tuple(proposed))
+                message = message_of(line[1:], self.spec, tuple(self.tasks), block, self.state)
                 self.messages.add(type(message).__name__)
                 yield from self._said(message)
                 yield from self._due_now()
@@ -124,11 +128,11 @@ class Scenario:
 
 
 def _block(lines: list[str], number: int) -> Iterator[list[str]]:
-    """The `| task …` lines that belong to the message in this line."""
+    """The lines that belong to the message in this line: tasks, edits, what an attempt needs."""
     for line in lines[number + 1 :]:
         if not line.startswith("|"):
             return
-        yield line.split()
+        yield shlex.split(line)
 
 
 def _answers_after_blocks(lines: list[str]) -> list[str]:

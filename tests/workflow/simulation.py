@@ -4,21 +4,26 @@ crash, and to restart from rows. After every message it checks what may never be
 
 from __future__ import annotations
 
+from typing import get_args
+
+from orcs_server.engines.reconcile import Flight, flight_of
 from orcs_server.workflow import effects as f
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.due import due
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Output, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.model import TaskSpec, Usage, WorkflowSpec
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
+from tests.workflow.controls import approval
+from tests.workflow.reports import OUTPUT, new_plan
 from tests.workflow.rows import through_rows
-from tests.workflow.strategies import TEXT
 from tests.workflow.witness import Witness
 
 Startable = f.MakePlan | f.RunAttempt | f.AllocateResources | f.ReleaseResources
-OUTPUT = Output(TEXT, "text/plain", 1)
+STARTS = (e.AttemptStarted, e.PlanningStarted)
+OF_RESOURCES = (m.ResourcesGranted, m.ResourcesRefused, m.ResourcesReleased)
 
 
 class SimulatedEngine:
@@ -46,10 +51,16 @@ class SimulatedEngine:
         return after, events
 
     def send(self, message: m.Message) -> list[e.Event]:
-        """Hand the message to the core, and remember it if it is one that may come again."""
+        """Hand the message to the core, and remember it if it is a report, which may come again."""
         self.state, events = self._taken(self.state, message)
-        comes_once = isinstance(message, m.Tick | m.StartWorkflow | m.DeleteWorkflow)
-        if not comes_once and (events or not isinstance(message, m.SlotGranted)):
+        if any(isinstance(event, e.WorkflowReopened) for event in events):
+            # It asks for its resources anew: what was said of them before is about others.
+            self.delivered = [one for one in self.delivered if not isinstance(one, OF_RESOURCES)]
+        if isinstance(message, m.SlotGranted):
+            comes_again = any(isinstance(event, STARTS) for event in events)
+        else:
+            comes_again = isinstance(message, get_args(m.Report)) and not isinstance(message, m.Tick)
+        if comes_again:
             self.delivered.append(message)
         return events
 
@@ -64,25 +75,35 @@ class SimulatedEngine:
 
     def missing(self) -> list[Startable]:
         """What is due and not in flight."""
-        return [effect for effect in self.due() if not isinstance(effect, f.WakeAt) and effect not in self.in_flight]
+        flying = self.flights()
+        return [one for one in self.due() if not isinstance(one, f.WakeAt) and flight_of(one) not in flying]
 
-    def awaited(self) -> bool:
+    def flights(self) -> set[Flight]:
+        return {flight_of(effect) for effect in self.in_flight}
+
+    def to_be_started(self) -> bool:
         """Say whether the workflow waits for somebody to start it."""
-        return bool(self.state.open_inputs) or (
-            self.state.status is WorkflowStatus.READY and not self.state.spec.auto_start
-        )
+        state = self.state
+        held = state.gate is not None or state.progress.planning.replanning
+        return state.status is WorkflowStatus.READY and not state.spec.auto_start and not held
 
     def cancel_unlisted(self) -> None:
-        listed = self.due()
-        self.in_flight = [effect for effect in self.in_flight if effect in listed]
+        """Cut off what is due no more, and tell the rest of stops and messages."""
+        listed = {flight_of(effect): effect for effect in self.due()}
+        told = [listed.get(flight_of(effect)) for effect in self.in_flight]
+        self.in_flight = [effect for effect in told if effect is not None and not isinstance(effect, f.WakeAt)]
 
     def start(self, effect: Startable) -> None:
         """Store the start of an attempt, unless it is stored already (its report was lost), and put the effect in flight."""
-        if isinstance(effect, f.RunAttempt) and self.state.tasks[effect.task_id].progress.attempt < effect.attempt:
+        state = self.state
+        if isinstance(effect, f.RunAttempt) and state.tasks[effect.task_id].progress.attempt < effect.attempt:
             started = self.send(m.SlotGranted(effect.attempt, effect.task_id))
-            assert [type(event) for event in started] == [e.AttemptStarted], "what is due may start"
-        elif isinstance(effect, f.MakePlan) and self.state.progress.planning.attempt < effect.attempt:
-            deadline_us = self.now_us + self.state.spec.task_timeout_us
+            kinds = [type(event) for event in started]
+            if kinds == [e.BudgetExceeded, e.InputRequested, e.TaskHeld]:
+                return
+            assert kinds == [e.AttemptStarted], "what is due may start"
+        elif isinstance(effect, f.MakePlan) and state.progress.planning.attempt < effect.attempt:
+            deadline_us = self.now_us + state.spec.task_timeout_us
             assert self.send(m.SlotGranted(effect.attempt)) == [e.PlanningStarted(effect.attempt, deadline_us)]
         self.in_flight.append(effect)
 
@@ -93,7 +114,7 @@ class SimulatedEngine:
 
     def settle_clock(self) -> None:
         """Wake until no wake-up time lies behind."""
-        for _ in range(10 + 3 * len(self.state.tasks)):
+        for _ in range(10 + 5 * len(self.state.tasks) + len(self.state.open_inputs)):
             self.wake(1.0)
         times = [effect.time_us for effect in self.due() if isinstance(effect, f.WakeAt)]
         assert all(time_us > self.now_us for time_us in times), "a Tick does not take its wake-up time away"
@@ -121,7 +142,7 @@ class SimulatedEngine:
     def _running(self, *, lost: bool, progressed: bool = False) -> list[m.Message]:
         attempts = [(self.state.tasks[name].progress.attempt, name) for _, name in self.state.running]
         planning = self.state.progress.planning
-        if self.state.status is WorkflowStatus.PLANNING and planning.running:
+        if planning.running:
             attempts.append((planning.attempt, ""))
         if lost:
             return [m.AttemptLost(attempt, name, progressed) for attempt, name in attempts]
@@ -134,20 +155,30 @@ class SimulatedEngine:
         for message in self.mailbox:
             self.send(message)
         self.mailbox.clear()
-        rounds = 20 + 4 * (len(self.state.tasks) + len(plan))
+        rounds = 100 + 10 * (len(self.state.tasks) + len(plan))
         while not self.state.settled:
             rounds -= 1
             assert rounds, f"a fair engine does not bring it to an end: {self.state.progress}"
+            self._attend()
             self.now_us = max([self.now_us, *self._passed_wake_ups()])
             self.wake(0.5)
-            if self.awaited():
-                self.send(m.StartWorkflow())
             self.cancel_unlisted()
-            for effect in self.missing():
-                self.start(effect)
-            for effect in tuple(self.in_flight):
-                self.in_flight.remove(effect)
-                self.send(self._good_report(effect, plan))
+            while missing := self.missing():
+                self.start(missing[0])
+                self.cancel_unlisted()
+            while self.in_flight:
+                self.send(self._good_report(self.in_flight.pop(0), plan))
+                self.cancel_unlisted()
+
+    def _attend(self) -> None:
+        """Do what a well-meaning person does."""
+        for freeze in (True, False):
+            if self.state.progress.frozen if freeze else self.state.progress.paused:
+                self.send(m.ResumeWorkflow(freeze))
+        while self.state.open_inputs:
+            self.send(approval(self.state.waiting()[0]))
+        if self.to_be_started():
+            self.send(m.StartWorkflow())
 
     def _passed_wake_ups(self) -> list[int]:
         """Let time pass only where there is nothing else to do."""
@@ -157,10 +188,10 @@ class SimulatedEngine:
     def _good_report(self, effect: Startable, plan: tuple[TaskSpec, ...]) -> m.Message:
         match effect:
             case f.MakePlan():
-                return m.PlanMade(effect.attempt, plan)
+                return m.PlanMade(effect.attempt, new_plan(self.state, plan), effect.mail)
             case f.RunAttempt():
                 self.send(m.UsageRecorded(effect.attempt, 50, Usage(50, 50), effect.task_id))
-                return m.AttemptFinished(effect.task_id, effect.attempt, OUTPUT)
+                return m.AttemptFinished(effect.task_id, effect.attempt, OUTPUT, read=effect.mail)
             case f.AllocateResources():
                 return m.ResourcesGranted()
             case f.ReleaseResources():

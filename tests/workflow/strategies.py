@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from orcs_server.workflow.model import (
+    NO_BUDGET,
     ApprovalPolicy,
+    Budget,
     Digest,
     Execution,
     FailurePolicy,
@@ -19,6 +21,14 @@ AGENTS = (("research", "1"), ("writing", "1"))
 LARGEST_PLAN = 7
 
 rarely = st.sampled_from([False, False, False, True])
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> Budget:
+    """Limits that are soon reached, or none."""
+    limits = draw(st.sampled_from(["none", "tokens", "wall time", "both"]))
+    tokens = draw(st.integers(1, 60)) if limits in ("tokens", "both") else None
+    return Budget(tokens, None, draw(st.integers(1, 30)) if limits in ("wall time", "both") else None)
 
 
 @st.composite
@@ -40,6 +50,8 @@ def plans(draw: st.DrawFn, *, prefix: str = "t", known: tuple[str, ...] = ()) ->
                 timeout_us=draw(st.none() | st.integers(1, 20)),
                 max_attempts=draw(st.none() | st.integers(1, 3)),
                 optional=draw(rarely),
+                needs_approval=draw(rarely) and draw(rarely),
+                budget=draw(budgets()) if draw(rarely) else NO_BUDGET,
             )
         )
     return tuple(draw(st.permutations(tasks)))
@@ -85,4 +97,7 @@ def specs(draw: st.DrawFn) -> WorkflowSpec:
         not_before_us=draw(st.none() | st.integers(0, 30)) if draw(rarely) else None,
         holds_resources=draw(rarely),
         agents=AGENTS,
+        query=draw(st.sampled_from([None, TEXT])),
+        budget=draw(budgets()) if draw(rarely) else NO_BUDGET,
+        approval_expires_us=draw(st.integers(1, 60)) if draw(rarely) else None,
     )

@@ -11,23 +11,31 @@ from orcs_server.errors import OrcsError
 from orcs_server.workflow import effects as f
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
+from orcs_server.workflow.decide import take
+from orcs_server.workflow.due import due
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Failure, FailureKind, PlanSource, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.model import PlanSource, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
+from tests.workflow.controls import approval, controls
+from tests.workflow.reports import JITTERS, ended, reports, strays
 from tests.workflow.rows import stored, through_rows
-from tests.workflow.simulation import OUTPUT, SimulatedEngine
-from tests.workflow.strategies import bad_plans, plans, rarely, specs
+from tests.workflow.simulation import SimulatedEngine
+from tests.workflow.strategies import plans, rarely, specs
 
 RUNNING = TaskStatus.RUNNING
-JITTERS = st.floats(0, 1)
-FAILURES = st.builds(
-    Failure,
-    st.sampled_from([FailureKind.SERVER_ERROR, FailureKind.REFUSED]),
-    st.just("It did not work."),
-    st.booleans(),
-    st.none() | st.integers(0, 10),
-    rarely,
+REFUSALS = frozenset(
+    {
+        "APPROVAL_REQUIRED",
+        "ILLEGAL_TRANSITION",
+        "INPUT_ALREADY_RESOLVED",
+        "NAMESPACE_FROZEN",
+        "PLAN_INVALID",
+        "STALE_APPROVAL",
+        "TASK_NOT_FOUND",
+        "WORKFLOW_NOT_READY",
+        "WORKFLOW_TERMINAL",
+    }
 )
 
 
@@ -48,7 +56,7 @@ class AnyWorkflow(RuleBasedStateMachine):
     def work(self, rounds: int, data: st.DataObject) -> None:
         """Do all that is due, with whatever outcome, and have it reported at once and in order."""
         for _ in range(rounds):
-            if self.engine.awaited():
+            if self.engine.to_be_started():
                 self.engine.send(m.StartWorkflow())
             self.follow_due(1.0)
             while self.engine.in_flight:
@@ -73,7 +81,7 @@ class AnyWorkflow(RuleBasedStateMachine):
     def finish_one(self, which: int, data: st.DataObject) -> None:
         """Reports of what ended go on their way; they need not arrive in order, or at all."""
         effect = self.engine.in_flight.pop(which % len(self.engine.in_flight))
-        self.engine.mailbox.extend(data.draw(reports(effect, self.plan), label=str(effect)))
+        self.engine.mailbox.extend(data.draw(reports(effect, self.engine.state, self.plan), label=str(effect)))
 
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: self.engine.mailbox)
@@ -99,10 +107,22 @@ class AnyWorkflow(RuleBasedStateMachine):
 
     # What clients and tasks do
 
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def ask(self, data: st.DataObject, times: int) -> None:
+        """People ask for whatever they like, whenever they like; a refusal has a reason."""
+        for _ in range(times):
+            request = data.draw(controls(self.engine.state))
+            try:
+                self.engine.send(request)
+            except OrcsError as refused:
+                assert refused.reason in REFUSALS, request  # noqa: PT017 - either outcome is right
+
     @rule()
-    @precondition(lambda self: self.engine.state.status is WorkflowStatus.READY)
-    def start_by_request(self) -> None:
-        self.engine.send(m.StartWorkflow())
+    @precondition(lambda self: self.engine.state.open_inputs)
+    def resolve_inputs(self) -> None:
+        for asked in self.engine.state.waiting():
+            if self.engine.state.inputs[asked.id].open:
+                self.engine.send(approval(asked))
 
     @rule(data=st.data(), by_client=st.booleans())
     @precondition(lambda self: self.engine.state.status in (WorkflowStatus.READY, WorkflowStatus.RUNNING))
@@ -118,7 +138,7 @@ class AnyWorkflow(RuleBasedStateMachine):
             events = self.engine.send(m.TasksProposed(added, source, proposer, attempt))
             assert not (stale and events), "who has ended adds nothing"
         except OrcsError as refused:
-            assert refused.reason == "PLAN_INVALID"  # noqa: PT017 - either outcome is right
+            assert refused.reason in ("PLAN_INVALID", "ILLEGAL_TRANSITION")  # noqa: PT017 - either outcome is right
 
     # What goes wrong
 
@@ -151,7 +171,7 @@ class AnyWorkflow(RuleBasedStateMachine):
         state = self.engine.state
         current = {name: (task.progress.attempt, task.status is RUNNING) for name, task in state.tasks.items()}
         planning = state.progress.planning
-        current[""] = (planning.attempt, planning.running and state.status is WorkflowStatus.PLANNING)
+        current[""] = (planning.attempt, planning.running)
         for name, (latest, running) in current.items():
             for attempt in range(-1, latest + 3):
                 stale = [] if running and attempt == latest else ended(name, attempt)
@@ -173,6 +193,18 @@ class AnyWorkflow(RuleBasedStateMachine):
         self.engine.witness.check(self.engine.state, self.engine.now_us)
 
     @invariant()
+    def no_wake_up_is_for_nothing(self) -> None:
+        """A wake-up time that has come is taken away by a Tick: no engine turns in circles."""
+        state, now_us = self.engine.state, self.engine.now_us
+        for _ in range(len(state.timers) + len(state.tasks) + 9):
+            if not any(isinstance(one, f.WakeAt) and one.time_us <= now_us for one in due(state, now_us)):
+                return
+            after, _ = take(state, m.Tick(), now_us)
+            assert after is not None
+            state = after
+        raise AssertionError(f"a Tick does not take its wake-up time away: {state.timers[0]}")
+
+    @invariant()
     def rows_hold_the_state(self) -> None:
         assert through_rows(self.engine.state) == self.engine.state
 
@@ -188,62 +220,6 @@ class AnyWorkflow(RuleBasedStateMachine):
 
 
 TestAnyWorkflow = AnyWorkflow.TestCase
-
-
-@st.composite
-def reports(draw: st.DrawFn, effect: f.Effect, plan: tuple[TaskSpec, ...]) -> list[m.Message]:
-    """What an effect may report, in the order in which it would."""
-    match effect:
-        case f.MakePlan():
-            bad = m.PlanMade(effect.attempt, draw(bad_plans()))
-            malformed = m.PlanFailed(effect.attempt, draw(FAILURES), ("It is no JSON.",))
-            failed = m.PlanFailed(effect.attempt, draw(FAILURES), (), draw(JITTERS))
-            ends: list[m.Message] = [m.PlanMade(effect.attempt, plan), bad, malformed, failed]
-            end = draw(st.sampled_from(ends))
-            usage = m.UsageRecorded(effect.attempt, 1, Usage(1, draw(st.integers(0, 9))))
-            return [usage, end]
-        case f.RunAttempt():
-            calls = draw(st.integers(0, 3))
-            used = [m.UsageRecorded(effect.attempt, n, Usage(n, 10 * n), effect.task_id) for n in range(1, calls + 1)]
-            went_well = draw(st.sampled_from([True, True, False]))
-            failure = None if went_well else draw(st.none() | FAILURES)
-            output = OUTPUT if went_well else None
-            other_course = [m.JournalMismatch(effect.attempt, 0, "", effect.task_id)] if draw(st.booleans()) else []
-            return [
-                *used,
-                *other_course,
-                m.AttemptFinished(effect.task_id, effect.attempt, output, failure, draw(JITTERS)),
-            ]
-        case f.AllocateResources():
-            refused = draw(st.sampled_from([False, False, False, True]))
-            return [m.ResourcesRefused("None are left.")] if refused else [m.ResourcesGranted()]
-        case f.ReleaseResources():
-            return [m.ResourcesReleased()]
-        case f.WakeAt():
-            raise AssertionError("a wake-up is never in flight")
-
-
-def ended(name: str, attempt: int) -> list[m.Message]:
-    """Every way in which this attempt may have ended."""
-    why = Failure(FailureKind.SERVER_ERROR, "Nobody asked for this.", retryable=True)
-    stopped: list[m.Message] = [m.AttemptInterrupted(attempt, name), m.AttemptLost(attempt, name)]
-    if name:
-        return [*stopped, m.AttemptFinished(name, attempt, OUTPUT), m.AttemptFinished(name, attempt, None, why)]
-    return [*stopped, m.PlanMade(attempt, ()), m.PlanFailed(attempt, why)]
-
-
-def strays(name: str, attempt: int) -> list[m.Message]:
-    """Every kind of report, whether or not anything of the kind is under way."""
-    return [
-        *ended(name, attempt),
-        m.SlotGranted(attempt, name),
-        m.UsageRecorded(attempt, 9, Usage(9), name),
-        m.JournalMismatch(attempt, 1, "call", name),
-        m.ResourcesGranted(),
-        m.ResourcesRefused("Nobody asked for this."),
-        m.ResourcesReleased(),
-        m.Tick(),
-    ]
 
 
 def fold_of_stored(log: list[tuple[int, e.Event]]) -> WorkflowState | None:

@@ -10,6 +10,9 @@ from orcs_server.workflow.model import NO_USAGE, FailureKind, Usage, WorkflowSpe
 from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 
+BY_PEOPLE = frozenset({FailureKind.REJECTED, FailureKind.INPUT_EXPIRED, FailureKind.BUDGET_EXCEEDED})
+"""Failures that no attempt brought about."""
+
 
 class Witness:
     """Sees every event in order. Raises AssertionError at the first one that breaks a promise."""
@@ -26,6 +29,9 @@ class Witness:
         self.names: list[str] = []
         self.ended: set[str] = set()
         self.revision = 0
+        self.retired: set[str] = set()
+        self.asked: dict[str, bool] = {}
+        """Whether each input is open."""
 
     def see(self, event: e.Event, state: WorkflowState) -> None:  # noqa: C901, PLR0912
         """Take note of an event, given the state after it."""
@@ -35,7 +41,10 @@ class Witness:
                 self.names.extend(task.id for task in event.tasks)
             case e.PlanAmended():
                 self._next_revision(event.revision)
+                self.names = [name for name in self.names if name not in event.removed]
+                self.retired.update(event.removed)
                 self.names.extend(task.id for task in event.added)
+                assert not self.retired & set(self.names), "task ids are never used again"
             case e.PlanningStarted():
                 self._next_attempt("", event.attempt)
             case e.AttemptStarted():
@@ -48,6 +57,26 @@ class Witness:
                 self.losses[event.task_id] = 0
             case e.PlanRejected():
                 self._may_plan_again(event)
+            case e.ReplanRequested():
+                self.repairs = self.failures[""] = self.losses[""] = 0
+            case e.TaskReopened():
+                self.failures[event.task_id] = self.losses[event.task_id] = 0
+                assert event.run >= self.runs[event.task_id], "run numbers are never reused"
+                self.runs[event.task_id] = event.run
+                self.ended.discard(event.task_id)
+            case e.AttemptSuspended():
+                self.losses[event.task_id] = 0
+                assert all(name in self.asked for name in event.input_ids)
+            case e.InputRequested():
+                assert event.input.id not in self.asked, "ids of inputs are never reused"
+                assert len(self.asked) + 1 == event.input.ordinal
+                self.asked[event.input.id] = True
+            case e.InputResolved():
+                assert self.asked[event.input_id], "the first resolution counts"
+                self.asked[event.input_id] = False
+            case e.WorkflowPaused():
+                assert not state.running
+                assert not state.progress.planning.running
             case e.AttemptLost():
                 self.losses[event.task_id] = 0 if event.progressed else self.losses[event.task_id] + 1
             case e.UsageRecorded():
@@ -58,12 +87,14 @@ class Witness:
             case e.TaskFailed():
                 self._may_fail(event, state.tasks[event.task_id])
                 self._end(event.task_id)
+            case e.TaskSkipped(cause=""):
+                self.ended.add(event.task_id)
             case e.TaskSkipped():
                 cause = state.tasks[event.cause]
                 assert event.cause in state.tasks[event.task_id].spec.dependencies
                 assert cause.status in TASK_TERMINAL
                 assert cause.status is not TaskStatus.COMPLETED
-                assert not cause.spec.optional, "an optional task takes nobody down"
+                assert not is_over(cause), "a task that nobody needs takes nobody down"
                 self._end(event.task_id)
             case e.TaskCompleted() | e.TaskCancelled():
                 self._end(event.task_id)
@@ -94,22 +125,27 @@ class Witness:
     def _may_start(self, event: e.AttemptStarted, state: WorkflowState) -> None:
         assert event.run >= max(self.runs[event.task_id], 1), "run numbers are never reused"
         self.runs[event.task_id] = event.run
-        spec = state.spec
+        spec, task = state.spec, state.tasks[event.task_id]
+        assert state.status is WorkflowStatus.RUNNING
+        assert not state.waiting_for(event.task_id), "who waits for people does not run"
+        assert state.gate is None
+        assert not state.progress.planning.replanning
+        assert _tokens(task.progress.usage) < (task.spec.budget.tokens or 10**9), "nothing starts beyond its budget"
         assert len(state.running) <= (1 if spec.execution == "SEQUENTIAL" else spec.max_parallel_tasks)
         assert not spec.holds_resources or state.progress.resources == "GRANTED"
-        for name in state.tasks[event.task_id].spec.dependencies:
+        for name in task.spec.dependencies:
             assert is_over(state.tasks[name]), "no task starts before its dependencies have ended well"
 
     def _may_fail(self, event: e.TaskFailed, task: TaskState) -> None:
         budget = self.spec.retry.max_attempts if task.spec.max_attempts is None else task.spec.max_attempts
         if event.failure.kind is FailureKind.LOST:
             assert self.losses[event.task_id] > self.spec.max_losses
-        else:
+        elif event.failure.kind not in BY_PEOPLE:
             spent = self.failures[event.task_id] == budget and not event.failure.spares_budget
             assert spent or not event.failure.retryable
 
     def _end(self, name: str) -> None:
-        assert name not in self.ended, "a task ends once"
+        assert name not in self.ended, "a task ends once, unless it is reopened"
         self.ended.add(name)
 
     def check(self, state: WorkflowState, now_us: int) -> None:
@@ -117,6 +153,8 @@ class Witness:
         self._check_counters(state)
         self._check_indexes(state)
         self._check_never_stuck(state, now_us)
+        _check_inputs(state)
+        assert {name for name, is_open in self.asked.items() if is_open} == {name for _, name in state.open_inputs}
         if state.terminal:
             _check_end(state)
 
@@ -145,10 +183,19 @@ class Witness:
         ready = [(-task.spec.priority, task.ordinal, task.spec.id) for task in tasks if task.status is TaskStatus.READY]
         assert list(state.ready) == sorted(ready)
         assert [name for _, name in state.running] == [t.spec.id for t in tasks if t.status is TaskStatus.RUNNING]
-        if state.status is WorkflowStatus.RUNNING:
+        if (
+            state.progress.started_us is not None
+            and not state.terminal
+            and state.status is not WorkflowStatus.CANCELLING
+        ):
             for task in tasks:
                 waits = any(not is_over(state.tasks[name]) for name in task.spec.dependencies)
                 assert (task.status is TaskStatus.PENDING) <= waits, "a task whose dependencies are met is not held up"
+                if task.status is TaskStatus.PENDING:
+                    above = [state.tasks[name] for name in task.spec.dependencies]
+                    assert all(one.status not in TASK_TERMINAL or is_over(one) for one in above), "it waits in vain"
+                elif task.status not in TASK_TERMINAL:
+                    assert not waits, "what runs has what it rests on"
 
     def _check_never_stuck(self, state: WorkflowState, now_us: int) -> None:
         effects = due(state, now_us)
@@ -166,18 +213,39 @@ class Witness:
 
 def is_over(task: TaskState) -> bool:
     """Say whether a dependency on this task is met."""
-    return task.status is TaskStatus.COMPLETED or (task.spec.optional and task.status in TASK_TERMINAL)
+    done_without = task.spec.optional or task.progress.waived
+    return task.status is TaskStatus.COMPLETED or (done_without and task.status in TASK_TERMINAL)
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens
+
+
+def _check_inputs(state: WorkflowState) -> None:
+    """Whoever waits for people can be told to have asked, and whoever does not need them any more does not wait."""
+    for asked in state.waiting():
+        if asked.task_id:
+            waits = (TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.INPUT_REQUIRED)
+            assert state.tasks[asked.task_id].status in waits, asked
+    for task in state.tasks.values():
+        if task.status is TaskStatus.INPUT_REQUIRED:
+            assert state.waiting_for(task.spec.id), "it waits for nobody"
+    limit = state.spec.budget.tokens
+    if limit is not None and not state.terminal and state.status is not WorkflowStatus.CANCELLING:
+        assert _tokens(state.progress.usage) < limit or state.over_budget, "a budget that is used up is asked about"
 
 
 def _check_end(state: WorkflowState) -> None:
     unfinished = [task for task in state.tasks.values() if task.status not in TASK_TERMINAL]
     assert unfinished == [], "a workflow does not end before its tasks"
-    needed = [task for task in state.tasks.values() if not task.spec.optional]
-    all_well = all(task.status is TaskStatus.COMPLETED for task in needed)
-    assert (state.status is WorkflowStatus.COMPLETED) == (all_well and state.progress.failure is None)
+    assert not state.open_inputs, "nobody is asked after the end"
+    all_well = all(is_over(task) for task in state.tasks.values())
+    if state.status is not WorkflowStatus.CANCELLED:
+        assert (state.status is WorkflowStatus.COMPLETED) == (all_well and state.progress.failure is None)
     assert (state.status is WorkflowStatus.FAILED) == (state.progress.failure is not None)
     for task in state.tasks.values():
-        assert (task.progress.output is not None) == (task.status is TaskStatus.COMPLETED)
-        if state.spec.failure_policy == "ISOLATE" and task.status is TaskStatus.SKIPPED:
+        assert task.status is not TaskStatus.COMPLETED or task.progress.output is not None
+        assert task.progress.output is None or task.status is TaskStatus.COMPLETED or task.progress.waived
+        if state.spec.failure_policy == "ISOLATE" and task.status is TaskStatus.SKIPPED and not task.progress.waived:
             causes = [state.tasks[name] for name in task.spec.dependencies]
             assert any(not is_over(cause) for cause in causes), "a failed task skips only its dependants"

@@ -270,7 +270,7 @@ class WorkflowActor:
             if not stopping:
                 moved, events = take(moved, m.SlotGranted(want.attempt, want.task_id), now_us)
             self._record(draft, events, now_us, "orcs", "")
-            if not events:
+            if not any(isinstance(event, e.AttemptStarted | e.PlanningStarted) for event in events):
                 self._flights.drop(want)
         draft.state = moved
 
