@@ -7,9 +7,15 @@ from typing import Any
 
 from orcs_server.agents.task_input import Predecessor, build_task_input
 from orcs_server.storage.store import Store
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import Digest, Output
 from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TaskStatus
+
+
+def output_of(task: TaskState) -> Output | None:
+    """Return what others build on: the task's output, or what a person gave in its stead."""
+    counts = task.status is TaskStatus.COMPLETED or task.progress.waived
+    return task.progress.output if counts else None
 
 
 class Texts:
@@ -36,9 +42,10 @@ class Texts:
         return build_task_input(task.spec.title, description, predecessors, context, max_predecessor_bytes)
 
     async def _predecessor(self, namespace: str, task: TaskState) -> Predecessor:
-        output = task.progress.output
-        if task.status is TaskStatus.COMPLETED and output is not None:
+        output = output_of(task)
+        if output is not None:
             return Predecessor(task.spec.id, task.spec.title, await self.read(namespace, output.digest))
         why = task.progress.failure
-        missing = f"the optional task ended as {task.status}" + (f": {why.message}" if why is not None else "")
+        what = "a person decided to go on without it" if task.progress.waived else f"the task ended as {task.status}"
+        missing = what + (f": {why.message}" if why is not None else "")
         return Predecessor(task.spec.id, task.spec.title, missing=missing)
