@@ -72,6 +72,8 @@ class PlannedBefore:
     status: str
     stays: bool
     """It has begun, so that the new plan cannot change it."""
+    usable: bool = True
+    """New tasks may build on it."""
     text: str = ""
     """What came of it, as much as is to be shown."""
 
@@ -81,9 +83,15 @@ class Replanning:
     """Why a plan is made anew, and in the light of what."""
 
     tasks: tuple[PlannedBefore, ...] = ()
+    """What stays comes first: of very many tasks not all are shown."""
     instructions: str = ""
     reason: str = ""
     """Why a person did not want the last plan."""
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """Ids of the tasks on which new ones may build."""
+        return tuple(task.id for task in self.tasks if task.stays and task.usable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +103,7 @@ class PlannerInput:
     agents: tuple[str, ...]
     max_tasks: int
     stays: tuple[str, ...] = ()
-    """Ids of the tasks of the plan before that stay."""
+    """Ids of the tasks of the plan before on which new ones may build."""
     instructions: str = ""
 
 
@@ -139,7 +147,8 @@ def _so_far(replanning: Replanning) -> Iterator[str]:
             "what is still to be done.\n"
         )
         for task in replanning.tasks[:TASKS_SHOWN]:
-            yield f"- {task.id} [{'stays' if task.stays else 'dropped'}] ({task.status}): {_line(task.title)}\n"
+            mark = ("stays" if task.usable else "ended without a result") if task.stays else "dropped"
+            yield f"- {task.id} [{mark}] ({task.status}): {_line(task.title)}\n"
             yield _quote(task.text) if task.text else ""
         if len(replanning.tasks) > TASKS_SHOWN:
             yield f"- and {len(replanning.tasks) - TASKS_SHOWN} more\n"
