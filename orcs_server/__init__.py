@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orcs_server.agents.idempotence import idempotent
+    from orcs_server.agents.people_tools import ask_user, propose_tasks
     from orcs_server.embed import (
         MemorySystem,
         ORCSRunHooks,
@@ -35,8 +36,10 @@ __all__ = [
     "WorkflowController",
     "WorkflowOrchestrator",
     "WorkflowStatus",
+    "ask_user",
     "create_planner_agent",
     "idempotent",
+    "propose_tasks",
 ]
 
 
@@ -45,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from orcs_server.agents.idempotence import idempotent
 
         return idempotent
+    if name in ("ask_user", "propose_tasks"):
+        from orcs_server.agents import people_tools
+
+        return getattr(people_tools, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from orcs_server import embed

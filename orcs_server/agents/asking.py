@@ -48,6 +48,10 @@ class Asking:
                 self._watchdog.writing = False
         return event
 
+    def give_up(self) -> None:
+        """Let the wait for the next event raise GivenUpError, now or when it begins."""
+        self._watchdog.give_up()
+
     def answered(self) -> None:
         """The server gave a whole answer."""
         if self._breaker is not None and self._leave is not None:

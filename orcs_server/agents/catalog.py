@@ -102,6 +102,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         model=table.model or base.model,
         settings={**base.settings, **table.settings},
         max_turns=table.max_turns or base.max_turns,
+        tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
         source="config",
     )
 

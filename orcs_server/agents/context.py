@@ -30,6 +30,8 @@ class RunContext:
     attempt: int = 1
     run: int = 1
     """The agent conversation that attempts continue: attempts of one run share its tool-call ids."""
+    depth: int = 0
+    """How many tasks stand above this one that proposed one another."""
     principal: str = ""
     """Who the workflow acts for."""
     external_context: Mapping[str, Any] = field(default_factory=dict)

@@ -6,18 +6,20 @@ anew by replaying it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from openai.types.responses import Response
 from pydantic import ValidationError
 
+from orcs_server.agents.conversation import Conversation, Turn
 from orcs_server.agents.failures import course_left, tool_in_doubt, unseen_call
+from orcs_server.agents.needs import InputRequired, Needs
+from orcs_server.agents.notes import Notes, answers_for
+from orcs_server.agents.paths import ROOT, below, current_path, is_within
+from orcs_server.agents.steering import Steering
 from orcs_server.agents.tool_results import pack_result
 from orcs_server.errors import Conflict, Unavailable
 from orcs_server.storage.journal import (
@@ -35,8 +37,6 @@ from orcs_server.workflow.model import Digest, Failure, FailureKind
 
 _log = logging.getLogger("orcs.journal")
 
-ROOT = ""
-"""The path of the run's own agent, and of those it hands over to."""
 STORE_RETRY_S = (0.1, 5.0)
 """First and longest pause before a call is tried to be stored again while the store does not answer."""
 
@@ -49,32 +49,11 @@ _UNJOURNALED = frozenset(
 """Calls that the Agents SDK carries out on this machine out of the journal's sight."""
 _ACTED_ON = _UNJOURNALED | {"function_call"}
 
-_path: ContextVar[str] = ContextVar("_path", default=ROOT)
-"""The tool calls within which this asyncio task works."""
-
 
 class JournalStopped(Exception):
-    """The run cannot go on; `RunJournal.failure` says why. The SDK may turn it into text for a model, so it is kept there."""
-
-
-class Turn(NamedTuple):
-    """One model call's place in the journal."""
-
-    path: str
-    number: int
-    input_hash: str
-
-
-class _Conversation:
-    """How far the conversation on one path has come."""
-
-    __slots__ = ("call_ids", "chain", "shown", "turns")
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self.chain = ""
-        self.shown: list[Any] = []
-        self.call_ids: set[str] = set()
+    """The run cannot go on: `RunJournal.failure` says why, or `halted` that the next attempt can. The SDK may turn it into text for
+    a model, so it is kept there.
+    """
 
 
 class RunJournal:
@@ -87,16 +66,24 @@ class RunJournal:
         attempt: int,
         rows: JournalRows | None = None,
         on_mismatch: Callable[[str, int], None] | None = None,
+        steering: Steering | None = None,
+        approvals_expire_us: int | None = None,
     ) -> None:
         """Go on from these rows. `on_mismatch` is told the path and the turn where the run takes another course."""
         self._store = store
         self._key = key
         self._attempt = attempt
         self._on_mismatch = on_mismatch
+        self.steering = steering or Steering()
+        self.approvals_expire_us = approvals_expire_us
+        """How long a tool may wait for its approval; None: without end."""
         rows = rows or JournalRows([], [])
         self._model_calls = {(call.path, call.turn): call for call in rows.model_calls}
         self._tool_calls = {(call.path, call.call_id): call for call in rows.tool_calls}
-        self._conversations: dict[str, _Conversation] = {}
+        self._conversations: dict[str, Conversation] = {}
+        inputs = self.steering.inputs
+        self.notes = Notes(self.steering, rows.messages, self.text, answers_for(key.task_id, inputs))
+        self.needs = Needs(key, attempt, inputs)
         self._held: tuple[Turn, Response] | None = None
         """An answer that asked for nothing more: it is stored only if another call follows after all."""
         self._latest: tuple[Turn, list[str]] | None = None
@@ -109,45 +96,61 @@ class RunJournal:
         """A final answer is the run's last act: what follows is the transaction that ends the attempt, which stores it."""
         self.failure: Failure | None = None
         """Why the run must not go on, whatever the SDK makes of it."""
+        self.halted = False
+        """The run stops before its next model call, and the next attempt goes on from there."""
+        self._stopped = False
+        """So it was told: every path stops, even if that is taken back."""
+        self._halts: set[str] = set()
+        """Paths on which a call came to nothing: no model is to see what the SDK makes of that."""
+        self._waiting: set[tuple[str, str]] = set()
+        """Tool calls that came to nothing."""
 
     @classmethod
     async def open(
-        cls, store: Store, key: JournalKey, attempt: int, on_mismatch: Callable[[str, int], None] | None = None
+        cls,
+        store: Store,
+        key: JournalKey,
+        attempt: int,
+        on_mismatch: Callable[[str, int], None] | None = None,
+        steering: Steering | None = None,
+        approvals_expire_us: int | None = None,
     ) -> RunJournal:
         """Return the journal for an attempt. Raises Unavailable; Conflict when a later attempt has taken over."""
         rows = None if attempt == 1 else await store.open_journal(key, attempt)
-        return cls(store, key, attempt, rows, on_mismatch)
+        return cls(store, key, attempt, rows, on_mismatch, steering, approvals_expire_us)
 
     @property
     def call_ids(self) -> frozenset[str]:
         """Ids of tool calls that the run has used, those of a course that it left included."""
         return frozenset(call_id for _, call_id in self._tool_calls)
 
+    async def text(self, digest: Digest) -> str:
+        """Return a stored text. Raises JournalStopped."""
+        return (await self._blob(digest)).decode("utf-8", "replace")
+
     # Model calls
 
     async def begin(self, shown: str | Sequence[Any]) -> Turn:
-        """Take note that the model is about to be asked. Raises JournalStopped."""
+        """Take note that the agent has come to its next model call. Raises JournalStopped."""
         self.check()
         await self.keep_answer()
-        path = _path.get()
-        conversation = self._conversations.setdefault(path, _Conversation())
-        items = [shown] if isinstance(shown, str) else list(shown)
-        known = len(conversation.shown)
-        if items[:known] != conversation.shown:
-            known, conversation.chain = 0, ""
-        chain = hashlib.sha256(conversation.chain.encode())
-        for item in items[known:]:
-            chain.update(_canonical(item))
-        conversation.shown, conversation.chain = items, chain.hexdigest()
-        turn = Turn(path, conversation.turns, conversation.chain)
+        path = current_path()
+        conversation = self._conversations.setdefault(path, Conversation())
+        number = conversation.turns
         conversation.turns += 1
-        await self._settle(path, items[known:])
-        return turn
+        items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
+        if path == ROOT:
+            items = await self.notes.place(number, items)
+        new = conversation.show(items)
+        await self._settle(path, new)
+        if self._stopped or self.steering.stop or path in self._halts:
+            self._halt(path)
+        return Turn(path, number, conversation.hash.hexdigest(), items)
 
-    async def replayed(self, turn: Turn, repeatable: Callable[[str], bool]) -> Response | None:
-        """Return the response of a finished call, or None: then the model is to be asked.
+    async def replayed(self, turn: Turn, offered: Container[str]) -> Response | None:
+        """Return the response of a finished call, or None: then the model is to be asked. `offered` are the names of its tools.
 
-        `repeatable` says of a tool, by its name, whether it may run again after it was cut off. Raises JournalStopped.
+        Raises JournalStopped.
         """
         call = self._model_calls.get((turn.path, turn.number))
         if call is None:
@@ -160,10 +163,31 @@ class RunJournal:
             if item.type in _UNJOURNALED:
                 self._stop(unseen_call(item.type))
             tool = self._tool_calls.get((turn.path, getattr(item, "call_id", "")))
-            if tool is not None and tool.result is None and not repeatable(tool.tool):
+            if tool is not None and self._in_doubt(tool, repeatable=False) and tool.tool not in offered:
                 self._stop(tool_in_doubt(tool.tool))
         self._note(turn, response)
         return response
+
+    async def live(self, turn: Turn) -> Turn:
+        """Get ready to ask the model, now or once more: wait until what was spent is counted, and show what people said meanwhile.
+
+        Raises JournalStopped, where the run is to stop first.
+        """
+        if self.steering.settled is not None and not self.halted:
+            await self.steering.settled()
+        self.check()
+        if self.halted or self.steering.stop:
+            self._halt(turn.path)
+        if turn.path != ROOT:
+            return turn
+        paths = [below(path, call.call_id) for (path, _), call in self._tool_calls.items() if not call.dropped]
+        new = await self.notes.show(turn.number, len(turn.shown), lambda one: self.needs.tells(one, paths))
+        if not new:
+            return turn
+        conversation = self._conversations[ROOT]
+        conversation.extend(new)
+        conversation.shown = [*turn.shown, *new]
+        return Turn(ROOT, turn.number, conversation.hash.hexdigest(), conversation.shown)
 
     async def keep(self, turn: Turn, response: Response) -> None:
         """Store a response, before anybody acts on it. Raises JournalStopped.
@@ -179,29 +203,47 @@ class RunJournal:
 
     # Tool calls
 
-    async def start_tool(self, call_id: str, tool: str, *, repeatable: bool) -> bytes | None:
-        """Return the result of a finished call; else store that it starts, and return None. Raises JournalStopped."""
+    async def result(self, call_id: str) -> bytes | None:
+        """Return the result of a finished call; None if it is not finished. Raises JournalStopped."""
         self.check()
-        path = _path.get()
-        known = self._tool_calls.get((path, call_id))
-        if known is not None and known.result is not None:
-            return await self._blob(known.result)
-        if known is not None and not repeatable:
-            self._stop(tool_in_doubt(tool))
-        if known is None:
+        known = self._tool_calls.get((current_path(), call_id))
+        return None if known is None or known.result is None else await self._blob(known.result)
+
+    def in_doubt(self, call_id: str, *, repeatable: bool) -> bool:
+        """Whether the call was cut off, and may not be made again without leave."""
+        known = self._tool_calls.get((current_path(), call_id))
+        return known is not None and self._in_doubt(known, repeatable=repeatable)
+
+    async def start_tool(self, call_id: str, tool: str, *, repeatable: bool) -> None:
+        """Store that a call starts. Raises JournalStopped."""
+        self.check()
+        path = current_path()
+        if (path, call_id) not in self._tool_calls:
             call = ToolCall(path, call_id, tool, repeatable)
             await self._append([call])
             self._tool_calls[path, call_id] = call
-        return None
 
-    async def finish_tool(self, call_id: str, result: bytes) -> None:
-        """Store what a call came to, before anybody acts on it. Raises JournalStopped."""
-        self.check()
-        started = self._tool_calls[_path.get(), call_id]
+    async def finish_tool(self, call_id: str, tool: str, result: bytes, *, repeatable: bool) -> None:
+        """Store what a call came to, before anybody acts on it; nothing, if the run stopped within it. Raises JournalStopped."""
+        path = current_path()
+        if any(is_within(halt, below(path, call_id)) for halt in self._halts):
+            self.wait(call_id)
+            self.check()
+            return
         blob = blob_of(result)
-        call = ToolCall(started.path, call_id, started.tool, started.repeatable, blob.digest)
+        started = self._tool_calls.get((path, call_id), ToolCall(path, call_id, tool, repeatable))
+        call = ToolCall(path, call_id, started.tool, started.repeatable, blob.digest)
         await self._append([call], [blob])
-        self._tool_calls[started.path, call_id] = call
+        self._tool_calls[path, call_id] = call
+
+    def wait(self, call_id: str, asked: InputRequired | None = None) -> None:
+        """Take note that a call came to nothing in this attempt, and what it needs of people."""
+        path = current_path()
+        self._waiting.add((path, call_id))
+        self._halts.add(path)
+        if asked is not None:
+            self.needs.ask(below(path, call_id), asked)
+            self.halted = True
 
     # The end
 
@@ -226,6 +268,7 @@ class RunJournal:
     def end(self, failure: Failure) -> None:
         """Let the run not go on, whatever the SDK makes of the failure: in a nested agent it would become a tool's result."""
         self.failure = self.failure or failure
+        self._halts.add(current_path())
 
     def check(self) -> None:
         """Raise JournalStopped when the run must not go on."""
@@ -234,11 +277,22 @@ class RunJournal:
 
     # Inside
 
+    def _halt(self, path: str) -> NoReturn:
+        """Stop here. A stop that was asked for holds for all paths; what needs a person lets others go through what is stored."""
+        self._halts.add(path)
+        self.halted = True
+        self._stopped = self._stopped or self.steering.stop
+        raise JournalStopped("The run stops here for now.")
+
+    def _in_doubt(self, call: ToolCall, *, repeatable: bool) -> bool:
+        return call.result is None and not call.dropped and not repeatable
+
     async def _store_call(self, turn: Turn, response: Response) -> None:
         kept = response.model_dump_json(include=_KEPT_OF_RESPONSE, exclude_unset=True)
         blob = blob_of(kept.encode("utf-8", "replace"))
         call = ModelCall(turn.path, turn.number, turn.input_hash, blob.digest)
-        await self._append([call], [blob])
+        first_shown = self.notes.unstored(turn.number) if turn.path == ROOT else []
+        await self._append([call, *first_shown], [blob])
         self._model_calls[turn.path, turn.number] = call
 
     def _note(self, turn: Turn, response: Response) -> None:
@@ -254,7 +308,11 @@ class RunJournal:
             if not isinstance(item, Mapping) or item.get("type") != "function_call_output":
                 continue
             call = self._tool_calls.get((path, str(item.get("call_id"))))
-            if call is not None and call.result is None and not call.dropped:
+            if (
+                call is not None
+                and self._in_doubt(call, repeatable=False)
+                and (path, call.call_id) not in self._waiting
+            ):
                 blob = blob_of(pack_result(item.get("output")))
                 done = ToolCall(path, call.call_id, call.tool, call.repeatable, blob.digest)
                 self._tool_calls[path, call.call_id] = done
@@ -278,13 +336,15 @@ class RunJournal:
         known = self._conversations[turn.path].call_ids
         left = [call for (path, _), call in self._tool_calls.items() if path == turn.path and call.call_id not in known]
         roots = tuple(below(turn.path, call.call_id) for call in left)
-        nested = [call for (path, _), call in self._tool_calls.items() if _within(path, roots)]
+        nested = [call for (path, _), call in self._tool_calls.items() if any(is_within(path, root) for root in roots)]
         dropped: list[ToolCall] = []
         for tool in (*left, *nested):
             if not tool.repeatable and not tool.dropped:
                 self._stop(course_left(f'the tool "{tool.tool}"'))
             dropped.append(ToolCall(tool.path, tool.call_id, tool.tool, tool.repeatable, tool.result, dropped=True))
         await self._append([CutOff(turn.path, turn.number), *dropped])
+        if turn.path == ROOT:
+            self.notes.leave(turn.number)
         for call in past:
             del self._model_calls[call.path, call.turn]
         self._tool_calls.update({(tool.path, tool.call_id): tool for tool in dropped})
@@ -325,23 +385,8 @@ class RunJournal:
             self._stop(Failure(FailureKind.INTERNAL, error.message, retryable=True))
 
     def _stop(self, failure: Failure) -> NoReturn:
-        self.failure = self.failure or failure
+        self.end(failure)
         raise JournalStopped(failure.message)
-
-
-class within_tool:  # noqa: N801 - used like a function
-    """A context manager: what is called in it is called within this tool call."""
-
-    __slots__ = ("_call_id", "_token")
-
-    def __init__(self, call_id: str) -> None:
-        self._call_id = call_id
-
-    def __enter__(self) -> None:
-        self._token = _path.set(below(_path.get(), self._call_id))
-
-    def __exit__(self, *_: object) -> None:
-        _path.reset(self._token)
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
@@ -354,17 +399,3 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             _log.warning("a call of a cancelled attempt could not be stored: %s", task.exception())
         raise
-
-
-def below(path: str, call_id: str) -> str:
-    """Return the path of what is called within a tool call."""
-    name = quote(call_id, safe=" ", errors="replace")
-    return f"{path}/{name}" if path else name
-
-
-def _within(path: str, roots: Sequence[str]) -> bool:
-    return any(path == root or path.startswith(f"{root}/") for root in roots)
-
-
-def _canonical(item: object) -> bytes:
-    return json.dumps(item, sort_keys=True, separators=(",", ":"), default=str).encode() + b"\n"

@@ -10,12 +10,18 @@ from typing import Any
 from agents import FunctionTool, Tool
 from agents.tool_context import ToolContext
 
+from orcs_server.agents.clearance import ApprovalInRuns, clear
 from orcs_server.agents.idempotence import is_idempotent
-from orcs_server.agents.journal import within_tool
+from orcs_server.agents.journal import JournalStopped, RunJournal
+from orcs_server.agents.needs import InputRequired
+from orcs_server.agents.paths import within_tool
 from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.tool_results import pack_result, unpack_result
 
 Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
+
+WAITING = "This call waits."
+"""What the SDK gets of a call that came to nothing in this attempt. No model ever sees it."""
 
 
 class JournaledInvocation:
@@ -42,13 +48,29 @@ class JournaledInvocation:
         call_id = getattr(context, "tool_call_id", "")
         if calls is None or calls.journal is None or not call_id:
             return await self._inner(context, arguments)
-        journal = calls.journal
-        stored = await journal.start_tool(call_id, self._tool.name, repeatable=may_run_again(self._tool))
+        stored = await calls.journal.result(call_id)
         if stored is not None:
             return unpack_result(stored)
-        with within_tool(call_id):
-            result = await self._inner(context, arguments)
-        await journal.finish_tool(call_id, pack_result(result))
+        return await self._call(calls.journal, call_id, context, arguments)
+
+    async def _call(self, journal: RunJournal, call_id: str, context: ToolContext[Any], arguments: str) -> Any:
+        name, repeatable = self._tool.name, may_run_again(self._tool)
+        try:
+            cleared = await clear(journal, self._tool, context, arguments, repeatable=repeatable)
+            result: Any = cleared.instead
+            if result is None:
+                await journal.start_tool(call_id, name, repeatable=repeatable)
+                with within_tool(call_id):
+                    result = await self._inner(context, cleared.arguments)
+        except InputRequired as asked:
+            journal.wait(call_id, asked)
+            return WAITING
+        except JournalStopped:
+            if not journal.halted or journal.failure is not None:
+                raise
+            journal.wait(call_id)
+            return WAITING
+        await journal.finish_tool(call_id, name, pack_result(result), repeatable=repeatable)
         return result
 
 
@@ -62,5 +84,9 @@ def may_run_again(tool: object) -> bool:
 def journal_tools(tools: Iterable[Tool]) -> None:
     """Make the calls of these tools go through the journal of whatever run makes them. Doing it again changes nothing."""
     for tool in tools:
-        if isinstance(tool, FunctionTool) and not isinstance(tool.on_invoke_tool, JournaledInvocation):
+        if not isinstance(tool, FunctionTool):
+            continue
+        if not isinstance(tool.on_invoke_tool, JournaledInvocation):
             tool.on_invoke_tool = JournaledInvocation(tool, tool.on_invoke_tool)
+        if tool.needs_approval is not False and not isinstance(tool.needs_approval, ApprovalInRuns):
+            tool.needs_approval = ApprovalInRuns(tool.needs_approval)

@@ -5,7 +5,7 @@ tool-call ids unique, and turns whatever goes wrong into a `ModelCallError`.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext, suppress
 from typing import Any
 
 from agents import (
@@ -26,9 +26,12 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 
 from orcs_server.agents.asking import Asking
 from orcs_server.agents.failures import ModelCallError, ending_failure, truncated
-from orcs_server.agents.journaled_tools import journal_tools, may_run_again
+from orcs_server.agents.journaled_tools import journal_tools
+from orcs_server.agents.paths import ROOT
 from orcs_server.agents.providers import endpoint_of
 from orcs_server.agents.run_calls import RunCalls, current_calls
+from orcs_server.agents.steering import Steering
+from orcs_server.agents.watchdog import GivenUpError
 from orcs_server.workflow.model import Usage
 
 _REQUEST_ONLY = Usage(requests=1)
@@ -103,76 +106,62 @@ class RunModel(Model):
     ) -> AsyncIterator[TResponseStreamEvent]:
         """Stream the model's events, the last one once the journal has the response; or only that one, if the journal had it.
 
-        A stream without a proper end raises ModelCallError, like any other trouble; JournalStopped where the run must not go on.
+        A call that a message interrupts is made again, with the message. A stream without a proper end, or beyond its time limit,
+        raises ModelCallError, like any other trouble; JournalStopped where the run must not go on.
         """
         journal = self._calls.journal
-        asked = self._ask(
-            system_instructions,
-            input,
-            model_settings,
-            tools,
-            output_schema,
-            handoffs,
-            tracing,
-            previous_response_id=previous_response_id,
-            conversation_id=conversation_id,
-            prompt=prompt,
-        )
+        rest = (model_settings, tools, output_schema, handoffs, tracing)
+        more = {"previous_response_id": previous_response_id, "conversation_id": conversation_id, "prompt": prompt}
         if journal is None:
-            async for event in asked:
+            async for event in self._ask(None, system_instructions, input, *rest, **more):
                 yield event
             return
         journal_tools(tools)
         turn = await journal.begin(input)
-        response = await journal.replayed(turn, {tool.name for tool in tools if may_run_again(tool)}.__contains__)
+        response = await journal.replayed(turn, {tool.name for tool in tools})
         if response is not None:
             self._calls.adopt_ids(response.output)
             yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=response)
             return
-        async with aclosing(asked):
-            async for event in asked:
-                if event.type == "response.completed":
-                    await journal.keep(turn, event.response)
-                yield event
+        answered = False
+        while not answered:
+            turn = await journal.live(turn)
+            steering = journal.steering if turn.path == ROOT else None
+            asked = self._ask(steering, system_instructions, turn.shown, *rest, **more)
+            with suppress(GivenUpError):
+                async with aclosing(asked):
+                    async for event in asked:
+                        if event.type == "response.completed":
+                            await journal.keep(turn, event.response)
+                        yield event
+                answered = True
 
     async def _ask(
-        self,
-        *question: Any,
-        previous_response_id: str | None,
-        conversation_id: str | None,
-        prompt: ResponsePromptParam | None,
+        self, steering: Steering | None, *question: Any, **more: Any
     ) -> AsyncGenerator[TResponseStreamEvent, None]:
-        """Ask the model itself; `question` is what `stream_response` takes by position."""
-        calls, charge = self._calls, self._calls.begin(_name_of(self._inner))
-        publish = calls.publish if self._publishes else _discard
-        asking = Asking(calls, self._breaker)
+        """Ask the model itself; `question` is what `stream_response` takes. Raises GivenUpError when it is interrupted, too."""
+        charge = self._calls.begin(_name_of(self._inner))
+        asking = Asking(self._calls, self._breaker)
         spent = _REQUEST_ONLY
         completed = False
         items: list[ResponseOutputItem] = []
-        stream = self._inner.stream_response(
-            *question,
-            previous_response_id=previous_response_id,
-            conversation_id=conversation_id,
-            prompt=prompt,
-        )
+        stream = self._inner.stream_response(*question, **more)
         try:
             events = aiter(stream)
-            while (event := await asking.next(events)) is not None:
-                if event.type == "response.output_text.delta":
-                    publish(event.delta)
-                elif event.type == "response.output_item.done":
-                    items.append(event.item)
-                elif event.type == "response.completed":
-                    completed = True
-                    self._complete(event.response, items)
-                    asking.answered()
-                    # Before it is handed on: whoever stores this response stores its usage with it.
-                    charge.record(_usage(event.response.usage), event.response.model)
-                elif event.type in _FAILED_ENDINGS:
-                    raise _ending_error(event.type, getattr(event, "response", None) or event)
-                yield event
+            with nullcontext() if steering is None else steering.interrupts(asking.give_up):
+                while (event := await asking.next(events)) is not None:
+                    self._take(event, items)
+                    if event.type == "response.completed":
+                        completed = True
+                        asking.answered()
+                        # Before it is handed on: whoever stores this response stores its usage with it.
+                        charge.record(_usage(event.response.usage), event.response.model)
+                    yield event
             if not completed:
                 raise ModelCallError(truncated())
+        except GivenUpError:
+            if not completed:
+                raise
         except Exception as error:
             known = error.spent if isinstance(error, ModelCallError) else None
             spent = known or spent
@@ -181,6 +170,18 @@ class RunModel(Model):
             asking.close()
             charge.record(spent)
             await _close(stream)
+
+    def _take(self, event: TResponseStreamEvent, items: list[ResponseOutputItem]) -> None:
+        """Do what an event calls for. Raises ModelCallError for a bad end."""
+        if event.type == "response.output_text.delta":
+            if self._publishes:
+                self._calls.publish(event.delta)
+        elif event.type == "response.output_item.done":
+            items.append(event.item)
+        elif event.type == "response.completed":
+            self._complete(event.response, items)
+        elif event.type in _FAILED_ENDINGS:
+            raise _ending_error(event.type, getattr(event, "response", None) or event)
 
     def _complete(self, response: Response, items: list[ResponseOutputItem]) -> None:
         """Give a finished response the output that counts. Raises ModelCallError for one that is not finished."""
@@ -252,10 +253,6 @@ def _name_of(model: Model) -> str:
     """Return the name under which a model is asked for; "" for one that does not tell."""
     name = getattr(model, "model", "")
     return name if isinstance(name, str) else ""
-
-
-def _discard(_: str) -> None:
-    """Publish nothing."""
 
 
 async def _close(stream: AsyncIterator[TResponseStreamEvent]) -> None:

@@ -9,7 +9,18 @@ from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from agents import Agent, Model, ModelProvider, ModelRetrySettings, ModelSettings, RunConfig, RunHooks, Runner
+from agents import (
+    Agent,
+    Model,
+    ModelBehaviorError,
+    ModelProvider,
+    ModelRetrySettings,
+    ModelSettings,
+    RunConfig,
+    RunHooks,
+    Runner,
+    TResponseInputItem,
+)
 from agents.models import get_default_model_settings
 from pydantic import BaseModel
 from pydantic_core import to_json, to_jsonable_python
@@ -20,13 +31,16 @@ from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
 from orcs_server.agents.journal import JournalStopped, RunJournal
 from orcs_server.agents.model import ObservedModel, ObservedModels, RunModel, observe
+from orcs_server.agents.people_tools import PEOPLE_TOOLS
 from orcs_server.agents.providers import model_settings
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
 from orcs_server.agents.tracing import silence_vendor_tracing
 from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
+from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
+from orcs_server.workflow.people import Need
 
 _log = logging.getLogger("orcs.journal")
 
@@ -77,6 +91,12 @@ class AgentResult:
     failure: Failure | None = None
     problems: tuple[str, ...] = ()
     """With the failure INVALID_OUTPUT: what is wrong with the output, for a repair."""
+    halted: bool = False
+    """The run stopped in good order: the next attempt goes on from there."""
+    needs: tuple[Need, ...] = ()
+    """What people have to give before that."""
+    blobs: tuple[Blob, ...] = ()
+    """The texts that the needs refer to."""
 
 
 class OpaqueSettings(ModelSettings):
@@ -155,24 +175,38 @@ class AgentRunner:
             journal.holds_answers = not _looks_at_answer(request.definition.template)
         token = current_calls.set(calls)
         try:
-            result = await Runner.run(
-                self._agent(request, schema, calls),
-                request.input,
-                context=request.context,
-                max_turns=request.definition.max_turns,
-                run_config=self._config,
-                hooks=request.hooks,
-            )
+            final = await self._final(request, self._agent(request, schema, calls))
         except asyncio.CancelledError:
             await _keep_answer(journal)
             raise
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
-            outcome = _result(request, result.final_output, calls)
+            halted = journal is not None and journal.halted
+            outcome = AgentResult(usage=calls.usage, calls=calls.count) if halted else _result(request, final, calls)
         finally:
             current_calls.reset(token)
         return outcome if journal is None else await _journaled(outcome, journal)
+
+    async def _final(self, request: AgentRun, agent: Agent[Any]) -> object:
+        """Return the answer that ends the run: one that does not know of a message that has come by then does not."""
+        given: str | list[TResponseInputItem] = request.input
+        while True:
+            result = await Runner.run(
+                agent,
+                given,
+                context=request.context,
+                max_turns=request.definition.max_turns,
+                run_config=self._config,
+                hooks=request.hooks,
+            )
+            if result.interruptions:
+                # Approvals are asked for by way of the journal; the SDK asks where it cannot read a call's arguments.
+                raise ModelBehaviorError("The arguments of a call that needs approval are no JSON object.")
+            journal = request.journal
+            if journal is None or journal.halted or journal.failure is not None or not journal.notes.unread:
+                return result.final_output
+            agent, given = result.last_agent, result.to_input_list()
 
     def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
         """Return an agent for this run alone."""
@@ -199,7 +233,10 @@ class AgentRunner:
         if template is None:
             settings = shared.resolve(model_settings(definition.settings, f"agents.{definition.id}.settings"))
             return Agent(
-                name=definition.id, instructions=definition.instructions, model_settings=OpaqueSettings.of(settings)
+                name=definition.id,
+                instructions=definition.instructions,
+                model_settings=OpaqueSettings.of(settings),
+                tools=[PEOPLE_TOOLS[name] for name in definition.tools],
             )
         if not isinstance(template, Agent):
             raise TypeError(
@@ -226,9 +263,14 @@ def _seconds(us: int | None) -> float | None:
     return None if us is None else us / 1_000_000
 
 
-def _run_failure(error: Exception, journal: RunJournal | None) -> Failure:
-    """Return why the run failed; the journal knows better, where it stopped the run."""
-    return (None if journal is None else journal.failure) or run_failure(error)
+def _run_failure(error: Exception, journal: RunJournal | None) -> Failure | None:
+    """Return why the run failed; the journal knows better, where it stopped the run. None: it has not failed, it has halted."""
+    if journal is None or (journal.failure is None and not journal.halted):
+        return run_failure(error)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, JournalStopped):
+        cause = cause.__cause__
+    return journal.failure or (run_failure(error) if cause is None else None)
 
 
 async def _keep_answer(journal: RunJournal | None) -> None:
@@ -249,6 +291,14 @@ async def _journaled(outcome: AgentResult, journal: RunJournal) -> AgentResult:
             _log.warning("the response that cannot be used stays in its journal: %s", error)
     if journal.failure is not None:
         return replace(outcome, failure=journal.failure, problems=())
+    if journal.halted and outcome.failure is None:
+        return AgentResult(
+            usage=outcome.usage,
+            calls=outcome.calls,
+            halted=True,
+            needs=journal.needs.asked,
+            blobs=journal.needs.blobs,
+        )
     return outcome
 
 

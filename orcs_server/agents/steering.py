@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import TaskSpec
@@ -24,7 +24,7 @@ class Steering:
         settled: Settled | None = None,
         propose: Propose | None = None,
     ) -> None:
-        """Begin with these messages, in the order in which they came, and with all that was ever asked.
+        """Begin with the messages to the agent, in the order in which they came, and with all that the workflow ever asked.
 
         `settled` returns once what was spent so far has been counted. `propose` adds tasks to the plan, or raises an OrcsError.
         """
@@ -36,7 +36,8 @@ class Steering:
         """Stop before the next model call."""
         self.read = 0
         """How many of the messages the run has put before its model."""
-        self._interrupting = asyncio.Event()
+        self._interrupting = False
+        self._give_up: Callable[[], None] | None = None
 
     def request_stop(self) -> None:
         """Have the run stop before its next model call."""
@@ -51,19 +52,21 @@ class Steering:
         known = len(self.mail)
         self.mail = tuple(mail)
         if any(one.mode is MessageMode.INTERRUPT for one in self.mail[known:]):
-            self._interrupting.set()
+            self._interrupting = True
+            if self._give_up is not None:
+                self._give_up()
 
-    def unread(self) -> tuple[PersonMessage, ...]:
-        """Return the messages that the run has not put before its model."""
-        return self.mail[self.read :]
+    def caught_up(self) -> None:
+        """Take note that all messages are read: what was to be given up for them is."""
+        self._interrupting = False
 
-    def take(self) -> tuple[PersonMessage, ...]:
-        """Return the unread messages, which count as read from now on."""
-        taken = self.unread()
-        self.read = len(self.mail)
-        self._interrupting.clear()
-        return taken
-
-    async def interrupted(self) -> None:
-        """Return once a message has come for which the model call under way is to be given up."""
-        await self._interrupting.wait()
+    @contextmanager
+    def interrupts(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """Within this a message that interrupts, or has done so since the last one was read, calls `give_up`."""
+        self._give_up = give_up
+        if self._interrupting:
+            give_up()
+        try:
+            yield
+        finally:
+            self._give_up = None

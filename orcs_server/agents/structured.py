@@ -58,8 +58,8 @@ def raw_json_for(output_type: type[BaseModel]) -> RawJson:
     return RawJson(output_type.__name__, AgentOutputSchema(output_type).json_schema(), strict=True)
 
 
-def schema_problems(schema: object) -> tuple[str, ...]:
-    """Return what is wrong with a JSON schema for a task's output; empty if it can be used."""
+def schema_problems(schema: object, *, any_root: bool = False) -> tuple[str, ...]:
+    """Return what is wrong with a JSON schema; empty if it can be used. Unless any root will do, the root is an object."""
     if not isinstance(schema, Mapping):
         return ("the schema must be a JSON object",)
     # Imported where it is used, here and below: most servers never see a schema, and it takes some megabytes.
@@ -70,7 +70,7 @@ def schema_problems(schema: object) -> tuple[str, ...]:
         if len(json.dumps(schema)) > SCHEMA_LIMIT:
             return (f"the schema must not be longer than {SCHEMA_LIMIT} characters",)
         problems += _walk(schema, 0)
-        if schema.get("type") != "object":
+        if not any_root and schema.get("type") != "object":
             problems.append(
                 'the schema\'s root must have "type": "object"; wrap other values into an object\'s property'
             )
@@ -116,8 +116,12 @@ def read_typed(text: str, output_type: type[BaseModel]) -> tuple[BaseModel | Non
 def read_by_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """Return the text as a JSON value that meets the schema, or the problems with it."""
     value, problems = read_json(text)
-    if problems:
-        return None, problems
+    problems = problems or value_problems(value, schema)
+    return (None, problems) if problems else (value, ())
+
+
+def value_problems(value: object, schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return why a JSON value does not meet the schema; () when it does."""
     _checks_left.set([CHECK_LIMIT])
     found = []
     try:
@@ -126,10 +130,10 @@ def read_by_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, tuple[str
             if len(found) == PROBLEM_LIMIT:
                 break
     except (RecursionError, _TooMuchWork):
-        return None, ("the schema, applied to this answer, is without end or takes too long",)
+        return ("the schema, applied to this answer, is without end or takes too long",)
     except Exception as error:  # noqa: BLE001 - unresolvable references have a private class; the schema is the user's
-        return None, (f"the schema cannot be applied: {_cut(str(error))}",)
-    return (None, tuple(found)) if found else (value, ())
+        return (f"the schema cannot be applied: {_cut(str(error))}",)
+    return tuple(found)
 
 
 class _TooMuchWork(Exception):

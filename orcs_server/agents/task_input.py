@@ -13,6 +13,10 @@ from typing import Any
 _TASK = "# Task: "
 _CONTEXT = "\n# Context of the request\n"
 _RESULTS = "\n# Results of earlier tasks\n"
+_MESSAGE = "# Message from a person\n\n"
+_ANSWER = "# Answer given so far\n\n"
+NOTE_LIMIT = 65_536
+"""Bytes of a message or an answer that are shown."""
 _RESULT = re.compile(r'<result task="([^"\n]*)" title="([^"\n]*)">\n(.*?)\n</result>', re.DOTALL)
 
 
@@ -64,6 +68,31 @@ def read_task_input(text: str) -> tuple[str, str, tuple[Predecessor, ...]]:
         title = first.removeprefix(_TASK).strip()
     found = tuple(Predecessor(task_id, name, body) for task_id, name, body in _RESULT.findall(results))
     return title, head.strip(), found
+
+
+def message_note(text: str) -> str:
+    """Return how a message of a person stands in the conversation."""
+    return f"{_MESSAGE}{_cut(text)}"
+
+
+def answer_note(question: str, answer: str) -> str:
+    """Return how an answer that concerns the whole workflow stands in the conversation."""
+    return f"{_ANSWER}Question: {_line(question)}\nAnswer: {_cut(answer)}"
+
+
+def is_note(text: str) -> bool:
+    """Whether a text of the conversation is a message or an answer, and not the task."""
+    return text.startswith((_MESSAGE, _ANSWER))
+
+
+def read_note(text: str) -> str:
+    """Return what `message_note` was given, or question and answer."""
+    return text.removeprefix(_MESSAGE).removeprefix(_ANSWER)
+
+
+def _cut(text: str) -> str:
+    kept = text.encode("utf-8", "replace")
+    return text if len(kept) <= NOTE_LIMIT else f"{kept[:NOTE_LIMIT].decode('utf-8', 'ignore')}\n[… cut]"
 
 
 def _shares(sizes: Sequence[int], room: int) -> list[int]:

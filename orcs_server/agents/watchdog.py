@@ -25,10 +25,14 @@ class StalledError(TimeoutError):
     """A stream fell silent for longer than it may."""
 
 
+class GivenUpError(Exception):
+    """Nobody wants the rest of the stream any more."""
+
+
 class Watchdog:
     """Takes events from one stream and breaks off when it takes too long. What happens between two events is not watched."""
 
-    __slots__ = ("_ends", "_expired", "_heard", "_limits", "_loop", "_task", "_timer", "writing")
+    __slots__ = ("_ends", "_expired", "_given_up", "_heard", "_limits", "_loop", "_task", "_timer", "writing")
 
     def __init__(self, limits: CallLimits) -> None:
         self._loop = asyncio.get_running_loop()
@@ -39,11 +43,16 @@ class Watchdog:
         """Who waits for the next event."""
         self._timer: asyncio.TimerHandle | None = None
         self._expired = False
+        self._given_up = False
         self.writing = False
         """Whether the limit on silence holds now."""
 
     async def next(self, events: AsyncIterator[Event]) -> Event | None:
-        """Return the next event, None at the end. Raises TotalExceededError, StalledError, and what the stream raises."""
+        """Return the next event, None at the end. Raises TotalExceededError, StalledError, GivenUpError, and what the stream
+        raises.
+        """
+        if self._given_up:
+            raise GivenUpError
         self._heard = self._loop.time()
         if self._timer is None:
             self._arm()
@@ -63,6 +72,13 @@ class Watchdog:
             task.uncancel()
             raise self._late()
         return event
+
+    def give_up(self) -> None:
+        """Break off, now or when the next wait begins."""
+        self._given_up = True
+        if self._task is not None and not self._expired:
+            self._expired = True
+            self._task.cancel()
 
     def close(self) -> None:
         """Watch no longer."""
@@ -89,7 +105,9 @@ class Watchdog:
         else:
             self._arm()
 
-    def _late(self) -> TimeoutError:
+    def _late(self) -> Exception:
+        if self._given_up:
+            return GivenUpError()
         if self._ends is not None and self._loop.time() >= self._ends:
             return TotalExceededError()
         return StalledError()

@@ -179,6 +179,8 @@ class AgentTable(Table):
     model: Name | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     max_turns: int | None = Field(default=None, ge=1, le=1_000)
+    tools: tuple[Literal["ask_user", "propose_tasks"], ...] | None = None
+    """What the agent may turn to people and to the plan for."""
 
 
 class Namespace(Table):

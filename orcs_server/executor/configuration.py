@@ -37,6 +37,8 @@ class FrozenAgent(Struct, frozen=True, omit_defaults=True):
     settings: dict[str, Any] = {}
     max_turns: int = 0
     in_registry: bool = False
+    tools: tuple[str, ...] = ()
+    """Of an agent without code of its own."""
 
 
 class Configuration(Struct, frozen=True, omit_defaults=True):
@@ -155,6 +157,7 @@ class Configurations:
                 settings=frozen.settings,
                 max_turns=frozen.max_turns,
                 source="config",
+                tools=frozen.tools,
             )
             if len(self._definitions) > KEPT:
                 self._definitions.popitem(last=False)
@@ -182,4 +185,5 @@ def _frozen(definition: AgentDefinition) -> FrozenAgent:
         definition.model,
         dict(settings),
         definition.max_turns,
+        tools=definition.tools,
     )

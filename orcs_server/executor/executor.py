@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.agents.hooks import ORCSRunHooks
 from orcs_server.agents.journal import RunJournal
-from orcs_server.agents.planner import PlannerOutput, build_planner_input
+from orcs_server.agents.planner import PlannerOutput, Replanning, build_planner_input
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
+from orcs_server.agents.steering import Steering
 from orcs_server.errors import OrcsError, PermissionDenied
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
-from orcs_server.executor.planning import PlanTexts, problems_of, to_tasks
+from orcs_server.executor.planning import PlanTexts, planning_run, problems_of, to_tasks
 from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts
 from orcs_server.hooks.guarded import GuardedHooks
@@ -25,7 +28,7 @@ from orcs_server.memory import AgentContext, Memory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.store import Store, blob_of
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, WorkflowSpec
+from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
@@ -70,14 +73,15 @@ class Executor:
         run: int,
         caller: Caller,
         observer: AttemptObserver,
+        steering: Steering | None = None,
     ) -> AttemptOutcome:
-        """Have the task's agent work on it once. Trouble comes back as a failure; cancellation propagates."""
+        """Have the task's agent work on it once, as it is steered. Trouble comes back as a failure; cancellation propagates."""
         task = state.tasks[task_id]
         agent_id = task.spec.agent_id
         with self._telemetry.attempt_span(
             state.namespace, state.id, task_id, attempt, agent_id, traceparent_of(caller)
         ) as span:
-            outcome = await self._attempt(state, task, attempt, run, caller, observer)
+            outcome = await self._attempt(state, task, attempt, run, caller, observer, steering or Steering())
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
         return outcome
@@ -90,6 +94,7 @@ class Executor:
         run: int,
         caller: Caller,
         observer: AttemptObserver,
+        steering: Steering,
     ) -> AttemptOutcome:
         try:
             await self._permit(caller, task.spec.agent_id)
@@ -100,34 +105,37 @@ class Executor:
             agent_run = AgentRun(
                 definition=agent,
                 input=await self._texts.task_input(state, task, configuration.max_predecessor_bytes),
-                context=await self._context(state, caller, task.spec.agent_id, task.spec.id, attempt, run),
+                context=await self._context(state, caller, task.spec, attempt, run),
                 output_schema=await self._schema(state, task),
                 model=agent.model or configuration.model,
                 on_delta=observer.delta,
                 on_usage=observer.usage,
                 price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
-                journal=await self._journal(state, task.spec.id, run, attempt, observer),
+                journal=await self._journal(state, task.spec.id, run, attempt, observer, steering),
             )
         except OrcsError as error:
             return AttemptOutcome(failure=_failure_of(error))
         result = await self._runner.run(agent_run)
         self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
-        return _store_output(result, configuration.max_output_bytes)
+        return replace(_store_output(result, configuration.max_output_bytes), read=steering.read)
 
-    async def make_plan(self, state: WorkflowState, caller: Caller, observer: AttemptObserver) -> PlanOutcome:
-        """Have the planner plan the workflow, or repair what was wrong with its last plan."""
+    async def make_plan(
+        self, state: WorkflowState, caller: Caller, observer: AttemptObserver, steering: Steering | None = None
+    ) -> PlanOutcome:
+        """Have the planner plan the workflow, repair what was wrong with its last plan, or plan anew what has not begun."""
         if state.spec.query is None:
             return PlanOutcome(failure=Failure(FailureKind.INTERNAL, "The workflow has neither a query nor a plan."))
         try:
             await self._permit(caller, PLANNER_ID)
             query = await self._texts.read(state.namespace, state.spec.query)
             configuration = await self._configuration(state.namespace, state.spec)
-            planning, spec = state.progress.planning, state.spec
-            # A repair asks something else, so it is a conversation of its own.
-            run = planning.rejected + 1
-            context = await self._context(state, caller, PLANNER_ID, "", planning.attempt, run)
-            journal = await self._journal(state, "", run, planning.attempt, observer)
+            planning = state.progress.planning
+            run = planning_run(planning)
+            context = await self._context(state, caller, None, planning.attempt, run)
+            steering = steering or Steering()
+            journal = await self._journal(state, "", run, planning.attempt, observer, steering)
+            replanning = await self._texts.replanning(state)
         except OrcsError as error:
             return PlanOutcome(failure=_failure_of(error))
         with self._telemetry.plan_span(
@@ -137,15 +145,17 @@ class Executor:
                 query,
                 configuration,
                 context,
-                spec.planning,
-                spec.max_tasks,
+                state.spec.planning,
+                state.spec.max_tasks,
                 planning.problems,
                 observer,
                 journal,
+                replanning,
+                (*state.tasks, *state.progress.retired),
             )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
-        return outcome
+        return replace(outcome, read=steering.read)
 
     async def plan(
         self,
@@ -157,17 +167,22 @@ class Executor:
         problems: tuple[str, ...] = (),
         observer: AttemptObserver | None = None,
         journal: RunJournal | None = None,
+        replanning: Replanning | None = None,
+        taken: Collection[str] = (),
     ) -> PlanOutcome:
-        """Ask the planner for a plan for this query; without a journal nothing is stored."""
+        """Ask the planner for a plan for this query; without a journal nothing is stored. Its tasks get none of the ids that are taken."""
         agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
         known = [agent for agent in agents if agent is not None]
         planner = next((agent for agent in known if agent.id == PLANNER_ID), None)
         if planner is None:
             return PlanOutcome(failure=_unknown_agent(PLANNER_ID))
+        before = replanning or Replanning()
+        room = max(max_tasks - sum(task.stays for task in before.tasks), 1)
+        given = build_planner_input(query, known, strategy, room, context.external_context, problems, replanning)
         result = await self._runner.run(
             AgentRun(
                 definition=planner,
-                input=build_planner_input(query, known, strategy, max_tasks, context.external_context, problems),
+                input=given,
                 context=context,
                 output_type=PlannerOutput,
                 model=planner.model or configuration.model,
@@ -177,7 +192,7 @@ class Executor:
                 journal=journal,
             )
         )
-        return _read_plan(result)
+        return _read_plan(result, before.usable, taken)
 
     async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
         """Ask the resources hook; return None when it gave, else why not. Raises Unavailable when it has to be asked again."""
@@ -207,8 +222,11 @@ class Executor:
         return await self._configurations.read(namespace, spec.configuration)
 
     async def _context(
-        self, state: WorkflowState, caller: Caller, agent_id: str, task_id: str, attempt: int, run: int
+        self, state: WorkflowState, caller: Caller, task: TaskSpec | None, attempt: int, run: int
     ) -> RunContext:
+        """Return what the agent of a task, or without one the planner, gets to know."""
+        agent_id, task_id = (PLANNER_ID, "") if task is None else (task.agent_id, task.id)
+
         async def place() -> tuple[Memory, str]:
             return self._memory, state.namespace
 
@@ -218,16 +236,24 @@ class Executor:
             task_id=task_id,
             attempt=attempt,
             run=run,
+            depth=0 if task is None else task.depth,
             principal=caller.principal,
             external_context=await self._texts.read_json(state.namespace, state.spec.context),
             memory=AgentContext(place, agent_id, state.id, task_id),
         )
 
     async def _journal(
-        self, state: WorkflowState, task_id: str, run: int, attempt: int, observer: AttemptObserver
+        self,
+        state: WorkflowState,
+        task_id: str,
+        run: int,
+        attempt: int,
+        observer: AttemptObserver,
+        steering: Steering,
     ) -> RunJournal:
         key = JournalKey(state.namespace, state.id, task_id, run)
-        return await RunJournal.open(self._store, key, attempt, observer.mismatch)
+        expire_us = state.spec.approval_expires_us
+        return await RunJournal.open(self._store, key, attempt, observer.mismatch, steering, expire_us)
 
     async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
         digest = task.spec.output_schema
@@ -249,6 +275,8 @@ def traceparent_of(caller: Caller) -> str:
 
 
 def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
+    if result.halted:
+        return AttemptOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
     if result.failure is not None:
         return AttemptOutcome(failure=result.failure)
     blob = blob_of(result.text.encode("utf-8", "replace"))
@@ -264,15 +292,17 @@ def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
     return AttemptOutcome(output, blobs=(blob,))
 
 
-def _read_plan(result: AgentResult) -> PlanOutcome:
+def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str]) -> PlanOutcome:
+    if result.halted:
+        return PlanOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
     if result.failure is not None:
         return PlanOutcome(failure=result.failure, problems=result.problems)
     answer: PlannerOutput = result.output
-    mistakes = problems_of(answer)
+    mistakes = problems_of(answer, stays)
     if mistakes:
         return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
     texts = PlanTexts()
-    tasks = to_tasks(answer, texts)
+    tasks = to_tasks(answer, texts, taken)
     return PlanOutcome(tasks, blobs=texts.blobs)
 
 

@@ -5,16 +5,19 @@ to say; what cannot even be written as tasks is told here, in the planner's own 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from orcs_server.agents.planner import PlannerOutput, PlannerTask
 from orcs_server.agents.structured import schema_problems
 from orcs_server.storage.store import Blob, blob_of
-from orcs_server.workflow.model import TITLE_LIMIT, Digest, TaskSpec
+from orcs_server.workflow.model import TITLE_LIMIT, Digest, Planning, TaskSpec
 from orcs_server.workflow.plan import TIMEOUT_LIMIT_US
 
 DESCRIPTION_LIMIT = 65_536
 """Bytes of a description that a planner may write."""
+
+_NUMBERED = re.compile(r"t[1-9][0-9]{0,8}")
 
 
 class PlanTexts:
@@ -34,25 +37,44 @@ class PlanTexts:
         return blob.digest
 
 
-def problems_of(answer: PlannerOutput) -> tuple[str, ...]:
-    """Return why the answer cannot be written as tasks; () when it can."""
+def problems_of(answer: PlannerOutput, stays: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return why the answer cannot be written as tasks; () when it can. On the tasks that stay, others may build."""
     if not answer.tasks:
         return ("tasks: a plan needs at least one task",)
-    return tuple(problem for index, task in enumerate(answer.tasks) for problem in _problems(index, task, answer.tasks))
+    found = [problem for index, task in enumerate(answer.tasks) for problem in _problems(index, task, answer.tasks)]
+    known = f"the tasks that stay are {', '.join(stays[:20])}" if stays else "no task stays"
+    found += (
+        f"tasks[{index}].builds_on: {name[:80]!r} is none of the tasks that stay; {known}"
+        for index, task in enumerate(answer.tasks)
+        for name in task.builds_on or ()
+        if name not in stays
+    )
+    return tuple(found)
 
 
-def to_tasks(answer: PlannerOutput, texts: PlanTexts) -> tuple[TaskSpec, ...]:
-    """Return the tasks `t1`, `t2`… of an answer that has no problems."""
-    return tuple(_to_task(index, task, texts) for index, task in enumerate(answer.tasks))
+def to_tasks(answer: PlannerOutput, texts: PlanTexts, taken: Iterable[str] = ()) -> tuple[TaskSpec, ...]:
+    """Return the tasks `t1`, `t2`… of an answer that has no problems. They are numbered on from the ids that are taken."""
+    numbers = (int(name[1:]) for name in taken if _NUMBERED.fullmatch(name))
+    first = max(numbers, default=0) + 1
+    return tuple(_to_task(index, task, texts, first) for index, task in enumerate(answer.tasks))
 
 
-def _to_task(index: int, task: PlannerTask, texts: PlanTexts) -> TaskSpec:
+def planning_run(planning: Planning) -> int:
+    """Return the number of the conversation: a repair asks something else, and so does planning anew.
+
+    No two pairs of counts have the same one, for repairs are far fewer than a million.
+    """
+    return planning.replans * 1_000_000 + planning.rejected + 1
+
+
+def _to_task(index: int, task: PlannerTask, texts: PlanTexts, first: int) -> TaskSpec:
+    positions = (f"t{first + position}" for position in task.dependencies)
     return TaskSpec(
-        id=f"t{index + 1}",
+        id=f"t{first + index}",
         title=_title(task.title),
         description=texts.add(task.description),
         agent_id=task.agent_id,
-        dependencies=tuple(f"t{position + 1}" for position in dict.fromkeys(task.dependencies)),
+        dependencies=tuple(dict.fromkeys([*(task.builds_on or ()), *positions])),
         priority=task.priority or 0,
         timeout_us=None if task.timeout_seconds is None else round(task.timeout_seconds * 1e6),
         max_attempts=task.max_attempts,

@@ -5,11 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from orcs_server.agents.planner import TASKS_SHOWN, PlannedBefore, Replanning
 from orcs_server.agents.task_input import Predecessor, build_task_input
 from orcs_server.storage.store import Store
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.edits import has_begun
+from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.model import Digest, Output
 from orcs_server.workflow.state import TaskState, WorkflowState
-from orcs_server.workflow.states import TaskStatus
+from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus
+
+
+def output_of(task: TaskState) -> Output | None:
+    """Return what others build on: the task's output, or what a person gave in its stead."""
+    counts = task.status is TaskStatus.COMPLETED or task.progress.waived
+    return task.progress.output if counts else None
+
+
+OUTPUTS_SHOWN = 60_000
+"""Characters of outputs that the planner sees in all when it plans anew."""
+OUTPUT_SHOWN = 2_000
+"""Of each."""
 
 
 class Texts:
@@ -35,10 +50,38 @@ class Texts:
         predecessors = [await self._predecessor(namespace, one) for one in earlier]
         return build_task_input(task.spec.title, description, predecessors, context, max_predecessor_bytes)
 
+    async def replanning(self, state: WorkflowState) -> Replanning | None:
+        """Return what the planner gets to know of the plan that it makes anew; None for the first plan."""
+        planning = state.progress.planning
+        if not planning.replanning:
+            return None
+        tasks = sorted(state.tasks.values(), key=lambda task: (not has_begun(state, task.spec.id), task.ordinal))
+        shown = sum(output_of(task) is not None for task in tasks[:TASKS_SHOWN])
+        share = min(OUTPUTS_SHOWN // max(shown, 1), OUTPUT_SHOWN)
+        before = [
+            await self._before(state, task, share if index < TASKS_SHOWN else 0) for index, task in enumerate(tasks)
+        ]
+        instructions = planning.instructions
+        text = "" if instructions is None else await self.read(state.namespace, instructions)
+        return Replanning(tuple(before), text, planning.reason)
+
+    async def _before(self, state: WorkflowState, task: TaskState, share: int) -> PlannedBefore:
+        output = output_of(task) if share else None
+        text = "" if output is None else await self.read(state.namespace, output.digest)
+        return PlannedBefore(
+            task.spec.id,
+            task.spec.title,
+            str(task.status),
+            stays=has_begun(state, task.spec.id),
+            usable=task.status not in TASK_TERMINAL or is_met(task),
+            text=text if len(text) <= share else f"{text[:share]}…",
+        )
+
     async def _predecessor(self, namespace: str, task: TaskState) -> Predecessor:
-        output = task.progress.output
-        if task.status is TaskStatus.COMPLETED and output is not None:
+        output = output_of(task)
+        if output is not None:
             return Predecessor(task.spec.id, task.spec.title, await self.read(namespace, output.digest))
         why = task.progress.failure
-        missing = f"the optional task ended as {task.status}" + (f": {why.message}" if why is not None else "")
+        what = "a person decided to go on without it" if task.progress.waived else f"the task ended as {task.status}"
+        missing = what + (f": {why.message}" if why is not None else "")
         return Predecessor(task.spec.id, task.spec.title, missing=missing)

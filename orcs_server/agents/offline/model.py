@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from agents import AgentOutputSchemaBase, Handoff, Model, ModelResponse, ModelSettings, ModelTracing, Tool
@@ -24,6 +25,7 @@ from orcs_server.agents.offline.plan import plan_by_rule
 from orcs_server.agents.offline.samples import least_value
 from orcs_server.agents.offline.writing import NOTICE, answer_by_rule
 from orcs_server.agents.planner import PlannerOutput, read_planner_input
+from orcs_server.agents.task_input import is_note, read_note
 
 MOST_DELTAS = 48
 _LEAST_WORDS = 3
@@ -57,7 +59,7 @@ class OfflineModel(Model):
         conversation_id: str | None,  # noqa: ARG002
         prompt: ResponsePromptParam | None,  # noqa: ARG002
     ) -> ModelResponse:
-        text = _answer(system_instructions or "", _last_text(input), output_schema)
+        text = _answer(system_instructions or "", input, output_schema)
         await asyncio.sleep(self._pace)
         response = _response(text, system_instructions or "", input)
         usage = response.usage
@@ -85,7 +87,7 @@ class OfflineModel(Model):
         conversation_id: str | None,  # noqa: ARG002
         prompt: ResponsePromptParam | None,  # noqa: ARG002
     ) -> AsyncIterator[TResponseStreamEvent]:
-        text = _answer(system_instructions or "", _last_text(input), output_schema)
+        text = _answer(system_instructions or "", input, output_schema)
         pieces = _pieces(text)
         for number, piece in enumerate(pieces):
             if self._pace:
@@ -103,11 +105,16 @@ class OfflineModel(Model):
         yield ResponseCompletedEvent(type="response.completed", response=response, sequence_number=len(pieces))
 
 
-def _answer(instructions: str, text: str, output_schema: AgentOutputSchemaBase | None) -> str:
+def _answer(
+    instructions: str, given: str | list[TResponseInputItem], output_schema: AgentOutputSchemaBase | None
+) -> str:
+    text, notes = _task_and_notes(given)
     if output_schema is None or output_schema.is_plain_text():
-        return answer_by_rule(text, instructions)
+        return answer_by_rule(text, instructions, notes)
     if output_schema.name() == PlannerOutput.__name__:
-        return plan_by_rule(read_planner_input(text)).model_dump_json()
+        asked = read_planner_input(text)
+        added = "\n".join([*([asked.instructions] if asked.instructions else []), *notes])
+        return plan_by_rule(replace(asked, instructions=added)).model_dump_json()
     return json.dumps(least_value(output_schema.json_schema(), _SAMPLE_TEXT), ensure_ascii=False)
 
 
@@ -119,11 +126,15 @@ def _pieces(text: str) -> list[str]:
     return [group if index == 0 else f" {group}" for index, group in enumerate(groups)]
 
 
-def _last_text(given: str | list[TResponseInputItem]) -> str:
-    if isinstance(given, str):
-        return given
-    texts = [_text_of(item.get("content")) for item in given if item.get("role") == "user"]
-    return texts[-1] if texts else ""
+def _task_and_notes(given: str | list[TResponseInputItem]) -> tuple[str, list[str]]:
+    """Return the text of the task, and what people have said since."""
+    texts = (
+        [given]
+        if isinstance(given, str)
+        else [_text_of(one.get("content")) for one in given if one.get("role") == "user"]
+    )
+    tasks = [text for text in texts if not is_note(text)]
+    return tasks[-1] if tasks else "", [read_note(text) for text in texts if is_note(text)]
 
 
 def _text_of(content: Any) -> str:
@@ -134,7 +145,8 @@ def _text_of(content: Any) -> str:
 
 
 def _response(text: str, instructions: str, given: str | list[TResponseInputItem]) -> Response:
-    read = len(instructions.split()) + len(_last_text(given).split())
+    text_read, notes = _task_and_notes(given)
+    read = sum(len(one.split()) for one in (instructions, text_read, *notes))
     written = len(text.split())
     message = ResponseOutputMessage(
         id=_MESSAGE_ID,

@@ -5,6 +5,7 @@ and join everything in one text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from orcs_server.agents.offline.shapes import Shape, read_shape
@@ -13,14 +14,20 @@ from orcs_server.workflow.model import PlanningStrategy
 
 MAX_BRANCHES = 12
 """Tasks side by side, at most; more items share a task."""
+MAX_BUILT_ON = 50
+"""Earlier tasks on which a new one builds, at most."""
 _QUOTE = 2_000
+_WANTED = "What a person added:"
 _TITLE = 80
 _ASPECTS = ("the background and the terms", "the options, with examples", "the limits, costs and risks")
 
 
 def plan_by_rule(asked: PlannerInput) -> PlannerOutput:
     """Return a plan for a planner's input: the same for the same input, within its limit of tasks, with its agents only."""
-    shape = read_shape(asked.query)
+    return _anew(asked) if asked.stays else _plan(asked, _shape(asked))
+
+
+def _plan(asked: PlannerInput, shape: Shape) -> PlannerOutput:
     if asked.max_tasks < 2 or (asked.strategy is PlanningStrategy.MINIMAL and not _has_parts(shape)):
         return PlannerOutput(tasks=[_single(shape, asked)])
     if asked.strategy is PlanningStrategy.MINIMAL:
@@ -37,6 +44,29 @@ def plan_by_rule(asked: PlannerInput) -> PlannerOutput:
         for position, task in enumerate(tasks[:-1]):
             task.dependencies = [position - 1] if position else []
     return PlannerOutput(tasks=tasks)
+
+
+def _shape(asked: PlannerInput) -> Shape:
+    """Return the shape of the request; what people have added to it counts first."""
+    if not asked.instructions:
+        return read_shape(asked.query)
+    added = read_shape(asked.instructions)
+    shape = added if added.items else read_shape(asked.query)
+    return replace(shape, text=f"{asked.query[:_QUOTE]}\n\n{_WANTED}\n{asked.instructions}".strip())
+
+
+def _anew(asked: PlannerInput) -> PlannerOutput:
+    """Plan what is still to be done: what was added to the request, then a text that joins it with what is there already."""
+    shape = _shape(asked)
+    added = read_shape(asked.instructions)
+    tasks: list[PlannerTask] = []
+    if asked.instructions and asked.max_tasks > 1:
+        parts = added.items or (" ".join(asked.instructions.split())[:200],)
+        groups = [_joined(group) for group in _grouped(parts, min(MAX_BRANCHES, asked.max_tasks - 1))]
+        tasks = [_task(_title_of(one), "research_agent", _research(one, shape), [], asked) for one in groups]
+    joining = _joining(shape, asked, list(range(len(tasks))))
+    joining.builds_on = list(asked.stays[:MAX_BUILT_ON])
+    return PlannerOutput(tasks=[*tasks, joining])
 
 
 def _has_parts(shape: Shape) -> bool:

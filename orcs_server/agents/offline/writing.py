@@ -34,8 +34,8 @@ _COMMON = frozenset(
 )
 
 
-def answer_by_rule(text: str, instructions: str) -> str:
-    """Return Markdown that answers a task's input: the same for the same input, of bounded length."""
+def answer_by_rule(text: str, instructions: str, notes: Sequence[str] = ()) -> str:
+    """Return Markdown that answers a task's input and what people said to it: the same for the same input, of bounded length."""
     title, description, predecessors = read_task_input(text[:_READ_LIMIT])
     title = title or _first_line(description) or "An empty task"
     if predecessors:
@@ -46,6 +46,8 @@ def answer_by_rule(text: str, instructions: str) -> str:
             body = _program(predecessors)
     else:
         body = _exploring(description)
+    if notes:
+        body += "\n\n## What people said\n\n" + "\n\n".join(_quote(note) for note in notes[-_SHOWN:])
     return f"# {_inline(title)}\n\n{NOTICE}\n\n{body}\n"
 
 
