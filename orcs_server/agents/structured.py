@@ -116,8 +116,13 @@ def read_typed(text: str, output_type: type[BaseModel]) -> tuple[BaseModel | Non
 def read_by_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     """Return the text as a JSON value that meets the schema, or the problems with it."""
     value, problems = read_json(text)
-    if problems:
-        return None, problems
+    if not problems:
+        problems = value_problems(value, schema)
+    return (None, problems) if problems else (value, ())
+
+
+def value_problems(value: Any, schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what keeps a JSON value from meeting the schema; empty if it does."""
     _checks_left.set([CHECK_LIMIT])
     found = []
     try:
@@ -126,10 +131,10 @@ def read_by_schema(text: str, schema: Mapping[str, Any]) -> tuple[Any, tuple[str
             if len(found) == PROBLEM_LIMIT:
                 break
     except (RecursionError, _TooMuchWork):
-        return None, ("the schema, applied to this answer, is without end or takes too long",)
+        return ("the schema, applied to this answer, is without end or takes too long",)
     except Exception as error:  # noqa: BLE001 - unresolvable references have a private class; the schema is the user's
-        return None, (f"the schema cannot be applied: {_cut(str(error))}",)
-    return (None, tuple(found)) if found else (value, ())
+        return (f"the schema cannot be applied: {_cut(str(error))}",)
+    return tuple(found)
 
 
 class _TooMuchWork(Exception):
