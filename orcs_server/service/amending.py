@@ -140,9 +140,7 @@ class Amending:
         if made is None or after is None:
             return EditedPlan(summary, before, waits)
         waits = any(one.need.kind is InputKind.PLAN_APPROVAL for one in after.waiting())
-        return EditedPlan(
-            summary, made.revision, waits, added=made.added, changed=made.changed, removed=made.removed
-        )
+        return EditedPlan(summary, made.revision, waits, added=made.added, changed=made.changed, removed=made.removed)
 
     async def replan(
         self,
