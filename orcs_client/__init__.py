@@ -8,6 +8,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from orcs_client.blocking import BlockingOrcsClient
 from orcs_client.client import OrcsClient, Outcome
+from orcs_client.edits import (
+    PlanEdit,
+    TaskChanges,
+    add_task,
+    change_task,
+    load_edits,
+    parse_edits,
+    remove_task,
+    set_dependencies,
+)
 from orcs_client.errors import (
     AlreadyExists,
     Conflict,
@@ -28,8 +38,9 @@ from orcs_client.errors import (
     Violation,
     WorkflowNotCompleted,
 )
+from orcs_client.inbox import InputsUpdate
 from orcs_client.plans import PlanTaskFields, load_plan, parse_plan, plan
-from orcs_client.requests import WorkflowOptions
+from orcs_client.requests import Content, WorkflowOptions, budget
 from orcs_client.v1.workflow_service_pb2 import Delta
 from orcs_client.watching import Event, Snapshot, WatchItem, WorkflowsUpdate
 
@@ -37,11 +48,13 @@ __all__ = [
     "AlreadyExists",
     "BlockingOrcsClient",
     "Conflict",
+    "Content",
     "DeadlineExceeded",
     "Delta",
     "Event",
     "GapError",
     "IllegalTransition",
+    "InputsUpdate",
     "InternalError",
     "InvalidArgument",
     "NotFound",
@@ -50,10 +63,12 @@ __all__ = [
     "OutOfRange",
     "Outcome",
     "PermissionDenied",
+    "PlanEdit",
     "PlanTaskFields",
     "ResourceExhausted",
     "SettingsError",
     "Snapshot",
+    "TaskChanges",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -62,7 +77,14 @@ __all__ = [
     "WorkflowNotCompleted",
     "WorkflowOptions",
     "WorkflowsUpdate",
+    "add_task",
+    "budget",
+    "change_task",
+    "load_edits",
     "load_plan",
+    "parse_edits",
     "parse_plan",
     "plan",
+    "remove_task",
+    "set_dependencies",
 ]

@@ -5,40 +5,34 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from orcs_client import health, requests, watching
+from orcs_client.calls import pages
 from orcs_client.connection import DEFAULT_TIMEOUT, Connection
-from orcs_client.errors import DeadlineExceeded, InternalError, WorkflowNotCompleted
+from orcs_client.control_calls import ControlCalls
+from orcs_client.errors import DeadlineExceeded, WorkflowNotCompleted
+from orcs_client.plan_calls import PlanCalls
+from orcs_client.task_calls import TaskCalls
 from orcs_client.v1 import (
     agent_service_pb2,
     common_pb2,
     event_pb2,
     system_service_pb2,
-    task_service_pb2,
     workflow_pb2,
     workflow_service_pb2,
 )
 from orcs_client.v1.agent_service_pb2_grpc import AgentServiceStub
 from orcs_client.v1.system_service_pb2_grpc import SystemServiceStub
-from orcs_client.v1.task_service_pb2_grpc import TaskServiceStub
-from orcs_client.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self, Unpack
 
     from orcs_client.errors import OrcsError
     from orcs_client.watching import WatchItem, WorkflowsUpdate
-
-    Page = TypeVar(
-        "Page",
-        workflow_service_pb2.ListWorkflowsResponse,
-        task_service_pb2.ListTasksResponse,
-        agent_service_pb2.ListAgentsResponse,
-    )
 
 PREVIEW_TIMEOUT = 300.0
 """Seconds that a planner may take to make a plan for `preview_plan`."""
@@ -58,7 +52,7 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient:
+class OrcsClient(ControlCalls, PlanCalls, TaskCalls):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the
@@ -108,10 +102,6 @@ class OrcsClient:
     def address(self) -> str:
         """HOST:PORT of the server."""
         return self._connection.address
-
-    @property
-    def _workflows(self) -> WorkflowServiceStub:
-        return WorkflowServiceStub(self._connection.unary)
 
     async def create_workflow(
         self,
@@ -178,7 +168,7 @@ class OrcsClient:
             request.page_token = token
             return await self._connection.call(self._workflows.ListWorkflows, request)
 
-        async for reply in _pages(page):
+        async for reply in pages(page):
             for workflow in reply.workflows:
                 yield workflow
 
@@ -318,33 +308,6 @@ class OrcsClient:
             raise WorkflowNotCompleted(f"workflow {workflow_id} ended as {state}{why}", workflow)
         return Outcome(workflow, await self.get_output(workflow_id))
 
-    async def get_task(self, workflow_id: str, task_id: str, *, full: bool = False) -> task_service_pb2.GetTaskResponse:
-        """Read a task; with `full` also its description and output."""
-        request = task_service_pb2.GetTaskRequest(workflow_id=workflow_id, task_id=task_id, view=_view(full))
-        return await self._connection.call(TaskServiceStub(self._connection.unary).GetTask, request)
-
-    async def list_tasks(
-        self,
-        workflow_id: str,
-        *,
-        states: Iterable[workflow_pb2.TaskState.ValueType] = (),
-        agent_id: str = "",
-        page_size: int = 0,
-    ) -> AsyncGenerator[workflow_pb2.Task, None]:
-        """Yield a workflow's tasks in the order in which they came into the plan, fetched page by page."""
-        stub = TaskServiceStub(self._connection.unary)
-        request = task_service_pb2.ListTasksRequest(
-            workflow_id=workflow_id, states=tuple(states), agent_id=agent_id, page_size=page_size
-        )
-
-        async def page(token: str) -> task_service_pb2.ListTasksResponse:
-            request.page_token = token
-            return await self._connection.call(stub.ListTasks, request)
-
-        async for reply in _pages(page):
-            for task in reply.tasks:
-                yield task
-
     async def get_agent(self, agent_id: str) -> agent_service_pb2.GetAgentResponse:
         """Read what the server says of one agent."""
         stub = AgentServiceStub(self._connection.unary)
@@ -359,7 +322,7 @@ class OrcsClient:
             request.page_token = token
             return await self._connection.call(stub.ListAgents, request)
 
-        async for reply in _pages(page):
+        async for reply in pages(page):
             for agent in reply.agents:
                 yield agent
 
@@ -371,18 +334,6 @@ class OrcsClient:
     async def receives_work(self) -> bool:
         """Ask whether the server takes work. It needs no token; a server that cannot be reached raises `Unavailable`."""
         return await health.receives_work(self._connection)
-
-
-async def _pages(fetch: Callable[[str], Awaitable[Page]]) -> AsyncGenerator[Page, None]:
-    token = ""
-    while True:
-        reply = await fetch(token)
-        yield reply
-        if not reply.next_page_token:
-            return
-        if reply.next_page_token == token:
-            raise InternalError("the server gave the same page twice: report it to whoever runs it")
-        token = reply.next_page_token
 
 
 def _view(full: bool) -> common_pb2.View.ValueType:

@@ -9,16 +9,31 @@ from typing import TYPE_CHECKING, TypedDict
 from google.protobuf.duration_pb2 import Duration
 
 from orcs_client.errors import InvalidArgument, Violation
-from orcs_client.v1 import workflow_pb2
+from orcs_client.v1 import plan_edit_pb2, workflow_pb2, workflow_service_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import NotRequired
 
-_LAYER = re.compile(r"^Failed to (?:parse tasks field|load JSON): ")
+_LAYER = re.compile(r"^Failed to (?:parse \w+ field|load JSON): ")
 _UNKNOWN_FIELD = re.compile(
     r'Message type "orcs\.v1\.(?P<kind>\w+)" has no field named "(?P<name>.*)" at "(?P<place>[^"]*)"\.', re.DOTALL
 )
+
+_KINDS = {
+    **workflow_pb2.DESCRIPTOR.message_types_by_name,
+    **plan_edit_pb2.DESCRIPTOR.message_types_by_name,
+    "EditPlanRequest": workflow_service_pb2.EditPlanRequest.DESCRIPTOR,
+}
+_NOT_SAID = {
+    "description_sha256",
+    "output_schema_sha256",
+    "request_id",
+    "workflow_id",
+    "plan_revision",
+    "validate_only",
+}
+"""Fields that have no place in a file."""
 
 PLAN_LIMIT = 8 * 1024 * 1024
 """The largest plan in bytes; no server accepts more."""
@@ -37,6 +52,8 @@ class PlanTaskFields(TypedDict):
     max_attempts: NotRequired[int]
     optional: NotRequired[bool]
     output_schema: NotRequired[str]
+    needs_approval: NotRequired[bool]
+    budget: NotRequired[workflow_pb2.Budget]
 
 
 def plan(tasks: Iterable[PlanTaskFields]) -> workflow_pb2.Plan:
@@ -53,25 +70,29 @@ def plan(tasks: Iterable[PlanTaskFields]) -> workflow_pb2.Plan:
             if timeout is not None:
                 message.timeout.CopyFrom(_duration(timeout))
         except (TypeError, ValueError) as error:
-            raise _invalid(f"plan.tasks[{index}]", str(error)) from error
+            raise invalid(f"plan.tasks[{index}]", str(error)) from error
         made.tasks.append(message)
     return made
 
 
 def load_plan(path: str | Path) -> workflow_pb2.Plan:
     """Return the plan in a file, as `parse_plan` reads it. Raises `InvalidArgument` also if the file cannot be read."""
+    return parse_plan(read_file(path), str(path))
+
+
+def read_file(path: str | Path) -> str:
+    """Return the text of a file that a server might accept. Raises `InvalidArgument` if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(PLAN_LIMIT + 1)
     except OSError as error:
-        raise _invalid(str(path), f"the file cannot be read: {error.strerror}") from error
+        raise invalid(str(path), f"the file cannot be read: {error.strerror}") from error
     if len(content) > PLAN_LIMIT:
-        raise _invalid(str(path), f"it is larger than {PLAN_LIMIT} bytes, more than a server accepts")
+        raise invalid(str(path), f"it is larger than {PLAN_LIMIT} bytes, more than a server accepts")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _invalid(str(path), f"it is not UTF-8 text: byte {error.start} does not fit") from error
-    return parse_plan(text, str(path))
+        raise invalid(str(path), f"it is not UTF-8 text: byte {error.start} does not fit") from error
 
 
 def parse_plan(text: str, name: str = "plan") -> workflow_pb2.Plan:
@@ -84,27 +105,28 @@ def parse_plan(text: str, name: str = "plan") -> workflow_pb2.Plan:
     from google.protobuf import json_format  # most programs never need it
 
     if not text.lstrip().startswith("{"):
-        raise _invalid(name, 'it is no plan: it must be a JSON object like {"tasks": […]}')
+        raise invalid(name, 'it is no plan: it must be a JSON object like {"tasks": […]}')
     made = workflow_pb2.Plan()
     try:
         json_format.Parse(text, made)
     except (json_format.ParseError, RecursionError) as error:
-        raise _invalid(name, f"it is no plan: {_plainly(str(error))}") from error
+        raise invalid(name, f"it is no plan: {plainly(str(error))}") from error
     if not made.tasks:
-        raise _invalid(name, 'it holds no tasks: {"tasks": […]} must name at least one')
+        raise invalid(name, 'it holds no tasks: {"tasks": […]} must name at least one')
     return made
 
 
-def _plainly(message: str) -> str:
+def plainly(message: str) -> str:
     """Return what protobuf says of wrong JSON, without its own layers and with the fields as the proto spells them."""
     while (unwrapped := _LAYER.sub("", message)) != message:
         message = unwrapped
     unknown = _UNKNOWN_FIELD.match(message)
     if unknown is not None:
-        kind = workflow_pb2.PlanTask if unknown["kind"] == "PlanTask" else workflow_pb2.Plan
-        names = ", ".join(name for name in kind.DESCRIPTOR.fields_by_name if not name.endswith("_sha256"))
-        return f"{unknown['place'].removeprefix('Plan.')} has no field {unknown['name']!r}; it may have {names}"
-    return message.rstrip(".").replace("at Plan.", "at ")
+        kind = _KINDS.get(unknown["kind"], workflow_pb2.Plan.DESCRIPTOR)
+        names = ", ".join(name for name in kind.fields_by_name if name not in _NOT_SAID)
+        place = unknown["place"].removeprefix("Plan.").removeprefix("EditPlanRequest.")
+        return f"{place} has no field {unknown['name']!r}; it may have {names}"
+    return message.rstrip(".").replace("at Plan.", "at ").replace("at EditPlanRequest.", "at ")
 
 
 def _duration(seconds: object) -> Duration:
@@ -115,7 +137,8 @@ def _duration(seconds: object) -> Duration:
     return duration
 
 
-def _invalid(field: str, description: str) -> InvalidArgument:
+def invalid(field: str, description: str) -> InvalidArgument:
+    """Return the error for a plan, or edits of one, that cannot be read."""
     return InvalidArgument(
         f"{field}: {description}", reason="PLAN_INVALID", violations=(Violation(field, description),)
     )

@@ -6,8 +6,9 @@ import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.errors import InvalidArgument, Violation
@@ -94,16 +95,56 @@ def context_part(context: Mapping[str, Any] | common_pb2.Part | None) -> common_
     return common_pb2.Part(json=_json("context", context))
 
 
-def _json(name: str, value: Mapping[str, Any] | str) -> str:
+Content: TypeAlias = "str | bytes | common_pb2.Part | Mapping[str, Any] | list[Any] | float | bool | None"
+"""A text, bytes, a message as it is, or anything else that can be written as JSON."""
+
+
+def content_part(name: str, content: Content) -> common_pb2.Part:
+    """Return content as a message. Raises `InvalidArgument` if it cannot be written as JSON."""
+    match content:
+        case common_pb2.Part():
+            return content
+        case bytes():
+            return common_pb2.Part(data=content)
+        case str():
+            _check_text(name, content)
+            return common_pb2.Part(text=content)
+        case _:
+            return common_pb2.Part(json=_json(name, content))
+
+
+def budget(
+    *, tokens: int | None = None, cost_micros: int | None = None, wall_time: float | None = None
+) -> workflow_pb2.Budget:
+    """Return limits on what a workflow or a task may use; `wall_time` is in seconds, what is left out is not limited."""
+    limit = None if wall_time is None else seconds("wall_time", wall_time)
+    return workflow_pb2.Budget(tokens=tokens, cost_micros=cost_micros, wall_time=limit)
+
+
+def seconds(name: str, value: float) -> Duration:
+    """Return a length of time as a message. Raises `InvalidArgument` for one below 0, or too long."""
+    if not 0 <= value < 1e9:
+        raise _invalid(name, f"it must be a number of seconds from 0 on, not {value!r}")
+    duration = Duration()
+    duration.FromMicroseconds(round(value * 1_000_000))
+    return duration
+
+
+def _check_text(name: str, text: str) -> None:
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError as error:
         raise _invalid(
             name, f"character {error.start} is half of a surrogate pair, which is not Unicode text"
         ) from None
+
+
+def _json(name: str, value: object) -> str:
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise _invalid(name, f"it cannot be written as JSON: {error}") from error
+    _check_text(name, text)
     return text
 
 

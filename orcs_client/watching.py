@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a server sends a bookmark; after three times as many a stream counts as cut."""
-_SILENT_BEATS = 3
+SILENT_BEATS = 3
 
 _IN_MESSAGE = re.compile(r"(?P<cursor>.*)~(?P<sequence>[0-9]{1,18})", re.DOTALL)
 
@@ -147,14 +147,14 @@ async def watch_workflow(
             snapshot=snapshot,
             event_types=wanted,
             include_deltas=deltas,
-            heartbeat_interval=_duration(heartbeat_interval),
+            heartbeat_interval=heartbeat(heartbeat_interval),
         )
         return stub.WatchWorkflow(request, metadata=connection.metadata())
 
     stream = replies(
         connection,
         open_stream,
-        longest_silence=_SILENT_BEATS * heartbeat_interval,
+        longest_silence=SILENT_BEATS * heartbeat_interval,
         reconnect_timeout=reconnect_timeout,
         on_disconnect=on_disconnect,
         on_reconnect=on_reconnect,
@@ -203,14 +203,14 @@ async def watch_workflows(
             filter=workflow_filter,
             after_cursor=cursor,
             snapshot=snapshot,
-            heartbeat_interval=_duration(heartbeat_interval),
+            heartbeat_interval=heartbeat(heartbeat_interval),
         )
         return stub.WatchWorkflows(request, metadata=connection.metadata())
 
     stream = replies(
         connection,
         open_stream,
-        longest_silence=_SILENT_BEATS * heartbeat_interval,
+        longest_silence=SILENT_BEATS * heartbeat_interval,
         reconnect_timeout=reconnect_timeout,
         on_disconnect=on_disconnect,
         on_reconnect=on_reconnect,
@@ -240,7 +240,8 @@ def _assembled(parts: list[workflow_service_pb2.WorkflowSnapshot], cursor: str) 
     return Snapshot(parts[0].workflow, tuple(task for part in parts for task in part.tasks), cursor)
 
 
-def _duration(seconds: float) -> Duration:
+def heartbeat(seconds: float) -> Duration:
+    """Return the interval of bookmarks as a message. Raises `SettingsError` for one that no server keeps."""
     if not 1 <= seconds <= 300:
         raise SettingsError(f"the heartbeat interval is {seconds:g} seconds: it must be from 1 to 300")
     duration = Duration()

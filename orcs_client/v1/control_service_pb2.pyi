@@ -625,7 +625,7 @@ class AnswerInputRequest(_message.Message):
     """If true, later tasks and the planner see it, too."""
     @_builtins.property
     def answer(self) -> _common_pb2.Part:
-        """The answer: a text or JSON, as the question's schema says."""
+        """The answer: a text or JSON. Where the question has a schema, a text is taken as it is if it fits, else as JSON."""
 
     def __init__(
         self,

@@ -141,7 +141,7 @@ class ControlServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPendingInputs(self, request, context):
-        """Gives what waits for people, over all workflows, page by page, the oldest first.
+        """Gives what waits for people, over all workflows, page by page, the oldest first, without long texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

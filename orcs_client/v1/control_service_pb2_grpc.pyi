@@ -33,7 +33,7 @@ class ControlServiceStub:
     SendMessage: _aio.UnaryUnaryMultiCallable[_control_service_pb2.SendMessageRequest, _control_service_pb2.SendMessageResponse]
     """Says something to a task's agent or to all of a workflow's. An answer that does not know of the message does not count."""
     ListPendingInputs: _aio.UnaryUnaryMultiCallable[_control_service_pb2.ListPendingInputsRequest, _control_service_pb2.ListPendingInputsResponse]
-    """Gives what waits for people, over all workflows, page by page, the oldest first."""
+    """Gives what waits for people, over all workflows, page by page, the oldest first, without long texts."""
     GetPendingInput: _aio.UnaryUnaryMultiCallable[_control_service_pb2.GetPendingInputRequest, _control_service_pb2.GetPendingInputResponse]
     """Gives one pending input, with all that is shown. NOT_FOUND if there is none."""
     WatchPendingInputs: _aio.UnaryStreamMultiCallable[_control_service_pb2.WatchPendingInputsRequest, _control_service_pb2.WatchPendingInputsResponse]
@@ -108,7 +108,7 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_service_pb2.ListPendingInputsRequest,
         context: _aio.ServicerContext[_control_service_pb2.ListPendingInputsRequest, _abc.Awaitable[_control_service_pb2.ListPendingInputsResponse]],
     ) -> _abc.Awaitable[_control_service_pb2.ListPendingInputsResponse]:
-        """Gives what waits for people, over all workflows, page by page, the oldest first."""
+        """Gives what waits for people, over all workflows, page by page, the oldest first, without long texts."""
 
     @_abc_1.abstractmethod
     def GetPendingInput(

@@ -210,7 +210,7 @@ class RetryTaskResponse(_message.Message):
     cursor: _builtins.str
     """The place in the log of the retry; empty if validate_only, for WatchWorkflow."""
     rerun_count: _builtins.int
-    """How many tasks run again."""
+    """How many tasks would run again; only if validate_only."""
     @_builtins.property
     def workflow(self) -> _workflow_pb2.Workflow:
         """The workflow, in the basic view."""
@@ -221,11 +221,13 @@ class RetryTaskResponse(_message.Message):
 
     @_builtins.property
     def reruns(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskRerun]:
-        """The tasks that run again, the task itself first, then in the order of the plan; as many as fit into a reply."""
+        """The tasks that would run again, the task itself first, then in the order of the plan, as many as fit into a reply; only
+        if validate_only.
+        """
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """What those tasks have used so far: about what it costs again."""
+        """What those tasks have used so far: about what it costs again. Only if validate_only."""
 
     def __init__(
         self,

@@ -1473,7 +1473,7 @@ class PendingInput(_message.Message):
     subject_sha256: _builtins.str
     """The SHA-256 of the bytes of exactly what is shown, in hexadecimal; a resolution must repeat it. Empty: nothing is."""
     answer_schema: _builtins.str
-    """A JSON Schema, as text, that an answer must fit; empty: any text."""
+    """A JSON Schema, as text, that an answer must fit; empty: any text. Only in GetPendingInput."""
     permission: _builtins.str
     """The permission that whoever resolves it needs."""
     workflow_title: _builtins.str
@@ -1492,13 +1492,13 @@ class PendingInput(_message.Message):
     """Whether the answer is for the whole workflow: later tasks and the planner see it, too."""
     @_builtins.property
     def subject(self) -> _common_pb2.Part:
-        """Exactly what is shown for approval: the plan or the task, the arguments of a tool, as JSON. Left out in lists of many
-        where it is long, and where the plan has changed since it was asked; read the pending input alone then.
+        """Exactly what is shown for approval: the plan or the task, the arguments of a tool, as JSON. Only in GetPendingInput and
+        while it waits; left out where it is too long for a reply.
         """
 
     @_builtins.property
     def default_answer(self) -> _common_pb2.Part:
-        """The answer that is taken at the deadline; unset: none."""
+        """The answer that is taken at the deadline; unset: none. Only in GetPendingInput."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -1510,7 +1510,9 @@ class PendingInput(_message.Message):
 
     @_builtins.property
     def answer(self) -> _common_pb2.Part:
-        """The answer, or what was approved in place of what was shown; unset: there is none. Left out where it is long."""
+        """The answer, or what was approved in place of what was shown; unset: there is none. Only in
+        GetPendingInput; left out where it is too long for a reply.
+        """
 
     @_builtins.property
     def resolve_time(self) -> _timestamp_pb2.Timestamp:

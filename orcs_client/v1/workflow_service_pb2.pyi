@@ -1104,16 +1104,16 @@ class EditPlanResponse(_message.Message):
     cursor: _builtins.str
     """The place in the log of the change, for WatchWorkflow; empty if validate_only."""
     plan_revision: _builtins.int
-    """The revision of the plan with the edits."""
+    """The revision of the plan, with the edits unless they are at fault."""
     needs_approval: _builtins.bool
-    """Whether the plan waits for approval with the edits."""
+    """Whether the plan waits, or would wait, for approval."""
     @_builtins.property
     def workflow(self) -> _workflow_pb2.Workflow:
         """The workflow, in the basic view; as it is, if validate_only."""
 
     @_builtins.property
     def changes(self) -> _plan_edit_pb2.PlanChanges:
-        """What the edits make of the plan."""
+        """What the edits would change; only if validate_only. Otherwise the event PlanAmended says so."""
 
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Violation]:

@@ -18,6 +18,7 @@ from orcs_server.config.sources import Tree, explain, merge, read_environment, r
 from orcs_server.config.tables import (
     AgentId,
     AgentTable,
+    Approvals,
     Limits,
     Model,
     Name,
@@ -90,6 +91,7 @@ class Settings(Table):
     prompts: Prompts = Prompts()
     model: Model = Model()
     retention: Retention = Retention()
+    approvals: Approvals = Approvals()
     prices: dict[Name, Price] = Field(default_factory=dict)
     """By the name of the model, as in `model.name`."""
     agents: dict[AgentId, AgentTable] = Field(default_factory=dict)

@@ -159,6 +159,19 @@ class Price(Table):
     """Reasoning tokens are output."""
 
 
+class Approvals(Table):
+    """What holds for approvals."""
+
+    separate_approver: bool = False
+    """Whoever created a workflow may not approve anything of it."""
+    expire_after: Positive | None = None
+    """Seconds that an approval may wait, in workflows that are created from now on; None: without an end."""
+
+    @property
+    def expire_after_us(self) -> int | None:
+        return None if self.expire_after is None else to_us(self.expire_after)
+
+
 class Retention(Table):
     """What the server removes by itself."""
 

@@ -7,13 +7,20 @@ from typing import Final
 
 import grpc
 
-from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_client.v1 import (
+    agent_service_pb2,
+    control_service_pb2,
+    system_service_pb2,
+    task_service_pb2,
+    workflow_service_pb2,
+)
 from orcs_server.config import Address
 from orcs_server.errors import StartupError
 from orcs_server.identity.tokens import TokenRegistry
 from orcs_server.rpc.callers import Callers
 from orcs_server.rpc.calls import SLOW_AFTER_S, Calls
 from orcs_server.rpc.certificates import server_credentials
+from orcs_server.rpc.control_servicer import ControlServicer
 from orcs_server.rpc.health import SERVICE as HEALTH
 from orcs_server.rpc.health import Health
 from orcs_server.rpc.reflection import reflection_handlers
@@ -63,7 +70,8 @@ class RpcServer:
         calls = Calls(callers, telemetry, slow_after_s=slow_after_s)
         servicers = {
             workflow_service_pb2: WorkflowServicer(services),
-            task_service_pb2: TaskServicer(services.reading),
+            task_service_pb2: TaskServicer(services),
+            control_service_pb2: ControlServicer(services),
             agent_service_pb2: AgentServicer(services.agents),
             system_service_pb2: SystemServicer(services.system),
         }

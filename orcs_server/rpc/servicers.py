@@ -8,16 +8,16 @@ from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_p
 from orcs_server.identity import Caller
 from orcs_server.outputs.graph import GraphFormat
 from orcs_server.rpc.calls import StreamCall
-from orcs_server.rpc.conversion import enums, replies, requests
+from orcs_server.rpc.conversion import control, enums, plans, replies, requests
 from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages
 from orcs_server.rpc.conversion.workflows import TaskMessages, workflow, workflow_summary
 from orcs_server.service.agents import Agents
-from orcs_server.service.reading import Reading
 from orcs_server.service.services import Services
 from orcs_server.service.system import System
 from orcs_server.service.validation import Findings
 
 _w = workflow_service_pb2
+_t = task_service_pb2
 
 
 class WorkflowServicer:
@@ -72,6 +72,57 @@ class WorkflowServicer:
         drawing = await self._services.results.graph(caller, request.workflow_id, form or GraphFormat.MERMAID)
         return _w.RenderGraphResponse(content=replies.document(drawing))
 
+    async def update_workflow(self, request: _w.UpdateWorkflowRequest, caller: Caller) -> _w.UpdateWorkflowResponse:
+        findings = Findings()
+        updated = await self._services.amending.update(
+            caller,
+            request.workflow_id,
+            budget=requests.budget(request.budget, "budget", findings) if request.HasField("budget") else None,
+            labels=control.labels(request.labels) if request.HasField("labels") else None,
+            priority=request.priority if request.HasField("priority") else None,
+            request_id=request.request_id,
+            found=findings,
+        )
+        return _w.UpdateWorkflowResponse(workflow=workflow(updated.workflow), cursor=updated.cursor)
+
+    async def edit_plan(self, request: _w.EditPlanRequest, caller: Caller) -> _w.EditPlanResponse:
+        findings = Findings()
+        edits = control.plan_changes(request, findings)
+        revision = request.plan_revision if request.HasField("plan_revision") else None
+        amending = self._services.amending
+        if request.validate_only:
+            tried = await amending.try_edit(caller, request.workflow_id, edits, revision, findings)
+            return plans.edited_plan(tried, stored=False)
+        edited = await amending.edit(caller, request.workflow_id, edits, revision, request.request_id, findings)
+        return plans.edited_plan(edited, stored=True)
+
+    async def replan(self, request: _w.ReplanRequest, caller: Caller) -> _w.ReplanResponse:
+        revision = request.plan_revision if request.HasField("plan_revision") else None
+        changed = await self._services.amending.replan(
+            caller, request.workflow_id, request.instructions, revision, request.request_id
+        )
+        return _w.ReplanResponse(workflow=workflow(changed.workflow), cursor=changed.cursor)
+
+    async def list_plan_revisions(
+        self, request: _w.ListPlanRevisionsRequest, caller: Caller
+    ) -> _w.ListPlanRevisionsResponse:
+        page = await self._services.revisions.revisions(
+            caller, request.workflow_id, request.page_size, request.page_token
+        )
+        return _w.ListPlanRevisionsResponse(
+            revisions=[plans.plan_revision(revision) for revision in page.revisions],
+            next_page_token=page.next_page_token,
+        )
+
+    async def compare_plan_revisions(
+        self, request: _w.ComparePlanRevisionsRequest, caller: Caller
+    ) -> _w.ComparePlanRevisionsResponse:
+        return plans.plan_difference(
+            await self._services.revisions.compare(
+                caller, request.workflow_id, request.from_revision, request.to_revision
+            )
+        )
+
     async def watch_workflow(self, request: _w.WatchWorkflowRequest, call: StreamCall) -> None:
         stream = await self._services.watching.open(call.identify, requests.watch_wish(request))
         await call.accept()
@@ -92,8 +143,9 @@ class WorkflowServicer:
 class TaskServicer:
     """`orcs.v1.TaskService`."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, services: Services) -> None:
+        self._reading = services.reading
+        self._tasks = services.tasks
 
     async def get_task(
         self, request: task_service_pb2.GetTaskRequest, caller: Caller
@@ -111,6 +163,34 @@ class TaskServicer:
         return task_service_pb2.ListTasksResponse(
             tasks=[messages.task(task) for task in page.tasks], next_page_token=page.next_page_token
         )
+
+    async def retry_task(self, request: _t.RetryTaskRequest, caller: Caller) -> _t.RetryTaskResponse:
+        wish = control.retry_wish(request)
+        if request.validate_only:
+            return replies.retry_preview(await self._tasks.preview_retry(caller, request.workflow_id, wish))
+        return replies.retried_task(await self._tasks.retry(caller, request.workflow_id, wish, request.request_id))
+
+    async def skip_task(self, request: _t.SkipTaskRequest, caller: Caller) -> _t.SkipTaskResponse:
+        findings = Findings()
+        given = request.HasField("substitute")
+        substitute = control.content(request.substitute, "substitute", findings) if given else None
+        skipped = await self._tasks.skip(
+            caller, request.workflow_id, request.task_id, request.reason, substitute, request.request_id, findings
+        )
+        return replies.skipped_task(skipped)
+
+    async def cancel_task(self, request: _t.CancelTaskRequest, caller: Caller) -> _t.CancelTaskResponse:
+        cancelled = await self._tasks.cancel(
+            caller, request.workflow_id, request.task_id, request.reason, request.request_id
+        )
+        return replies.cancelled_task(cancelled)
+
+    async def update_task(self, request: _t.UpdateTaskRequest, caller: Caller) -> _t.UpdateTaskResponse:
+        findings = Findings()
+        change = control.task_update(request, findings)
+        revision = request.plan_revision if request.HasField("plan_revision") else None
+        updated = await self._tasks.update(caller, request.workflow_id, change, revision, request.request_id, findings)
+        return replies.updated_task(updated)
 
 
 class AgentServicer:

@@ -19,6 +19,26 @@ OPERATIONS: Final = {
     "workflows.preview": "operate",
     "workflows.start": "operate",
     "workflows.delete": "operate",
+    "workflows.pause": "operate",
+    "workflows.resume": "operate",
+    "workflows.cancel": "operate",
+    "workflows.update": "operate",
+    "workflows.message": "operate",
+    "namespaces.freeze": "operate",
+    "namespaces.thaw": "operate",
+    "plans.edit": "operate",
+    "plans.replan": "operate",
+    "plans.list": "view",
+    "plans.compare": "view",
+    "tasks.retry": "operate",
+    "tasks.skip": "operate",
+    "tasks.cancel": "operate",
+    "tasks.update": "operate",
+    "inputs.get": "view",
+    "inputs.list": "view",
+    "inputs.watch": "view",
+    "inputs.answer": "answer",
+    "inputs.approve": "approve",
     "workflows.get": "view",
     "workflows.list": "view",
     "workflows.output": "view",
@@ -31,7 +51,10 @@ OPERATIONS: Final = {
     "system.info": "view",
     "system.reflect": "view",
 }
-"""Operation -> the role that it needs. Every role includes `view`, `administer` includes all."""
+"""Operation -> the role that it needs. Every role includes `view`, `approve` includes `answer`, `administer` includes all."""
+
+INCLUDING: Final = {"answer": frozenset({"approve"})}
+"""Role -> the roles that include it, beside itself and `administer`."""
 
 ANYTHING: Final = "*"
 """The resource id of an operation that is about no single resource."""
@@ -75,7 +98,8 @@ class Authorisation:
 def check_role(caller: Caller, operation: str) -> None:
     """Raise PermissionDenied unless one of the caller's roles allows the operation."""
     needed = OPERATIONS[operation]
-    if needed in caller.roles or "administer" in caller.roles or (needed == "view" and caller.roles):
+    enough = {needed, "administer"} | INCLUDING.get(needed, frozenset())
+    if enough.intersection(caller.roles) or (needed == "view" and caller.roles):
         return
     raise PermissionDenied(
         "PERMISSION_DENIED",

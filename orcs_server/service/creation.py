@@ -6,25 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.config import Settings
 from orcs_server.engines.base import Command, Engine, Receipt
-from orcs_server.errors import InvalidArgument, NotFound, Violation
+from orcs_server.errors import InvalidArgument, Violation
 from orcs_server.hooks import UNLIMITED_RESOURCES, GuardedHooks
 from orcs_server.identity import WORKFLOW_ID, Caller, Clock, new_workflow_id
 from orcs_server.service.authorisation import ANYTHING, Authorisation, Visit
+from orcs_server.service.commands import Changed, changed
 from orcs_server.service.configuration import WorkflowSettings
-from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.plans import CheckedPlan, read_plan
 from orcs_server.service.requests import NewWorkflow, RetryWish, command_hash
 from orcs_server.service.validation import Findings, one_line
-from orcs_server.storage.store import Blob, RequestKey, Store, WorkflowSummary, blob_of
+from orcs_server.storage.store import Blob, RequestKey, Store, blob_of
 from orcs_server.workflow.messages import CreateWorkflow
 from orcs_server.workflow.model import (
     TITLE_LIMIT,
-    Budget,
     Digest,
     OutputFormat,
     PlanningStrategy,
@@ -33,13 +31,6 @@ from orcs_server.workflow.model import (
 )
 
 METHOD = "CreateWorkflow"
-
-
-class Changed(Struct, frozen=True):
-    """A workflow after a command, and the cursor of the command's last event."""
-
-    workflow: WorkflowSummary
-    cursor: str
 
 
 class Creation:
@@ -121,8 +112,7 @@ class Creation:
             )
         findings.between("max_parallel_tasks", new.max_parallel_tasks, 0, limits.max_parallel_tasks)
         findings.between("max_tasks", new.max_tasks, 1, limits.max_tasks)
-        if new.budget != Budget():
-            findings.add("budget", "This version does not enforce budgets: leave it out, it would promise too much.")
+        findings.budget("budget", new.budget)
         if new.continue_from:
             findings.add("continue_from", "This version does not hand results on: put them into the context instead.")
         _check_times(new, self._clock.now_us(), findings)
@@ -178,6 +168,7 @@ class Creation:
             max_plan_repairs=settings.planning.max_repairs,
             task_timeout_us=settings.task_timeout_us,
             retry=retry_policy(new.retry, settings),
+            budget=new.budget,
             deadline_us=new.deadline_us,
             not_before_us=new.not_before_us,
             holds_resources=bool(new.resource_requirements) or visit.hooks.resources is not UNLIMITED_RESOURCES,
@@ -187,18 +178,9 @@ class Creation:
             output_schema=keep(new.output_schema),
             agents=self._catalog.revisions(),
             configuration=configuration.digest,
+            approval_expires_us=settings.approvals.expire_after_us,
         )
         return spec, blobs
-
-
-async def changed(store: Store, namespace: str, receipt: Receipt) -> Changed:
-    """Return the workflow that a command was about. Raises NotFound when it was deleted since a repeated command."""
-    summary = await store.get_summary(namespace, receipt.workflow_id)
-    if summary is None:
-        raise NotFound(
-            "WORKFLOW_NOT_FOUND", f"The workflow {receipt.workflow_id!r} of this request has been deleted since."
-        )
-    return Changed(summary, WorkflowCursors(store.epoch, namespace, receipt.workflow_id).at(receipt.seq))
 
 
 def raise_findings(findings: Findings) -> None:

@@ -42,22 +42,26 @@ def read_plan(
     for index, (task_id, task) in enumerate(zip(with_ids(tasks), tasks, strict=True)):
         before = len(findings)
         if acceptable:
-            _check_texts(task, f"{where}[{index}]", findings, max_description_bytes)
-        specs.append(_spec(task_id, task, blobs, storable=acceptable and len(findings) == before))
+            check_texts(task, f"{where}[{index}]", findings, max_description_bytes)
+        specs.append(task_spec(task_id, task, blobs, storable=acceptable and len(findings) == before))
     findings.extend(check_plan(specs, agents=agents, max_tasks=max_tasks, where=where))
     return CheckedPlan(tuple(specs), tuple(blobs.values()))
 
 
-def _check_texts(task: NewTask, at: str, findings: Findings, max_description_bytes: int) -> None:
+def check_texts(task: NewTask, at: str, findings: Findings, max_description_bytes: int) -> None:
+    """Check the texts of a client's task, and its budget."""
     # Its length is the plan's own rule, which says so itself.
     findings.line(f"{at}.title", task.title, max(len(task.title), TITLE_LIMIT))
     if not task.description.strip():
         findings.add(f"{at}.description", "A task needs a description: say what the agent is to do.")
     findings.text(f"{at}.description", task.description, max_description_bytes)
     findings.json_schema(f"{at}.output_schema", task.output_schema)
+    findings.budget(f"{at}.budget", task.budget)
 
 
-def _spec(task_id: str, task: NewTask, blobs: dict[Digest, Blob], *, storable: bool) -> TaskSpec:
+def task_spec(task_id: str, task: NewTask, blobs: dict[Digest, Blob], *, storable: bool) -> TaskSpec:
+    """Return a client's task as the core takes it, its texts in `blobs` if they are fit to be stored."""
+
     def keep(text: str) -> Digest:
         blob = blob_of(text)
         blobs[blob.digest] = blob
@@ -74,4 +78,6 @@ def _spec(task_id: str, task: NewTask, blobs: dict[Digest, Blob], *, storable: b
         max_attempts=task.max_attempts,
         optional=task.optional,
         output_schema=keep(task.output_schema) if task.output_schema and storable else None,
+        needs_approval=task.needs_approval,
+        budget=task.budget,
     )

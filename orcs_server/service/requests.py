@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from orcs_server.workflow.edits import RemoveTask, SetDependencies
 from orcs_server.workflow.model import (
     ApprovalPolicy,
     Budget,
@@ -19,6 +20,7 @@ from orcs_server.workflow.model import (
     OutputFormat,
     PlanningStrategy,
 )
+from orcs_server.workflow.people import Decision, InputKind, MessageMode
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
 
@@ -35,6 +37,8 @@ class NewTask(Struct, frozen=True, omit_defaults=True):
     max_attempts: int | None = None
     optional: bool = False
     output_schema: str = ""
+    needs_approval: bool = False
+    budget: Budget = Budget()
 
 
 class RetryWish(Struct, frozen=True, omit_defaults=True):
@@ -121,6 +125,80 @@ class WatchAllWish(Struct, frozen=True):
     heartbeat_us: int | None = None
 
 
-def command_hash(request: Struct | tuple[str, ...]) -> str:
+class Content(Struct, frozen=True, omit_defaults=True):
+    """A piece of content: text, JSON as text, or bytes."""
+
+    text: str = ""
+    is_json: bool = False
+    data: bytes | None = None
+    """Bytes that are not text."""
+    media_type: str = ""
+
+
+class MessageWish(Struct, frozen=True):
+    """A message to what runs."""
+
+    text: Content
+    mode: MessageMode = MessageMode.QUEUE
+    task_id: str = ""
+
+
+class RetryTaskWish(Struct, frozen=True):
+    """Which task is to be carried out again, and how."""
+
+    task_id: str
+    description: str | None = None
+    include_dependants: bool = False
+
+
+class TaskChange(Struct, frozen=True, omit_defaults=True):
+    """Another form of a task: what is set is changed, the rest stays. An empty text takes a schema away."""
+
+    task_id: str
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    agent_id: str | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    timeout_us: int | UnsetType | None = UNSET
+    max_attempts: int | UnsetType | None = UNSET
+    optional: bool | UnsetType = UNSET
+    output_schema: str | UnsetType = UNSET
+    needs_approval: bool | UnsetType = UNSET
+    budget: Budget | UnsetType = UNSET
+
+
+PlanChange = NewTask | TaskChange | RemoveTask | SetDependencies
+"""One edit of a plan, texts as they are; a `NewTask` is added."""
+
+
+class Resolving(Struct, frozen=True, omit_defaults=True):
+    """A decision about an approval."""
+
+    input_id: str
+    decision: Decision
+    subject_sha256: str = ""
+    reason: str = ""
+    content: Content | None = None
+    budget: Budget | None = None
+
+
+class InputWish(Struct, frozen=True):
+    """Which pending inputs a list or a watch is about; what is left out does not restrict."""
+
+    workflow_id: str = ""
+    task_id: str = ""
+    kinds: tuple[InputKind, ...] = ()
+    include_resolved: bool = False
+
+
+class WatchInputsWish(Struct, frozen=True):
+    """Which pending inputs to watch, and from where."""
+
+    which: InputWish = InputWish()
+    after_cursor: str = ""
+    heartbeat_us: int | None = None
+
+
+def command_hash(request: Struct | tuple[str | Struct, ...]) -> str:
     """Return the hash by which a repeated request is told from another one under the same request id."""
     return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()

@@ -12,17 +12,24 @@ from orcs_server.executor.executor import Executor
 from orcs_server.hooks import GuardedHooks
 from orcs_server.identity import Clock
 from orcs_server.service.agents import Agents
+from orcs_server.service.amending import Amending
+from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Authorisation
+from orcs_server.service.commands import Commands
 from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.control import Control
 from orcs_server.service.creation import Creation
+from orcs_server.service.inbox import Inbox
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
 from orcs_server.service.reading import Reading
 from orcs_server.service.results import Results
+from orcs_server.service.revisions import Revisions
 from orcs_server.service.system import System
+from orcs_server.service.tasks import Tasks
 from orcs_server.service.watching import Watching
 from orcs_server.service.watchingall import WatchingAll
+from orcs_server.service.watchinginbox import WatchingInbox
 from orcs_server.storage.store import Store
 
 
@@ -33,6 +40,10 @@ class Services:
     authorisation: Authorisation
     creation: Creation
     control: Control
+    tasks: Tasks
+    amending: Amending
+    inbox: Inbox
+    revisions: Revisions
     preview: Preview
     reading: Reading
     results: Results
@@ -40,6 +51,7 @@ class Services:
     system: System
     watching: Watching
     watching_all: WatchingAll
+    watching_inbox: WatchingInbox
     open_watches: OpenWatches
 
 
@@ -59,6 +71,8 @@ def build_services(
     authorisation = Authorisation(hooks)
     open_watches = OpenWatches(settings.limits.max_watches_per_caller)
     for_workflows = WorkflowSettings(settings, catalog, hooks)
+    commands = Commands(engine=engine, store=store, authorisation=authorisation)
+    approvers = Approvers(separate=settings.approvals.separate_approver)
     pages = settings.limits.max_page_size
     return Services(
         authorisation=authorisation,
@@ -71,7 +85,11 @@ def build_services(
             settings=for_workflows,
             clock=clock,
         ),
-        control=Control(engine=engine, store=store, authorisation=authorisation),
+        control=Control(commands),
+        tasks=Tasks(commands, settings, clock),
+        amending=Amending(commands, settings, approvers, clock),
+        inbox=Inbox(commands, settings, approvers),
+        revisions=Revisions(commands, pages),
         preview=Preview(
             executor=executor, authorisation=authorisation, hooks=hooks, catalog=catalog, settings=for_workflows
         ),
@@ -88,5 +106,8 @@ def build_services(
         ),
         watching=Watching(engine=engine, store=store, authorisation=authorisation, open_watches=open_watches),
         watching_all=WatchingAll(engine=engine, store=store, authorisation=authorisation, open_watches=open_watches),
+        watching_inbox=WatchingInbox(
+            engine=engine, store=store, authorisation=authorisation, open_watches=open_watches
+        ),
         open_watches=open_watches,
     )

@@ -12,7 +12,7 @@ from orcs_server.agents.structured import schema_problems
 from orcs_server.errors import InvalidArgument, Violation
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.identity import LABEL_KEY, TASK_ID, WORKFLOW_ID
-from orcs_server.workflow.model import TITLE_LIMIT
+from orcs_server.workflow.model import TITLE_LIMIT, Budget
 from orcs_server.workflow.plan import (
     ATTEMPTS_LIMIT,
     MULTIPLIER_LIMIT,
@@ -131,6 +131,13 @@ class Findings:
         if value is not None and not (math.isfinite(value) and 1 <= value <= MULTIPLIER_LIMIT):
             self.add(field, f"It must be a number from 1 to {MULTIPLIER_LIMIT:g}.")
 
+    def budget(self, field: str, budget: Budget) -> None:
+        """Limits above zero; a limit of nothing would stop before it begins."""
+        limits = (("tokens", budget.tokens), ("cost_micros", budget.cost_micros), ("wall_time", budget.wall_time_us))
+        for name, value in limits:
+            if value is not None and not 0 < value <= LARGEST:
+                self.add(f"{field}.{name}", "A limit is more than zero; leave it out for none.")
+
     # JSON
 
     def json_object(self, field: str, text: str, limit: int) -> dict[str, Any]:
@@ -138,21 +145,27 @@ class Findings:
         if not text:
             return {}
         before = len(self._found)
+        value = self.json_value(field, text, limit)
+        if isinstance(value, dict):
+            return value
+        if len(self._found) == before:
+            self.add(field, "It must be a JSON object.")
+        return {}
+
+    def json_value(self, field: str, text: str, limit: int) -> Any:
+        """Return the JSON value of a text; None where it is at fault."""
+        before = len(self._found)
         self.text(field, text, limit)
         if len(self._found) > before:
-            return {}
+            return None
         try:
             # The copy is thrown away: making it checks what json.loads lets through.
-            value = json_copy(json.loads(text), 4 * limit)
+            return json_copy(json.loads(text), 4 * limit)
         except RecursionError:
             self.add(field, "It is nested too deeply: flatten it.")
         except ValueError as error:
             self.add(field, f"It is not valid JSON: {show(str(error))}.")
-        else:
-            if isinstance(value, dict):
-                return value
-            self.add(field, "It must be a JSON object.")
-        return {}
+        return None
 
     def json_schema(self, field: str, text: str) -> None:
         """A JSON Schema that a model can be asked to meet: an object, bounded, without references to elsewhere."""

@@ -255,6 +255,7 @@ def _input_requested(state: WorkflowState, event: e.InputRequested, at_us: int) 
         inputs=state.inputs.set(asked.id, asked),
         open_inputs=inserted(state.open_inputs, (asked.ordinal, asked.id)),
         timers=timers,
+        progress=replace(state.progress, waiting=state.progress.waiting + 1),
     )
     return _clocked(state, at_us)
 
@@ -274,7 +275,7 @@ def _input_resolved(state: WorkflowState, event: e.InputResolved, at_us: int) ->
         shared=event.shared,
         budget=event.budget,
     )
-    progress = state.progress
+    progress = replace(state.progress, waiting=state.progress.waiting - 1)
     if asked.need.kind is InputKind.PLAN_APPROVAL and event.resolution is Resolution.APPROVED:
         progress = replace(progress, approved=asked.need.shown)
     state = replace(

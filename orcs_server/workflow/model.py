@@ -328,6 +328,8 @@ class WorkflowProgress(Struct, frozen=True, omit_defaults=True):
     """Fingerprint of the plan that a person approved."""
     retired: tuple[str, ...] = ()
     """Ids of tasks that left the plan, never to be used again."""
+    waiting: int = 0
+    """Inputs that wait for people."""
     task_count: int = 0
     counts: tuple[int, ...] = (0,) * len(TaskStatus)
     """Tasks in each status, in the order of `TaskStatus`."""

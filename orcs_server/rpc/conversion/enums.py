@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from orcs_client.v1 import common_pb2, workflow_pb2
 from orcs_server.outputs.graph import GraphFormat
 from orcs_server.service.validation import Findings
-from orcs_server.workflow import model, states
+from orcs_server.workflow import model, people, states
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -27,6 +27,10 @@ class EnumTable(Generic[E]):
     def to_wire(self, value: E) -> Any:
         """Return the number of a value."""
         return self._to_wire[value]
+
+    def optional(self, value: E | None) -> Any:
+        """Return the number of a value; 0 for none."""
+        return 0 if value is None else self._to_wire[value]
 
     def from_wire(self, number: int, field: str, findings: Findings) -> E | None:
         """Return the value of a number; the default for 0; None, and a finding, for a number that is no value."""
@@ -52,3 +56,8 @@ APPROVAL_POLICY = EnumTable(model.ApprovalPolicy, workflow_pb2.ApprovalPolicy, d
 OUTPUT_FORMAT = EnumTable(model.OutputFormat, workflow_pb2.OutputFormat, default=model.OutputFormat.MARKDOWN)
 PLANNING_STRATEGY = EnumTable(model.PlanningStrategy, workflow_pb2.PlanningStrategy)
 GRAPH_FORMAT = EnumTable(GraphFormat, workflow_pb2.GraphFormat, default=GraphFormat.MERMAID)
+STOP_MODE = EnumTable(model.StopMode, workflow_pb2.StopMode, default=model.StopMode.AFTER_TURN)
+INPUT_KIND = EnumTable(people.InputKind, workflow_pb2.PendingInputKind)
+INPUT_RESOLUTION = EnumTable(people.Resolution, workflow_pb2.InputResolution)
+MESSAGE_MODE = EnumTable(people.MessageMode, workflow_pb2.MessageMode, default=people.MessageMode.QUEUE)
+DECISION = EnumTable(people.Decision, workflow_pb2.Decision)

@@ -7,11 +7,20 @@ from typing import Any, get_args
 
 from orcs_client.v1 import event_pb2, workflow_pb2
 from orcs_server.rpc.conversion import enums
-from orcs_server.rpc.conversion.times import optional_duration, optional_timestamp, timestamp
-from orcs_server.rpc.conversion.workflows import failure, output_reference, usage, workflow_of
+from orcs_server.rpc.conversion.inputs import pending_input
+from orcs_server.rpc.conversion.plantasks import plan_task
+from orcs_server.rpc.conversion.times import optional_timestamp, timestamp
+from orcs_server.rpc.conversion.workflows import (
+    budget,
+    failure,
+    optional_output,
+    output_reference,
+    usage,
+    workflow_of,
+)
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
-from orcs_server.workflow.model import TaskSpec, WorkflowProgress
+from orcs_server.workflow.model import WorkflowProgress
 from orcs_server.workflow.states import WorkflowStatus
 
 TASKS_IN_EVENT = 200
@@ -40,22 +49,6 @@ def event_message(record: EventRecord) -> event_pb2.Event:
         actor=record.actor,
         cause=record.cause,
         **body,
-    )
-
-
-def plan_task(spec: TaskSpec) -> workflow_pb2.PlanTask:
-    """Return a planned task as events have it: texts by their digests."""
-    return workflow_pb2.PlanTask(
-        id=spec.id,
-        title=spec.title,
-        agent_id=spec.agent_id,
-        dependencies=spec.dependencies,
-        priority=spec.priority,
-        timeout=optional_duration(spec.timeout_us),
-        max_attempts=spec.max_attempts,
-        optional=spec.optional,
-        description_sha256=spec.description,
-        output_schema_sha256=spec.output_schema or "",
     )
 
 
@@ -121,6 +114,63 @@ def _attempt_started(event: e.AttemptStarted, _: EventRecord) -> event_pb2.Attem
     )
 
 
+def _pausing(event: e.WorkflowPausing, _: EventRecord) -> event_pb2.WorkflowPausing:
+    mode = enums.STOP_MODE.to_wire(event.mode)
+    return event_pb2.WorkflowPausing(reason=event.reason, mode=mode, freeze=event.freeze)
+
+
+def _cancelling(event: e.WorkflowCancelRequested, _: EventRecord) -> event_pb2.WorkflowCancelRequested:
+    return event_pb2.WorkflowCancelRequested(reason=event.reason, mode=enums.STOP_MODE.to_wire(event.mode))
+
+
+def _workflow_updated(event: e.WorkflowUpdated, _: EventRecord) -> event_pb2.WorkflowUpdated:
+    labels = None if event.labels is None else workflow_pb2.Labels(labels=dict(event.labels))
+    limits = None if event.budget is None else budget(event.budget) or workflow_pb2.Budget()
+    return event_pb2.WorkflowUpdated(budget=limits, labels=labels, priority=event.priority)
+
+
+def _task_skipped(event: e.TaskSkipped, _: EventRecord) -> event_pb2.TaskSkipped:
+    return event_pb2.TaskSkipped(
+        task_id=event.task_id,
+        cause_task_id=event.cause,
+        failure=failure(event.failure),
+        reason="" if event.cause else event.failure.message,
+        substitute=optional_output(event.output),
+    )
+
+
+def _input_requested(event: e.InputRequested, record: EventRecord) -> event_pb2.InputRequested:
+    return event_pb2.InputRequested(input=pending_input(record.workflow_id, "", event.input))
+
+
+def _input_resolved(event: e.InputResolved, _: EventRecord) -> event_pb2.InputResolved:
+    return event_pb2.InputResolved(
+        input_id=event.input_id,
+        task_id=event.task_id,
+        resolution=enums.INPUT_RESOLUTION.to_wire(event.resolution),
+        answer_sha256=event.answer or "",
+        principal=event.principal,
+        reason=event.reason,
+        shared=event.shared,
+    )
+
+
+def _message_received(event: e.MessageReceived, _: EventRecord) -> event_pb2.MessageReceived:
+    said = event.message
+    return event_pb2.MessageReceived(
+        message_id=said.id,
+        task_id=said.task_id,
+        mode=enums.MESSAGE_MODE.to_wire(said.mode),
+        text_sha256=said.text,
+        principal=said.principal,
+    )
+
+
+def _budget_exceeded(event: e.BudgetExceeded, _: EventRecord) -> event_pb2.BudgetExceeded:
+    limit = event.limit.removesuffix("_us")
+    return event_pb2.BudgetExceeded(budget=budget(event.budget), limit=limit, task_id=event.task_id)
+
+
 def _attempt_failure(message: Any) -> Callable[[Any, EventRecord], Any]:
     return lambda event, _: message(task_id=event.task_id, attempt=event.attempt, failure=failure(event.failure))
 
@@ -139,21 +189,36 @@ _CONVERSIONS: dict[type, Callable[[Any, EventRecord], Any]] = {
     e.WorkflowCompleted: _bare(event_pb2.WorkflowCompleted),
     e.WorkflowFailed: lambda event, _: event_pb2.WorkflowFailed(failure=failure(event.failure)),
     e.WorkflowDeleted: _bare(event_pb2.WorkflowDeleted),
-    e.PlanningStarted: lambda event, _: event_pb2.PlanningStarted(attempt=event.attempt),
+    e.WorkflowPausing: _pausing,
+    e.WorkflowPaused: _bare(event_pb2.WorkflowPaused),
+    e.WorkflowResumed: lambda event, _: event_pb2.WorkflowResumed(freeze=event.freeze),
+    e.WorkflowCancelRequested: _cancelling,
+    e.WorkflowCancelled: _bare(event_pb2.WorkflowCancelled),
+    e.WorkflowReopened: _bare(event_pb2.WorkflowReopened),
+    e.WorkflowUpdated: _workflow_updated,
+    e.ReplanRequested: lambda event, _: event_pb2.ReplanRequested(
+        instructions_sha256=event.instructions or "", reason=event.reason
+    ),
+    e.PlanningStarted: lambda event, _: event_pb2.PlanningStarted(
+        attempt=event.attempt, deadline_time=optional_timestamp(event.deadline_us)
+    ),
     e.PlanAdopted: _plan_adopted,
     e.PlanRejected: _plan_rejected,
     e.PlanAmended: _plan_amended,
     e.TaskReady: lambda event, _: event_pb2.TaskReady(task_id=event.task_id),
+    e.TaskReopened: lambda event, _: event_pb2.TaskReopened(
+        task_id=event.task_id, run=event.run, cause_task_id=event.cause, keeps_output=event.keeps_output
+    ),
+    e.TaskStale: lambda event, _: event_pb2.TaskStale(task_id=event.task_id, cause_task_id=event.cause),
+    e.TaskHeld: lambda event, _: event_pb2.TaskHeld(task_id=event.task_id),
     e.TaskRetryScheduled: lambda event, _: event_pb2.TaskRetryScheduled(
         task_id=event.task_id, retry_time=timestamp(event.retry_at_us)
     ),
     e.TaskCompleted: lambda event, _: event_pb2.TaskCompleted(
-        task_id=event.task_id, output=output_reference(event.output)
+        task_id=event.task_id, output=output_reference(event.output), reused=event.reused
     ),
     e.TaskFailed: _task_failure(event_pb2.TaskFailed),
-    e.TaskSkipped: lambda event, _: event_pb2.TaskSkipped(
-        task_id=event.task_id, cause_task_id=event.cause, failure=failure(event.failure)
-    ),
+    e.TaskSkipped: _task_skipped,
     e.TaskCancelled: _task_failure(event_pb2.TaskCancelled),
     e.AttemptStarted: _attempt_started,
     e.AttemptSucceeded: lambda event, _: event_pb2.AttemptSucceeded(
@@ -161,10 +226,17 @@ _CONVERSIONS: dict[type, Callable[[Any, EventRecord], Any]] = {
     ),
     e.AttemptFailed: _attempt_failure(event_pb2.AttemptFailed),
     e.AttemptTimedOut: _attempt_failure(event_pb2.AttemptTimedOut),
+    e.AttemptSuspended: lambda event, _: event_pb2.AttemptSuspended(
+        task_id=event.task_id, attempt=event.attempt, input_ids=event.input_ids
+    ),
     e.AttemptInterrupted: lambda event, _: event_pb2.AttemptInterrupted(task_id=event.task_id, attempt=event.attempt),
     e.AttemptLost: lambda event, _: event_pb2.AttemptLost(
         task_id=event.task_id, attempt=event.attempt, progressed=event.progressed
     ),
+    e.InputRequested: _input_requested,
+    e.InputResolved: _input_resolved,
+    e.MessageReceived: _message_received,
+    e.BudgetExceeded: _budget_exceeded,
     e.UsageRecorded: _usage_recorded,
     e.JournalMismatch: lambda event, _: event_pb2.JournalMismatch(
         task_id=event.task_id, attempt=event.attempt, path=event.path, turn=event.turn

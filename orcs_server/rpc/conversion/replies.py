@@ -14,15 +14,18 @@ from orcs_server.agents.definition import AgentDefinition
 from orcs_server.outputs.compose import Rendered
 from orcs_server.rpc.conversion import enums, workflows
 from orcs_server.rpc.conversion.times import optional_duration, timestamp
-from orcs_server.service.pages import REPLY_BYTES
+from orcs_server.service.pages import REPLY_BYTES, fitting
 from orcs_server.service.preview import PreviewedPlan
 from orcs_server.service.reading import TaskView, WorkflowView
 from orcs_server.service.requests import NewTask
 from orcs_server.service.results import WorkflowOutput
 from orcs_server.service.system import ServerInfo
+from orcs_server.service.tasks import Rerun, RetryPreview, TaskChanged
 from orcs_server.storage.store import StoredTask
 
 API_VERSION = "v1"
+RERUN_WEIGHT = 2 * 1024
+"""Bytes of a task that would run again in a reply, not less than it takes."""
 
 
 def workflow_view(view: WorkflowView, *, full: bool) -> workflow_service_pb2.GetWorkflowResponse:
@@ -39,6 +42,57 @@ def task_view(view: TaskView, *, full: bool) -> task_service_pb2.GetTaskResponse
     messages = workflows.TaskMessages(view.workflow.id, view.workflow.spec)
     return task_service_pb2.GetTaskResponse(
         task=messages.task(view.task, view.texts if full else None), cursor=view.cursor
+    )
+
+
+def retried_task(changed: TaskChanged) -> task_service_pb2.RetryTaskResponse:
+    return task_service_pb2.RetryTaskResponse(
+        workflow=workflows.workflow(changed.workflow), task=_task_of(changed), cursor=changed.cursor
+    )
+
+
+def retry_preview(preview: RetryPreview) -> task_service_pb2.RetryTaskResponse:
+    shown = preview.reruns[: fitting(preview.reruns, lambda _: RERUN_WEIGHT)]
+    return task_service_pb2.RetryTaskResponse(
+        workflow=workflows.workflow(preview.workflow),
+        task=_task_of(preview),
+        reruns=[_rerun(rerun) for rerun in shown],
+        usage=workflows.usage(preview.usage),
+        rerun_count=sum(not rerun.stale_only for rerun in preview.reruns),
+    )
+
+
+def skipped_task(changed: TaskChanged) -> task_service_pb2.SkipTaskResponse:
+    return task_service_pb2.SkipTaskResponse(
+        workflow=workflows.workflow(changed.workflow), task=_task_of(changed), cursor=changed.cursor
+    )
+
+
+def cancelled_task(changed: TaskChanged) -> task_service_pb2.CancelTaskResponse:
+    return task_service_pb2.CancelTaskResponse(
+        workflow=workflows.workflow(changed.workflow), task=_task_of(changed), cursor=changed.cursor
+    )
+
+
+def updated_task(changed: TaskChanged) -> task_service_pb2.UpdateTaskResponse:
+    return task_service_pb2.UpdateTaskResponse(
+        workflow=workflows.workflow(changed.workflow), task=_task_of(changed), cursor=changed.cursor
+    )
+
+
+def _task_of(view: TaskChanged | RetryPreview) -> workflow_pb2.Task:
+    return workflows.TaskMessages(view.workflow.id, view.workflow.spec).task(view.task)
+
+
+def _rerun(rerun: Rerun) -> task_service_pb2.TaskRerun:
+    return task_service_pb2.TaskRerun(
+        task_id=rerun.task_id,
+        title=rerun.title,
+        cause_task_id=rerun.cause,
+        reason=rerun.reason,
+        keeps_output=rerun.keeps_output,
+        stale_only=rerun.stale_only,
+        usage=workflows.usage(rerun.usage),
     )
 
 
@@ -69,6 +123,8 @@ def _planned(task: NewTask) -> workflow_pb2.PlanTask:
         max_attempts=task.max_attempts,
         optional=task.optional,
         output_schema=task.output_schema,
+        needs_approval=task.needs_approval,
+        budget=workflows.budget(task.budget),
     )
 
 

@@ -4,7 +4,7 @@ together with what the service finds.
 
 from __future__ import annotations
 
-from orcs_client.v1 import common_pb2, task_service_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import common_pb2, control_service_pb2, task_service_pb2, workflow_pb2, workflow_service_pb2
 from orcs_server.rpc.conversion import enums
 from orcs_server.rpc.conversion.events import EVENT_FIELDS
 from orcs_server.rpc.conversion.times import duration_us, time_us
@@ -32,7 +32,7 @@ def new_workflow(message: workflow_service_pb2.CreateWorkflowRequest, findings: 
         labels=tuple(sorted(message.labels.items())),
         context=_context(message, findings),
         priority=message.priority,
-        budget=_budget(message.budget, findings),
+        budget=budget(message.budget, "budget", findings),
         deadline_us=_time(message, "deadline_time", findings),
         not_before_us=_time(message, "not_before_time", findings),
         resource_requirements=message.resource_requirements,
@@ -94,7 +94,7 @@ def watch_wish(message: workflow_service_pb2.WatchWorkflowRequest) -> WatchWish:
             findings.add(
                 f"event_types[{index}]", f"{number} is no event type: name one, or leave the list empty for all."
             )
-    heartbeat = _heartbeat(message, findings)
+    heartbeat = heartbeat_us(message, findings)
     findings.raise_any()
     return WatchWish(
         message.workflow_id,
@@ -110,7 +110,7 @@ def watch_all_wish(message: workflow_service_pb2.WatchWorkflowsRequest) -> Watch
     """Read what to watch. Raises InvalidArgument."""
     findings = Findings()
     which = _workflow_wish(message.filter, findings)
-    heartbeat = _heartbeat(message, findings)
+    heartbeat = heartbeat_us(message, findings)
     findings.raise_any()
     return WatchAllWish(which, message.after_cursor, message.snapshot, heartbeat)
 
@@ -137,10 +137,11 @@ def _workflow_wish(message: workflow_pb2.WorkflowFilter, findings: Findings) -> 
 
 
 def _plan(message: workflow_pb2.Plan, findings: Findings) -> tuple[NewTask, ...]:
-    return tuple(_task(task, f"plan.tasks[{index}]", findings) for index, task in enumerate(message.tasks))
+    return tuple(new_task(task, f"plan.tasks[{index}]", findings) for index, task in enumerate(message.tasks))
 
 
-def _task(message: workflow_pb2.PlanTask, at: str, findings: Findings) -> NewTask:
+def new_task(message: workflow_pb2.PlanTask, at: str, findings: Findings) -> NewTask:
+    """Return a task of a client's; what is wrong with it is said under `at`."""
     return NewTask(
         title=message.title,
         description=message.description,
@@ -152,6 +153,8 @@ def _task(message: workflow_pb2.PlanTask, at: str, findings: Findings) -> NewTas
         max_attempts=message.max_attempts if message.HasField("max_attempts") else None,
         optional=message.optional,
         output_schema=message.output_schema,
+        needs_approval=message.needs_approval,
+        budget=budget(message.budget, f"{at}.budget", findings),
     )
 
 
@@ -170,11 +173,12 @@ def _context(
     return ""
 
 
-def _budget(message: workflow_pb2.Budget, findings: Findings) -> Budget:
+def budget(message: workflow_pb2.Budget, field: str, findings: Findings) -> Budget:
+    """Return limits; what is wrong with them is said under `field`."""
     return Budget(
         tokens=message.tokens if message.HasField("tokens") else None,
         cost_micros=message.cost_micros if message.HasField("cost_micros") else None,
-        wall_time_us=duration_us(message.wall_time, "budget.wall_time", findings)
+        wall_time_us=duration_us(message.wall_time, f"{field}.wall_time", findings)
         if message.HasField("wall_time")
         else None,
     )
@@ -197,9 +201,13 @@ def _time(message: workflow_service_pb2.CreateWorkflowRequest, field: str, findi
     return time_us(getattr(message, field), field, findings) if message.HasField(field) else None  # type: ignore[arg-type]
 
 
-def _heartbeat(
-    message: workflow_service_pb2.WatchWorkflowRequest | workflow_service_pb2.WatchWorkflowsRequest, findings: Findings
+def heartbeat_us(
+    message: workflow_service_pb2.WatchWorkflowRequest
+    | workflow_service_pb2.WatchWorkflowsRequest
+    | control_service_pb2.WatchPendingInputsRequest,
+    findings: Findings,
 ) -> int | None:
+    """Return the interval; None where none is asked for."""
     if not message.HasField("heartbeat_interval"):
         return None
     return duration_us(message.heartbeat_interval, "heartbeat_interval", findings)

@@ -134,6 +134,14 @@ def workflow_of(
         continue_from=spec.continue_from or "",
         planning=None if spec.query is None else _planning(progress),
         query_sha256=spec.query or "",
+        pending_input_count=progress.waiting,
+        paused=progress.paused,
+        frozen=progress.frozen,
+        stop_mode=enums.STOP_MODE.optional(progress.stop),
+        run_time=optional_duration(progress.ran_us or None),
+        running_since_time=optional_timestamp(progress.running_since_us),
+        max_proposed_tasks=spec.max_proposed_tasks,
+        approval_timeout=optional_duration(spec.approval_expires_us),
     )
 
 
@@ -144,6 +152,7 @@ def _planning(progress: WorkflowProgress) -> workflow_pb2.Planning:
         problems=planning.problems,
         retry_time=optional_timestamp(planning.retry_at_us),
         usage=usage(planning.usage),
+        replanning=planning.replanning,
     )
 
 
@@ -164,6 +173,9 @@ def workflow_summary(summary: WorkflowSummary) -> workflow_pb2.WorkflowSummary:
         creator="" if summary.caller is None else summary.caller.principal,
         labels=dict(spec.labels),
         priority=spec.priority,
+        pending_input_count=progress.waiting,
+        paused=progress.paused,
+        frozen=progress.frozen,
     )
 
 
@@ -202,6 +214,12 @@ class TaskMessages:
             end_time=optional_timestamp(progress.finished_us),
             description_sha256=spec.description,
             output_reference=optional_output(progress.output),
+            stale=progress.stale,
+            needs_approval=spec.needs_approval,
+            budget=budget(spec.budget),
+            waived=progress.waived,
+            depth=spec.depth,
+            run_time=optional_duration(progress.ran_us or None),
         )
         if texts is not None:
             if texts.description is not None:

@@ -1,0 +1,54 @@
+"""From what waits for people to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orcs_client.v1 import common_pb2, control_service_pb2, workflow_pb2
+from orcs_server.rpc.conversion.inputs import pending_input
+from orcs_server.rpc.conversion.streams import MESSAGE_BYTES, StreamMessage
+from orcs_server.rpc.conversion.workflows import content_part
+from orcs_server.service.cursors import NamespaceCursors
+from orcs_server.service.inbox import InputTexts
+from orcs_server.service.watchinginbox import InputsBatch
+from orcs_server.storage.store import StoredInput
+from orcs_server.workflow.people import InputKind
+
+
+def stored_input(stored: StoredInput) -> workflow_pb2.PendingInput:
+    return pending_input(stored.workflow_id, stored.title, stored.input)
+
+
+def full_input(stored: StoredInput, texts: InputTexts) -> workflow_pb2.PendingInput:
+    """Return a pending input with its texts."""
+    message = stored_input(stored)
+    need = stored.input.need
+    message.answer_schema = texts.answer_schema or ""
+    if texts.subject is not None:
+        message.subject.CopyFrom(content_part("application/json", texts.subject))
+    as_json = need.answer_schema is not None or need.kind is InputKind.TOOL_APPROVAL
+    for field, data in (("default_answer", texts.default), ("answer", texts.answer)):
+        if data is not None:
+            part: common_pb2.Part = getattr(message, field)
+            part.CopyFrom(content_part("application/json" if as_json else "text/plain", data))
+    return message
+
+
+def inputs_messages(batch: InputsBatch, cursors: NamespaceCursors) -> Iterator[StreamMessage]:
+    """Yield the messages of a batch, at least one. The cursor is in the last, since it stands for all of them."""
+    message = control_service_pb2.WatchPendingInputsResponse()
+    room = MESSAGE_BYTES
+    for stored in batch.inputs:
+        one = stored_input(stored)
+        size = one.ByteSize()
+        if size > room and message.inputs:
+            yield StreamMessage(message.SerializeToString(), "")
+            message, room = control_service_pb2.WatchPendingInputsResponse(), MESSAGE_BYTES
+        message.inputs.append(one)
+        room -= size + 8
+    message.removed_workflow_ids.extend(batch.removed)
+    message.snapshot_complete = batch.snapshot_complete
+    message.bookmark = batch.bookmark
+    cursor = "" if batch.unfinished else cursors.at(batch.position)
+    message.cursor = cursor
+    yield StreamMessage(message.SerializeToString(), cursor)

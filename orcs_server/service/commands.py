@@ -1,0 +1,107 @@
+"""What all commands to workflows that exist have in common: their checks, their hash, and what the caller gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from orcs_server.engines.base import Command, Engine, Receipt
+from orcs_server.errors import NotFound
+from orcs_server.service.authorisation import Authorisation, Visit
+from orcs_server.service.cursors import WorkflowCursors
+from orcs_server.service.reading import no_workflow, summary_of
+from orcs_server.service.requests import command_hash
+from orcs_server.service.validation import Findings, byte_size
+from orcs_server.storage.store import Blob, Store, WorkflowSummary
+from orcs_server.workflow.messages import Control
+from orcs_server.workflow.people import REASON_LIMIT
+from orcs_server.workflow.restore import restore
+from orcs_server.workflow.state import WorkflowState
+
+
+class Changed(Struct, frozen=True):
+    """A workflow after a command, and the cursor of the command's last event."""
+
+    workflow: WorkflowSummary
+    cursor: str
+
+
+class Commands:
+    """Hands commands to the engine."""
+
+    def __init__(self, *, engine: Engine, store: Store, authorisation: Authorisation) -> None:
+        self.engine = engine
+        self.store = store
+        self.authorisation = authorisation
+
+    async def submit(
+        self,
+        visit: Visit,
+        workflow_id: str,
+        request: Control,
+        method: str,
+        request_id: str,
+        blobs: Sequence[Blob] = (),
+    ) -> Receipt:
+        """Have a request carried out. Raises what the engine raises."""
+        hashed = command_hash((method, workflow_id, request)) if request_id else ""
+        command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs))
+        return await self.engine.submit(command)
+
+    async def change(
+        self,
+        visit: Visit,
+        workflow_id: str,
+        request: Control,
+        method: str,
+        request_id: str,
+        blobs: Sequence[Blob] = (),
+    ) -> Changed:
+        """Have a request carried out, and return the workflow afterwards."""
+        receipt = await self.submit(visit, workflow_id, request, method, request_id, blobs)
+        return await changed(self.store, visit.namespace, receipt)
+
+    async def summary(self, namespace: str, workflow_id: str) -> WorkflowSummary:
+        """Return a workflow's row. Raises NotFound."""
+        return await summary_of(self.store, namespace, workflow_id)
+
+    async def state(self, namespace: str, workflow_id: str) -> WorkflowState:
+        """Return a workflow's state as it is stored. Raises NotFound."""
+        state = self.engine.state(namespace, workflow_id)
+        if state is not None:
+            return state
+        stored = await self.store.load(namespace, workflow_id)
+        if stored is None:
+            raise no_workflow(workflow_id)
+        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
+        return restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
+
+
+async def changed(store: Store, namespace: str, receipt: Receipt) -> Changed:
+    """Return the workflow that a command was about. Raises NotFound when it was deleted since a repeated command."""
+    summary = await store.get_summary(namespace, receipt.workflow_id)
+    if summary is None:
+        raise NotFound(
+            "WORKFLOW_NOT_FOUND", f"The workflow {receipt.workflow_id!r} of this request has been deleted since."
+        )
+    return Changed(summary, WorkflowCursors(store.epoch, namespace, receipt.workflow_id).at(receipt.seq))
+
+
+def begin(workflow_id: str, request_id: str, found: Findings | None = None) -> Findings:
+    """Return the findings about what every command has; `found` is what was wrong already where the request was read."""
+    findings = found or Findings()
+    findings.workflow_id("workflow_id", workflow_id)
+    findings.request_id(request_id)
+    return findings
+
+
+def check_reason(findings: Findings, reason: str) -> None:
+    findings.text("reason", reason, REASON_LIMIT)
+
+
+def check_said(findings: Findings, field: str, text: str, limit: int, advice: str) -> None:
+    """A text that must say something."""
+    findings.text(field, text, limit)
+    if byte_size(text) is not None and not text.strip():
+        findings.add(field, f"It is empty: {advice}.")
