@@ -14,7 +14,8 @@ from orcs_server.service.commands import Changed, Commands, begin, check_said
 from orcs_server.service.plans import check_texts, task_spec
 from orcs_server.service.requests import NewTask, PlanChange, TaskChange
 from orcs_server.service.validation import Findings
-from orcs_server.storage.store import Blob, InputFilter, WorkflowSummary, blob_of
+from orcs_server.storage.people import InputFilter
+from orcs_server.storage.store import Blob, WorkflowSummary, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.edits import EDITS_LIMIT, AddTask, ChangeTask, PlanEdit

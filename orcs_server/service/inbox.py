@@ -14,7 +14,8 @@ from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_si
 from orcs_server.service.requests import Content, InputWish, Resolving
 from orcs_server.service.schemas import fitting_json
 from orcs_server.service.validation import Findings
-from orcs_server.storage.store import Blob, InputFilter, InputKey, StoredInput, blob_of
+from orcs_server.storage.people import InputFilter, InputKey, StoredInput
+from orcs_server.storage.store import Blob, blob_of
 from orcs_server.workflow.fingerprints import plan_shown, shown_digest, task_shown
 from orcs_server.workflow.messages import AnswerInput, ResolveApproval
 from orcs_server.workflow.model import Digest

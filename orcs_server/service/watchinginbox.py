@@ -17,7 +17,8 @@ from orcs_server.service.inbox import check_input_wish, input_filter, input_key
 from orcs_server.service.openwatches import OpenWatches, Pulse, WatchCut, check_watch
 from orcs_server.service.requests import InputWish, WatchInputsWish
 from orcs_server.service.validation import Findings
-from orcs_server.storage.store import EventRecord, InputKey, Store, StoredInput
+from orcs_server.storage.people import InputKey, StoredInput
+from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow.events import InputRequested, InputResolved, WorkflowDeleted
 
 EVENTS_AT_ONCE = 500

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalStore
+from orcs_server.storage.people import PeopleStore
 from orcs_server.workflow.events import Event
-from orcs_server.workflow.model import Digest, StopMode, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
-from orcs_server.workflow.people import InputKind, PendingInput, PersonMessage
+from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
@@ -189,40 +190,6 @@ class Snapshot(Struct, frozen=True):
     """All messages of people, by ordinal."""
 
 
-class StoredInput(NamedTuple):
-    """Something that was asked of people, with what is told about its workflow."""
-
-    workflow_id: str
-    title: str
-    input: PendingInput
-
-
-class InputKey(NamedTuple):
-    """Where the next page of inputs begins: strictly after this one."""
-
-    created_us: int
-    workflow_id: str
-    ordinal: int
-
-
-class InputFilter(Struct, frozen=True):
-    """Which inputs to list; what is left out does not restrict."""
-
-    open_only: bool = True
-    kinds: tuple[InputKind, ...] = ()
-    workflow_id: str = ""
-    task_id: str = ""
-
-
-class Freeze(Struct, frozen=True):
-    """A namespace in which everything is paused, or that is being thawed."""
-
-    namespace: str
-    mode: StopMode
-    reason: str = ""
-    thawing: bool = False
-
-
 class MemoryEntry(Struct, frozen=True):
     """One version of a memory key."""
 
@@ -239,7 +206,7 @@ class MemoryEntry(Struct, frozen=True):
     writer: str
 
 
-class Store(JournalStore, Protocol):
+class Store(JournalStore, PeopleStore, Protocol):
     """Durable rows, events and blobs. Every method but `open`, `close`, `live` and those by position sees one namespace.
 
     Any method raises Unavailable (STORAGE_UNAVAILABLE) when the storage does not answer or holds damaged rows. A write
@@ -320,30 +287,6 @@ class Store(JournalStore, Protocol):
         statuses: Sequence[TaskStatus] = (),
     ) -> list[StoredTask]:
         """Return up to `limit` tasks after the ordinal, by ordinal; only those in one of `statuses`, if given."""
-        ...
-
-    # People
-
-    async def list_inputs(
-        self, namespace: str, where: InputFilter, page_size: int, after: InputKey | None = None
-    ) -> list[StoredInput]:
-        """Return up to `page_size` inputs after the key, oldest first, by (created_us, workflow, ordinal)."""
-        ...
-
-    async def get_input(self, namespace: str, workflow_id: str, input_id: str) -> PendingInput | None:
-        """Return one of a workflow's inputs, resolved or not."""
-        ...
-
-    async def freezes(self) -> list[Freeze]:
-        """Return the namespaces that are frozen, or being thawed."""
-        ...
-
-    async def put_freeze(self, freeze: Freeze) -> None:
-        """Note that a namespace is frozen, or being thawed."""
-        ...
-
-    async def end_freeze(self, namespace: str) -> None:
-        """Note that a namespace is not frozen any more."""
         ...
 
     # Events

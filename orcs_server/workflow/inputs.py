@@ -147,6 +147,7 @@ def _check_edit(asked: PendingInput, edit: Digest | None, budget: Budget | None)
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", "Edit the plan with EditPlan: it is then asked for approval anew."
         )
+    wrong: tuple[Violation, ...]
     if kind is not InputKind.BUDGET:
         wrong = () if edit is not None else (Violation("edit", "Give what it is changed to."),)
     elif budget is None:

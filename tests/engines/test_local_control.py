@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from orcs_server.errors import IllegalTransition
 from orcs_server.identity import Caller
-from orcs_server.storage.store import InputFilter, blob_of
+from orcs_server.storage.people import InputFilter
+from orcs_server.storage.store import blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.edits import AddTask, SetDependencies
 from orcs_server.workflow.model import ApprovalPolicy, Budget, Output, StopMode

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orcs_server.storage.journal import CutOff, JournalKey, MessageRead
-from orcs_server.storage.store import Freeze, InputFilter, InputKey, Store, blob_of
+from orcs_server.storage.people import Freeze, InputFilter, InputKey
+from orcs_server.storage.store import Store, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.model import Budget, StopMode
 from orcs_server.workflow.people import InputKind, MessageMode, Need, PendingInput, PersonMessage, Resolution

@@ -235,7 +235,7 @@ async def test_a_file_written_by_version_3_is_read(tmp_path: Path) -> None:
     assert [name for _, name in state.running] == ["t1"]
     # What version 3 did not know of people can be said of its workflows from now on.
     at_us = (await store.events("default", "w1", stored.seq - 1, 1))[0].time_us
-    state, events = take(state, PauseWorkflow(StopMode.AFTER_TURN), at_us + 1)
+    _, events = take(state, PauseWorkflow(StopMode.AFTER_TURN), at_us + 1)
     assert [type(event).__name__ for event in events] == ["WorkflowPausing"]
     await store.close()
     assert examine(path).findings == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orcs_server.workflow import events as e
-from orcs_server.workflow.evolve import ImpossibleEvent, evolve
+from orcs_server.workflow.evolve import evolve
+from orcs_server.workflow.evolve_tasks import ImpossibleEvent
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, WorkflowSpec
 from tools.generate_state_diagrams import sample_states
 

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from orcs_server.engines.base import Command
 from orcs_server.errors import IllegalTransition, NotFound, Unavailable
 from orcs_server.identity import Caller
-from orcs_server.storage.store import EventRecord, Freeze
+from orcs_server.storage.people import Freeze
+from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import StopMode

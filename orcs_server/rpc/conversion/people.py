@@ -11,7 +11,7 @@ from orcs_server.rpc.conversion.workflows import content_part
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.inbox import InputTexts
 from orcs_server.service.watchinginbox import InputsBatch
-from orcs_server.storage.store import StoredInput
+from orcs_server.storage.people import StoredInput
 from orcs_server.workflow.people import InputKind
 
 

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from orcs_server.storage.codec import decode_input
+from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite.batch import Change
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
-from orcs_server.storage.store import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.people import PendingInput
 

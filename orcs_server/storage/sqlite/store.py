@@ -28,6 +28,7 @@ from orcs_server.storage.journal import (
     JournalRows,
     Spent,
 )
+from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite import batch, journal, memory, people, retention
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
@@ -39,16 +40,12 @@ from orcs_server.storage.store import (
     Blob,
     EventRecord,
     FinishedWorkflow,
-    Freeze,
-    InputFilter,
-    InputKey,
     LiveWorkflow,
     MemoryEntry,
     PageKey,
     RequestKey,
     RequestRecord,
     Snapshot,
-    StoredInput,
     StoredTask,
     StoredWorkflow,
     WorkflowFilter,
