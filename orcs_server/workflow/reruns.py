@@ -108,6 +108,7 @@ def reopen(turn: Turn, but: str = "") -> list[str]:
     revived = _revivable(state, but)
     for name in revived:
         _reopen_task(turn, name, anew=False, cause=but)
+    budgets.check(turn, "")
     return revived
 
 
@@ -234,6 +235,5 @@ def _lacks(state: WorkflowState, task: TaskState) -> bool:
 def _go_on(turn: Turn, names: list[str]) -> None:
     """Let run what may run now. What changed materially, or was never approved, is asked for first."""
     inputs.ask_for_plan(turn)
-    budgets.check(turn, "")
     progress.make_ready(turn, names)
     progress.start_if_due(turn)
