@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from orcs_server.workflow import events as e
@@ -12,7 +14,11 @@ from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
 LIMITS = ("tokens", "cost_micros", "wall_time_us")
-_UNITS = {"tokens": "tokens", "cost_micros": "millionths of its currency", "wall_time_us": "microseconds"}
+_SAID: dict[str, Callable[[int], str]] = {
+    "tokens": "{} tokens".format,
+    "cost_micros": lambda micros: f"budget of {micros / 1e6:g}",
+    "wall_time_us": lambda us: f"{us / 1e6:g} s",
+}
 
 
 def check(turn: Turn, task_id: str) -> None:
@@ -98,8 +104,7 @@ def _reached(budget: Budget, usage: Usage, ran_us: int) -> str:
 
 def _ask(turn: Turn, limit: str, budget: Budget, who: str, task_id: str = "") -> None:
     turn.emit(e.BudgetExceeded(limit, budget, task_id))
-    allowed = getattr(budget, limit)
-    prompt = f"{who} has used up its {allowed} {_UNITS[limit]}. Shall it get as much again?"
+    prompt = f"{who} has used up its {_SAID[limit](getattr(budget, limit))}. Shall it get as much again?"
     progress.request(turn, Need(InputKind.BUDGET, prompt, expires_after_us=turn.spec.approval_expires_us), task_id)
 
 

@@ -39,7 +39,7 @@ def retry(turn: Turn, message: m.RetryTask) -> None:
             "ILLEGAL_TRANSITION", f"Task {name} depends on {lost[0]}, which has not completed: retry that."
         )
     if is_met(task) and not message.include_dependants:
-        _refuse_if_under_way(turn.state, name)
+        _refuse_if_under_way(turn.state, name, "include the dependants, or cancel it first")
     revived = reopen(turn, but=name)
     if message.description is not None and message.description != task.spec.description:
         _redescribe(turn, task, message)
@@ -63,7 +63,7 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
     if task.status is TaskStatus.SKIPPED and before.waived and before.output == message.output:
         return
     if is_met(task):
-        _refuse_if_under_way(turn.state, name)
+        _refuse_if_under_way(turn.state, name, "cancel it first")
     revived = reopen(turn, but=name)
     why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or "A person skipped it.")
     inputs.withdraw_for(turn, name)
@@ -108,6 +108,7 @@ def reopen(turn: Turn, but: str = "") -> list[str]:
     revived = _revivable(state, but)
     for name in revived:
         _reopen_task(turn, name, anew=False, cause=but)
+    budgets.check(turn, "")
     return revived
 
 
@@ -184,13 +185,13 @@ def _reopen_task(turn: Turn, name: str, *, anew: bool, cause: str = "", keeps_ou
     turn.emit(e.TaskReopened(name, run, cause, keeps_output))
 
 
-def _refuse_if_under_way(state: WorkflowState, task_id: str) -> None:
+def _refuse_if_under_way(state: WorkflowState, task_id: str, remedy: str) -> None:
     for name in state.dependants.get(task_id, ()):
         task = state.tasks[name]
         if task.progress.attempt and task.status in _UNDER_WAY:
             raise IllegalTransition(
                 "ILLEGAL_TRANSITION",
-                f"Task {name}, which rests on {task_id}, is under way: include the dependants, or cancel it first.",
+                f"Task {name}, which rests on {task_id}, is under way: {remedy}.",
             )
 
 
@@ -234,6 +235,5 @@ def _lacks(state: WorkflowState, task: TaskState) -> bool:
 def _go_on(turn: Turn, names: list[str]) -> None:
     """Let run what may run now. What changed materially, or was never approved, is asked for first."""
     inputs.ask_for_plan(turn)
-    budgets.check(turn, "")
     progress.make_ready(turn, names)
     progress.start_if_due(turn)

@@ -80,7 +80,7 @@ TASK_MOVES: dict[str, dict[TaskStatus, TaskStatus]] = {
     "TaskRetryScheduled": {_T.RUNNING: _T.RETRYING},
     "TaskCompleted": {_T.RUNNING: _T.COMPLETED, _T.PENDING: _T.COMPLETED},
     "TaskFailed": dict.fromkeys(_ASKED, _T.FAILED),
-    "TaskSkipped": dict.fromkeys((_T.PENDING, *_ASKED, *sorted(TASK_TERMINAL)), _T.SKIPPED),
+    "TaskSkipped": dict.fromkeys((_T.PENDING, *_ASKED, _T.FAILED, _T.CANCELLED, _T.SKIPPED), _T.SKIPPED),
     "TaskCancelled": dict.fromkeys((_T.PENDING, *_ASKED), _T.CANCELLED),
 }
 """Event name -> {status before: status after}. A task begins, by PlanAdopted or PlanAmended, in PENDING."""
