@@ -88,7 +88,7 @@ async def test_a_result_is_stored_even_if_its_attempt_is_cancelled_meanwhile(
         await append(*arguments)
 
     monkeypatch.setattr(bench.store, "append_journal", slow)
-    finishing = asyncio.create_task(journal.finish_tool("c1", b"paid"))
+    finishing = asyncio.create_task(journal.finish_tool("c1", "pay", b"paid", repeatable=False))
     await reached.wait()
     finishing.cancel()
     with suppress(asyncio.CancelledError):
