@@ -6,19 +6,18 @@ anew by replaying it.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from openai.types.responses import Response
-from pydantic import ValidationError
 
 from orcs_server.agents.conversation import Conversation, Turn
 from orcs_server.agents.failures import course_left, tool_in_doubt, unseen_call
 from orcs_server.agents.needs import InputRequired, Needs
 from orcs_server.agents.notes import Notes, answers_for
 from orcs_server.agents.paths import ROOT, below, current_path, is_within
+from orcs_server.agents.responses import pack_response, unpack_response
 from orcs_server.agents.steering import Steering
 from orcs_server.agents.tool_results import pack_result
 from orcs_server.errors import Conflict, Unavailable
@@ -40,9 +39,6 @@ _log = logging.getLogger("orcs.journal")
 STORE_RETRY_S = (0.1, 5.0)
 """First and longest pause before a call is tried to be stored again while the store does not answer."""
 
-_KEPT_OF_RESPONSE = {"id", "created_at", "model", "object", "status", "output", "usage"}
-"""The rest repeats the request: settings, instructions and tools."""
-_LEFT_OUT = {"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
 _UNJOURNALED = frozenset(
     {"computer_call", "local_shell_call", "shell_call", "apply_patch_call", "custom_tool_call", "mcp_approval_request"}
 )
@@ -288,8 +284,7 @@ class RunJournal:
         return call.result is None and not call.dropped and not repeatable
 
     async def _store_call(self, turn: Turn, response: Response) -> None:
-        kept = response.model_dump_json(include=_KEPT_OF_RESPONSE, exclude_unset=True)
-        blob = blob_of(kept.encode("utf-8", "replace"))
+        blob = blob_of(pack_response(response))
         call = ModelCall(turn.path, turn.number, turn.input_hash, blob.digest)
         first_shown = self.notes.unstored(turn.number) if turn.path == ROOT else []
         await self._append([call, *first_shown], [blob])
@@ -373,8 +368,8 @@ class RunJournal:
         """Return a stored response; None when this version of the program cannot make sense of it."""
         stored = await self._blob(call.response)
         try:
-            return Response.model_validate({**_LEFT_OUT, **json.loads(stored)})
-        except (ValidationError, ValueError) as error:
+            return unpack_response(stored)
+        except ValueError as error:
             _log.warning("%s: the response of turn %d cannot be read any more: %s", self._key, call.turn, error)
             return None
 
