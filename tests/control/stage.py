@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.control.calls import BEGUN, ENDED, Call, Death, look_at, noted, repea
 
 ROOT = Path(__file__).parents[2]
 READY = "orcs listening on "
-LIMIT_S = 60.0
+LIMIT_S = 40.0
 """No wait is longer."""
 PAUSE_S = 0.01
 
@@ -179,12 +179,14 @@ class Stage:
         return (await self.client.get_task(workflow_id, task_id, full=True)).task
 
     async def task_until(self, workflow_id: str, task_id: str, state: str) -> W.Task:
-        """Wait until the task is in a state."""
+        """Wait until there is the task, in this state."""
         wanted = W.TaskState.Value(f"TASK_STATE_{state}")
         async with asyncio.timeout(LIMIT_S):
-            while (found := await self.task(workflow_id, task_id)).state != wanted:
+            while True:
+                with suppress(NotFound):
+                    if (found := await self.task(workflow_id, task_id)).state == wanted:
+                        return found
                 await asyncio.sleep(PAUSE_S)
-        return found
 
     async def output(self, workflow_id: str, task_id: str) -> list[str]:
         """Return all that a task's model has read, as its answer says."""

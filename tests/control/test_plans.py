@@ -135,9 +135,9 @@ async def test_a_plan_waits_for_approval_and_again_when_it_materially_changes(st
     assert (await stage.workflow(workflow_id)).pending_input_count == 0
     await stage.client.edit_plan(workflow_id, (add_task(**task("c")),))
     third = await stage.input(workflow_id)
-    await stage.restart()
     stage.open("g")
     await stage.task_until(workflow_id, "a", "COMPLETED")
+    await stage.restart()
     assert (stage.calls("b"), stage.calls("c")) == ([], [])
     await stage.decide(third, APPROVE)
     await stage.end_of(workflow_id)
