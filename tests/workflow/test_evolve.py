@@ -45,7 +45,7 @@ def test_a_task_that_the_plan_does_not_have_does_not_move(event: e.Event) -> Non
 
 def test_evolve_leaves_the_state_before_as_it_was() -> None:
     before = sample_states()["RUNNING"]
-    evolve(before, e.AttemptStarted("one", 1, 1, 9), 0)
+    evolve(before, e.TaskCancelled("one", WHY), 0)
     assert before == RUNNING
 
 
