@@ -229,8 +229,6 @@ def _reopen_dependants(turn: Turn, task_id: str) -> None:
         if not _lacks(turn.state, task):
             skipped = task.status is TaskStatus.SKIPPED
             _reopen_task(turn, name, anew=not skipped, cause=task_id, keeps_output=not skipped)
-        elif task.status is TaskStatus.COMPLETED and not task.progress.stale:
-            turn.emit(e.TaskStale(name, task_id))
 
 
 def _lacks(state: WorkflowState, task: TaskState) -> bool:

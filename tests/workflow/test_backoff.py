@@ -64,3 +64,9 @@ def test_the_pause_is_never_negative_nor_above_its_limits(
     failure = Failure(FailureKind.SERVER_ERROR, "", retryable=True, retry_after_us=asked)
     pause = backoff_us(policy, failures, jitter, failure)
     assert min(asked or 0, RETRY_AFTER_LIMIT_US) <= pause <= max(longest, min(asked or 0, RETRY_AFTER_LIMIT_US))
+
+
+@pytest.mark.parametrize(("jitter", "pause"), [(0.0, 8_000_000), (0.5, 9_000_000), (1.0, 10_000_000)])
+def test_who_waits_for_the_same_thing_comes_after_it_and_not_all_at_once(jitter: float, pause: int) -> None:
+    busy = Failure(FailureKind.RATE_LIMITED, "Wait.", retryable=True, retry_after_us=8_000_000, spares_budget=True)
+    assert backoff_us(RetryPolicy(initial_backoff_us=0), 0, jitter, busy) == pause

@@ -7,6 +7,7 @@ import pytest
 from orcs_server.workflow import events as e
 from orcs_server.workflow.evolve import ImpossibleEvent, evolve
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, WorkflowSpec
+from orcs_server.workflow.people import Resolution
 from tools.generate_state_diagrams import sample_states
 
 RUNNING = sample_states()["RUNNING"]
@@ -41,6 +42,15 @@ def test_an_ended_task_does_not_move(event: e.Event) -> None:
 def test_a_task_that_the_plan_does_not_have_does_not_move(event: e.Event) -> None:
     with pytest.raises(ImpossibleEvent, match="names task 'zz', which the plan does not have"):
         evolve(RUNNING, event, 0)
+
+
+def test_an_input_is_resolved_once() -> None:
+    asking = sample_states()["RUNNING, a question is open"]
+    resolved = e.InputResolved("i1", Resolution.ANSWERED, "one")
+    after = evolve(asking, resolved, 0)
+    for state, event in ((after, resolved), (asking, e.InputResolved("i2", Resolution.ANSWERED))):
+        with pytest.raises(ImpossibleEvent, match="which does not wait"):
+            evolve(state, event, 0)
 
 
 def test_evolve_leaves_the_state_before_as_it_was() -> None:
