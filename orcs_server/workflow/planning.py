@@ -90,6 +90,7 @@ def is_current(state: WorkflowState, attempt: int) -> bool:
 def edit(turn: Turn, message: m.EditPlan) -> None:
     _check_revision(turn, message.revision)
     state = turn.state
+    reruns.require_open(turn)
     if state.progress.plan_revision == 0:
         raise IllegalTransition("ILLEGAL_TRANSITION", "There is no plan yet that could be edited.")
     if state.progress.planning.replanning:
