@@ -87,10 +87,10 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
             id=name, instructions="", description=f"The agent {name} of this server's configuration."
         )
     if base.template is not None:
-        if table.instructions is not None or table.model is not None or table.settings:
+        if table.instructions is not None or table.model is not None or table.settings or table.tools is not None:
             raise StartupError(
-                f"the agent {name} comes from the registry, which sets its instructions, model and settings: [agents.{name}] "
-                "may change its description and max_turns only"
+                f"the agent {name} comes from the registry, which sets its instructions, model, settings and tools: "
+                f"[agents.{name}] may change its description and max_turns only"
             )
         return replace(
             base, description=table.description or base.description, max_turns=table.max_turns or base.max_turns
