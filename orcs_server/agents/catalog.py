@@ -14,7 +14,7 @@ from agents import Agent, FunctionTool
 from agents.handoffs import Handoff
 
 from orcs_server.agents.builtin import BUILTIN
-from orcs_server.agents.definition import AGENT_ID, PLANNER_ID, AgentDefinition
+from orcs_server.agents.definition import AGENT_ID, DEFAULT_MAX_TURNS, PLANNER_ID, AgentDefinition
 from orcs_server.agents.providers import model_settings
 from orcs_server.config.tables import AgentTable
 from orcs_server.errors import NotFound, StartupError
@@ -101,7 +101,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         description=table.description or base.description,
         model=table.model or base.model,
         settings={**base.settings, **table.settings},
-        max_turns=table.max_turns or base.max_turns,
+        max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if table.tools else base.max_turns),
         tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
         source="config",
     )

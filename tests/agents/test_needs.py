@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from agents import Agent, RunContextWrapper, Runner
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 from msgspec.structs import replace
 
-from orcs_server import ask_user, idempotent
+from orcs_server import ask_user, idempotent, propose_tasks
 from orcs_server.storage.journal import JournalKey
 from orcs_server.workflow.model import FailureKind
 from orcs_server.workflow.people import IfUnanswered, InputKind, Resolution
@@ -272,3 +273,25 @@ async def test_outside_of_a_run_a_tool_keeps_the_sdks_own_approval(bench: Bench)
     own = await Runner.run(Agent(name="A", tools=[tool], model=ScriptedModel([[call("pay")]])), "go")
     assert len(own.interruptions) == 1
     assert bench.runs == []
+
+
+async def test_a_proposal_that_was_cut_off_proposes_the_same_again(bench: Bench) -> None:
+    proposals: list[Any] = []
+
+    async def propose(tasks: Any, blobs: Any) -> None:
+        proposals.append((tasks, blobs))
+        if len(proposals) == 1:
+            bench.blocked.set()
+            await asyncio.Event().wait()
+
+    bench.ways = {"propose": propose}
+    task = {"title": "T", "description": "D", "agent_id": "a", "depends_on": [], "depends_on_positions": []}
+    agent = Agent(name="A", tools=[propose_tasks])
+    asked = function_call("propose_tasks", {"tasks": [task]}, call_id="p1")
+    await bench.attempt(agent, [[asked]], cut=True)
+    await bench.done(
+        agent, [[function_call("propose_tasks", {"tasks": [task]}, call_id="p2")], [assistant_message("ok")]]
+    )
+    first, again, other = proposals
+    assert first == again
+    assert first[0][0].id != other[0][0].id
