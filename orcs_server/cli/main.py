@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, reading, running, serving, tokens
+from orcs_server.cli import care, reading, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for command in (
     reading.graph,
     running.start,
     running.delete,
+    why.why,
     reading.agents,
     reading.info,
     reading.health,

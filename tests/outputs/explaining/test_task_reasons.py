@@ -11,6 +11,7 @@ from orcs_server.workflow.model import (
     Budget,
     Digest,
     FailurePolicy,
+    PlanSource,
     RetryPolicy,
     StopMode,
     TaskSpec,
@@ -188,7 +189,7 @@ def test_changes_of_the_plan_are_told_with_the_task_that_they_change() -> None:
     assert played.task("y").past.latest[-1].text == "It was changed by bob in revision 2 of the plan."
     assert played.task_past("x") == []
     added = (TaskSpec("more", "More", TEXT, "a", depth=1),)
-    played.begin("x").say(m.TasksProposed(added, m.PlanSource.TASK, "x", 1), actor="agent:a")
+    played.begin("x").say(m.TasksProposed(added, PlanSource.TASK, "x", 1), actor="agent:a")
     assert played.task("more").past.latest[0].text == "It was added in revision 3 of the plan: x proposed it."
     assert played.explanation().past.latest[-1].text == (
         "The plan got revision 3 with 3 tasks, 1 added: x proposed it."
