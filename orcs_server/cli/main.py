@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, controlling, inbox, reading, retrying, running, serving, tokens
+from orcs_server.cli import care, controlling, inbox, reading, retrying, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ for command in (
     controlling.freeze,
     controlling.thaw,
     running.delete,
+    why.why,
     reading.agents,
     reading.info,
     reading.health,

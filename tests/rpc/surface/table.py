@@ -41,7 +41,10 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "GetAgent": {"agent_id": "research_agent"},
     "GetTask": {"workflow_id": "ready", "task_id": "a"},
     **{name: {} for name in ("ListAgents", "GetServerInfo", "ListWorkflows", "WatchWorkflows")},
-    **{name: {"workflow_id": "ready"} for name in ("ListTasks", "GetWorkflow", "RenderGraph", "WatchWorkflow")},
+    **{
+        name: {"workflow_id": "ready"}
+        for name in ("ListTasks", "GetWorkflow", "RenderGraph", "ExplainWorkflow", "WatchWorkflow")
+    },
     "GetWorkflowOutput": {"workflow_id": "done"},
     "StartWorkflow": {"workflow_id": "ready0"},
     "DeleteWorkflow": {"workflow_id": "done0"},
@@ -188,6 +191,15 @@ TABLE: Final[dict[str, Expectations]] = {
         "format": enum("format"),
     },
     "RenderGraph": {"workflow_id": workflow_id(), "format": enum("format")},
+    "ExplainWorkflow": {
+        "workflow_id": workflow_id(),
+        "task_id": (
+            *(wrong(task_id=text) for text in ("../a", "A", "a\x00b", "é", "t" * 64, "t" * 300_000)),
+            *(refused("NOT_FOUND", "TASK_NOT_FOUND", task_id=text) for text in ("c", "t1")),
+        ),
+        "page_size": page_size(),
+        "page_token": page_token("explained"),
+    },
     "WatchWorkflow": {
         "workflow_id": workflow_id(),
         "after_cursor": (
