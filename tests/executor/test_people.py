@@ -17,7 +17,8 @@ from orcs_server.agents.catalog import AgentCatalog, definition_of
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.people_tools import ask_user, propose_tasks
 from orcs_server.executor.configuration import Configurations, unpack
-from orcs_server.storage.store import InputFilter, blob_of
+from orcs_server.storage.people import InputFilter
+from orcs_server.storage.store import blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import Output, PlanSource
 from orcs_server.workflow.people import MessageMode

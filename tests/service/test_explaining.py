@@ -14,6 +14,7 @@ from orcs_server.outputs.explaining.explanation import ReasonCode
 from orcs_server.service import explaining
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.explaining import Explaining
+from orcs_server.service.pages import REPLY_BYTES
 from orcs_server.storage.sqlite.store import SqliteStore
 from orcs_server.storage.store import Write
 from orcs_server.workflow import messages as m
@@ -66,7 +67,7 @@ async def test_pages_of_tasks_with_long_failures_stay_within_a_reply_and_lose_no
     token, pages = "", 0
     while token or not pages:
         page = await service.explain(ADA, "w", token=token)
-        assert explaining._weigh(page.explanation) <= explaining.REPLY_BYTES
+        assert explaining._weigh(page.explanation) <= REPLY_BYTES
         seen.extend(one.task_id for one in page.explanation.tasks)
         token, pages = page.next_page_token, pages + 1
     assert seen == names
