@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from orcs_server.engines.base import Command, Engine, Receipt
-from orcs_server.errors import NotFound
+from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
 from orcs_server.service.requests import command_hash
 from orcs_server.service.validation import Findings, byte_size
-from orcs_server.storage.store import Blob, Store, WorkflowSummary
+from orcs_server.storage.store import Blob, RequestKey, Store, WorkflowSummary
 from orcs_server.workflow.messages import Control
 from orcs_server.workflow.people import REASON_LIMIT
 from orcs_server.workflow.restore import restore
@@ -65,6 +65,22 @@ class Commands:
     async def summary(self, namespace: str, workflow_id: str) -> WorkflowSummary:
         """Return a workflow's row. Raises NotFound."""
         return await summary_of(self.store, namespace, workflow_id)
+
+    async def refuse_reused(self, visit: Visit, workflow_id: str, method: str, request_id: str) -> None:
+        """Raise InvalidArgument (REQUEST_ID_REUSED) if the id belongs to a command about something else.
+
+        For commands about what is not there; of what is there the engine itself says so.
+        """
+        if not request_id:
+            return
+        key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
+        record = await self.store.find_request(key)
+        gone = record is not None and record.workflow_id == workflow_id
+        if record is not None and not gone:
+            raise InvalidArgument(
+                "REQUEST_ID_REUSED",
+                f"The request id {request_id!r} belongs to another {method}: use a new one for a new request.",
+            )
 
     async def state(self, namespace: str, workflow_id: str) -> WorkflowState:
         """Return a workflow's state as it is stored. Raises NotFound."""
