@@ -229,6 +229,7 @@ class BlockingOrcsClient:
     edit_plan = _blocking(OrcsClient.edit_plan)
     replan = _blocking(OrcsClient.replan)
     compare_plan_revisions = _blocking(OrcsClient.compare_plan_revisions)
+    explain_workflow = _blocking(OrcsClient.explain_workflow)
     pause_workflow = _blocking(OrcsClient.pause_workflow)
     resume_workflow = _blocking(OrcsClient.resume_workflow)
     cancel_workflow = _blocking(OrcsClient.cancel_workflow)

@@ -12,6 +12,7 @@ from orcs_client.calls import pages
 from orcs_client.connection import DEFAULT_TIMEOUT, Connection
 from orcs_client.control_calls import ControlCalls
 from orcs_client.errors import DeadlineExceeded, WorkflowNotCompleted
+from orcs_client.explain_calls import ExplainCalls
 from orcs_client.plan_calls import PlanCalls
 from orcs_client.task_calls import TaskCalls
 from orcs_client.v1 import (
@@ -52,7 +53,7 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient(ControlCalls, PlanCalls, TaskCalls):
+class OrcsClient(ControlCalls, ExplainCalls, PlanCalls, TaskCalls):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the

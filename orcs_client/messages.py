@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from orcs_client.errors import InvalidArgument, Violation
 from orcs_client.v1.agent_service_pb2 import Agent
 from orcs_client.v1.common_pb2 import Failure, Part, Usage
+from orcs_client.v1.explanation_pb2 import (
+    AttemptEnding,
+    AttemptSummary,
+    Cost,
+    Explanation,
+    Reason,
+    ReasonCode,
+    TaskExplanation,
+)
 from orcs_client.v1.plan_edit_pb2 import PlanRevision
 from orcs_client.v1.workflow_pb2 import (
     ApprovalPolicy,
@@ -46,9 +55,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "ApprovalPolicy",
+    "AttemptEnding",
+    "AttemptSummary",
     "Budget",
+    "Cost",
     "Decision",
     "Execution",
+    "Explanation",
     "Failure",
     "FailurePolicy",
     "GraphFormat",
@@ -63,9 +76,12 @@ __all__ = [
     "PlanSource",
     "PlanTask",
     "PlanningStrategy",
+    "Reason",
+    "ReasonCode",
     "StopMode",
     "Task",
     "TaskCounts",
+    "TaskExplanation",
     "TaskState",
     "Usage",
     "Workflow",

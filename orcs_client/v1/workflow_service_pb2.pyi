@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from orcs_client.v1 import common_pb2 as _common_pb2
 from orcs_client.v1 import event_pb2 as _event_pb2
+from orcs_client.v1 import explanation_pb2 as _explanation_pb2
 from orcs_client.v1 import plan_edit_pb2 as _plan_edit_pb2
 from orcs_client.v1 import workflow_pb2 as _workflow_pb2
 import builtins as _builtins
@@ -1322,3 +1323,75 @@ class ComparePlanRevisionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComparePlanRevisionsResponse: _TypeAlias = ComparePlanRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainWorkflowRequest(_message.Message):
+    """What is to be explained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow."""
+    task_id: _builtins.str
+    """The one task of it that is to be explained; empty: all, page by page."""
+    page_size: _builtins.int
+    """The most tasks in the reply; 0: the server's default. More than the server's limit is read as that limit."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty: the first page. The rest of the request must be the same."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "task_id", b"task_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainWorkflowRequest: _TypeAlias = ExplainWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class ExplainWorkflowResponse(_message.Message):
+    """Why things are as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EVENTS_OMITTED_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty: this is the last."""
+    events_omitted: _builtins.int
+    """How many events at the beginning of a very long log were not looked at; what only they say is left out."""
+    @_builtins.property
+    def explanation(self) -> _explanation_pb2.Explanation:
+        """The workflow."""
+
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.TaskExplanation]:
+        """Its tasks, in the order in which they came into the plan."""
+
+    def __init__(
+        self,
+        *,
+        explanation: _explanation_pb2.Explanation | None = ...,
+        tasks: _abc.Iterable[_explanation_pb2.TaskExplanation] | None = ...,
+        next_page_token: _builtins.str = ...,
+        events_omitted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_omitted", b"events_omitted", "explanation", b"explanation", "next_page_token", b"next_page_token", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainWorkflowResponse: _TypeAlias = ExplainWorkflowResponse  # noqa: Y015

@@ -110,6 +110,11 @@ class WorkflowServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.FromString,
                 _registered_method=True)
+        self.ExplainWorkflow = channel.unary_unary(
+                '/orcs.v1.WorkflowService/ExplainWorkflow',
+                request_serializer=orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowResponse.FromString,
+                _registered_method=True)
 
 
 class WorkflowServiceServicer(object):
@@ -225,6 +230,14 @@ class WorkflowServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainWorkflow(self, request, context):
+        """Says why a workflow and its tasks stand where they stand, and what they have cost: from what is stored, without a
+        model, and without changing anything.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkflowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -302,6 +315,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ComparePlanRevisions,
                     request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.SerializeToString,
+            ),
+            'ExplainWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainWorkflow,
+                    request_deserializer=orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -710,6 +728,33 @@ class WorkflowService(object):
             '/orcs.v1.WorkflowService/ComparePlanRevisions',
             orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsRequest.SerializeToString,
             orcs_dot_v1_dot_workflow__service__pb2.ComparePlanRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.WorkflowService/ExplainWorkflow',
+            orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowRequest.SerializeToString,
+            orcs_dot_v1_dot_workflow__service__pb2.ExplainWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class WorkflowServiceStub:
     """Gives the revisions of a workflow's plan page by page, the first one first."""
     ComparePlanRevisions: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ComparePlanRevisionsRequest, _workflow_service_pb2.ComparePlanRevisionsResponse]
     """Gives the differences between two revisions of a workflow's plan."""
+    ExplainWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.ExplainWorkflowRequest, _workflow_service_pb2.ExplainWorkflowResponse]
+    """Says why a workflow and its tasks stand where they stand, and what they have cost: from what is stored, without a
+    model, and without changing anything.
+    """
 
 class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
     """Creates, reads, watches and deletes workflows. Everything belongs to the caller's namespace, which the token decides."""
@@ -185,5 +189,15 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_workflow_service_pb2.ComparePlanRevisionsRequest, _abc.Awaitable[_workflow_service_pb2.ComparePlanRevisionsResponse]],
     ) -> _abc.Awaitable[_workflow_service_pb2.ComparePlanRevisionsResponse]:
         """Gives the differences between two revisions of a workflow's plan."""
+
+    @_abc_1.abstractmethod
+    def ExplainWorkflow(
+        self,
+        request: _workflow_service_pb2.ExplainWorkflowRequest,
+        context: _aio.ServicerContext[_workflow_service_pb2.ExplainWorkflowRequest, _abc.Awaitable[_workflow_service_pb2.ExplainWorkflowResponse]],
+    ) -> _abc.Awaitable[_workflow_service_pb2.ExplainWorkflowResponse]:
+        """Says why a workflow and its tasks stand where they stand, and what they have cost: from what is stored, without a
+        model, and without changing anything.
+        """
 
 def add_WorkflowServiceServicer_to_server(servicer: WorkflowServiceServicer, server: _aio.Server) -> None: ...

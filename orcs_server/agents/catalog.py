@@ -14,7 +14,7 @@ from agents import Agent, FunctionTool
 from agents.handoffs import Handoff
 
 from orcs_server.agents.builtin import BUILTIN
-from orcs_server.agents.definition import AGENT_ID, PLANNER_ID, AgentDefinition
+from orcs_server.agents.definition import AGENT_ID, DEFAULT_MAX_TURNS, PLANNER_ID, AgentDefinition
 from orcs_server.agents.providers import model_settings
 from orcs_server.config.tables import AgentTable
 from orcs_server.errors import NotFound, StartupError
@@ -87,10 +87,10 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
             id=name, instructions="", description=f"The agent {name} of this server's configuration."
         )
     if base.template is not None:
-        if table.instructions is not None or table.model is not None or table.settings:
+        if table.instructions is not None or table.model is not None or table.settings or table.tools is not None:
             raise StartupError(
-                f"the agent {name} comes from the registry, which sets its instructions, model and settings: [agents.{name}] "
-                "may change its description and max_turns only"
+                f"the agent {name} comes from the registry, which sets its instructions, model, settings and tools: "
+                f"[agents.{name}] may change its description and max_turns only"
             )
         return replace(
             base, description=table.description or base.description, max_turns=table.max_turns or base.max_turns
@@ -101,7 +101,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         description=table.description or base.description,
         model=table.model or base.model,
         settings={**base.settings, **table.settings},
-        max_turns=table.max_turns or base.max_turns,
+        max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if table.tools else base.max_turns),
         tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
         source="config",
     )

@@ -356,12 +356,11 @@ def _of_type(error: Exception, table: _Table) -> Failure | None:
 
 
 def tool_in_doubt(tool: str) -> Failure:
-    """A tool was started, its result is missing, and it may not run again."""
+    """A tool was started, its result is missing, and the agent does not have it any more, so that nobody can say what is to be done."""
     return Failure(
         FailureKind.TOOL_FAILED,
-        f'The tool "{tool}" was cut off while it ran, so that nobody knows whether it has acted, and it was not run again. Look '
-        "at what it changes, then create the work that is still to be done anew. If the tool may run twice, declare it with "
-        "@orcs_server.idempotent.",
+        f'The tool "{tool}" was cut off while it ran, so that nobody knows whether it has acted, and the agent does not have it any '
+        "more. Look at what it changes, then start the server with the tool again, or create the work that is still to be done anew.",
     )
 
 

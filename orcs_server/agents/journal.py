@@ -17,7 +17,7 @@ from orcs_server.agents.failures import course_left, tool_in_doubt, unseen_call
 from orcs_server.agents.needs import InputRequired, Needs
 from orcs_server.agents.notes import Notes, answers_for
 from orcs_server.agents.paths import ROOT, below, current_path, is_within
-from orcs_server.agents.responses import pack_response, unpack_response
+from orcs_server.agents.responses import is_acted_on, pack_response, unpack_response, unseen_kind
 from orcs_server.agents.steering import Steering
 from orcs_server.agents.tool_results import pack_result
 from orcs_server.errors import Conflict, Unavailable
@@ -33,17 +33,12 @@ from orcs_server.storage.journal import (
 )
 from orcs_server.storage.store import Blob, Store, blob_of
 from orcs_server.workflow.model import Digest, Failure, FailureKind
+from orcs_server.workflow.people import PendingInput
 
 _log = logging.getLogger("orcs.journal")
 
 STORE_RETRY_S = (0.1, 5.0)
 """First and longest pause before a call is tried to be stored again while the store does not answer."""
-
-_UNJOURNALED = frozenset(
-    {"computer_call", "local_shell_call", "shell_call", "apply_patch_call", "custom_tool_call", "mcp_approval_request"}
-)
-"""Calls that the Agents SDK carries out on this machine out of the journal's sight."""
-_ACTED_ON = _UNJOURNALED | {"function_call"}
 
 
 class JournalStopped(Exception):
@@ -94,8 +89,6 @@ class RunJournal:
         """Why the run must not go on, whatever the SDK makes of it."""
         self.halted = False
         """The run stops before its next model call, and the next attempt goes on from there."""
-        self._stopped = False
-        """So it was told: every path stops, even if that is taken back."""
         self._halts: set[str] = set()
         """Paths on which a call came to nothing: no model is to see what the SDK makes of that."""
         self._waiting: set[tuple[str, str]] = set()
@@ -139,7 +132,7 @@ class RunJournal:
             items = await self.notes.place(number, items)
         new = conversation.show(items)
         await self._settle(path, new)
-        if self._stopped or self.steering.stop or path in self._halts:
+        if self.steering.stop or path in self._halts:
             self._halt(path)
         return Turn(path, number, conversation.hash.hexdigest(), items)
 
@@ -155,9 +148,10 @@ class RunJournal:
         if call.input_hash != turn.input_hash or response is None:
             await self._leave_course(turn)
             return None
+        unseen = unseen_kind(response)
+        if unseen is not None:
+            self._stop(unseen_call(unseen))
         for item in response.output:
-            if item.type in _UNJOURNALED:
-                self._stop(unseen_call(item.type))
             tool = self._tool_calls.get((turn.path, getattr(item, "call_id", "")))
             if tool is not None and self._in_doubt(tool, repeatable=False) and tool.tool not in offered:
                 self._stop(tool_in_doubt(tool.tool))
@@ -176,8 +170,7 @@ class RunJournal:
             self._halt(turn.path)
         if turn.path != ROOT:
             return turn
-        paths = [below(path, call.call_id) for (path, _), call in self._tool_calls.items() if not call.dropped]
-        new = await self.notes.show(turn.number, len(turn.shown), lambda one: self.needs.tells(one, paths))
+        new = await self.notes.show(turn.number, len(turn.shown), self._tells)
         if not new:
             return turn
         conversation = self._conversations[ROOT]
@@ -192,7 +185,7 @@ class RunJournal:
         ends the attempt.
         """
         self._note(turn, response)
-        if self.holds_answers and turn.path == ROOT and not any(item.type in _ACTED_ON for item in response.output):
+        if self.holds_answers and turn.path == ROOT and not is_acted_on(response):
             self._held = (turn, response)
         else:
             await self._store_call(turn, response)
@@ -274,11 +267,16 @@ class RunJournal:
     # Inside
 
     def _halt(self, path: str) -> NoReturn:
-        """Stop here. A stop that was asked for holds for all paths; what needs a person lets others go through what is stored."""
+        """Stop here. From now on no path asks its model; others may still go through what is stored."""
         self._halts.add(path)
         self.halted = True
-        self._stopped = self._stopped or self.steering.stop
         raise JournalStopped("The run stops here for now.")
+
+    def _tells(self, asked: PendingInput) -> bool:
+        """Whether a tool call of this run returns the answer to what was asked."""
+        return self.needs.tells(
+            asked, (below(path, call.call_id) for (path, _), call in self._tool_calls.items() if not call.dropped)
+        )
 
     def _in_doubt(self, call: ToolCall, *, repeatable: bool) -> bool:
         return call.result is None and not call.dropped and not repeatable
@@ -326,7 +324,7 @@ class RunJournal:
         ]
         for call in past:
             response = await self._read(call)
-            if response is None or any(item.type in _UNJOURNALED for item in response.output):
+            if response is None or unseen_kind(response) is not None:
                 self._stop(course_left("a tool"))
         known = self._conversations[turn.path].call_ids
         left = [call for (path, _), call in self._tool_calls.items() if path == turn.path and call.call_id not in known]

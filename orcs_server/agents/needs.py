@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -77,7 +77,7 @@ class Needs:
                 return None if withdrawn or (leave and one.attempt + 1 != self._attempt) else one
         return None
 
-    def tells(self, one: PendingInput, paths: Collection[str]) -> bool:
+    def tells(self, one: PendingInput, paths: Iterable[str]) -> bool:
         """Whether one of the tool calls with these paths asked this in this conversation, and so returns its answer."""
         mine = (one.task_id, one.run) == (self._key.task_id, self._run)
         return mine and any(self._place(path) == one.need.place for path in paths)

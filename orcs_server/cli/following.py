@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from enum import StrEnum
 from typing import TextIO
@@ -35,9 +36,11 @@ async def follow(
     snapshot: bool = False,
     deltas: bool = False,
     reconnect_timeout: float | None = None,
+    asks: bool = False,
 ) -> Workflow:
     """Show a workflow on `out` until it ends, and return it as it ended.
 
+    With `asks` whoever sits at the terminal is asked, in the live view, what the workflow asks of people.
     The live view begins with a snapshot, the others with the first event or the one after `after_cursor`. `progress` tells
     meanwhile, and if this is interrupted, how far it came. While the server is away it says so and tries again, for
     `reconnect_timeout` seconds (None: for ever); then it raises what the client does.
@@ -75,11 +78,7 @@ async def follow(
 
     async with aclosing(watch) as items:
         if live:
-            from rich.console import Console
-
-            from orcs_server.cli.live import follow_live
-
-            await follow_live(items, progress, Console(file=out), _now_us, take)
+            await _show_live(client, items, progress, out, take, asks=asks)
         else:
             show = _json_line if view is View.JSON else _plain_line(progress, out)
             async for item in items:
@@ -90,6 +89,32 @@ async def follow(
     progress.tokens = tokens_of(workflow.usage)
     progress.whole = True
     return workflow
+
+
+async def _show_live(
+    client: OrcsClient,
+    items: AsyncIterator[WatchItem],
+    progress: Progress,
+    out: TextIO,
+    take: Callable[[WatchItem], Awaitable[None]],
+    *,
+    asks: bool,
+) -> None:
+    from rich.console import Console
+
+    from orcs_server.cli.asking import Asker
+    from orcs_server.cli.live import follow_live
+
+    if not asks:
+        await follow_live(items, progress, Console(file=out), _now_us, take)
+        return
+    asker = Asker(client, progress.workflow_id, out)
+
+    async def take_and_note(item: WatchItem) -> None:
+        await take(item)
+        asker.note(item)
+
+    await follow_live(items, progress, Console(file=out), _now_us, take_and_note, asker.serve)
 
 
 def tell_ending(workflow: Workflow, *, known: bool = False) -> ExitCode:
@@ -157,6 +182,11 @@ def _plain_line(progress: Progress, out: TextIO) -> Callable[[WatchItem], None]:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def may_ask(*, no_input: bool) -> bool:
+    """Return whether somebody is there to be asked."""
+    return not no_input and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def choose_view(out: TextIO, *, as_json: bool) -> View:

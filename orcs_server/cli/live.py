@@ -6,7 +6,7 @@ import asyncio
 import os
 import termios
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -54,8 +54,12 @@ async def follow_live(
     console: Console,
     now_us: Callable[[], int],
     take: Callable[[WatchItem], Awaitable[None]],
+    asking: Callable[[Callable[[bool], None]], Coroutine[None, None, None]] | None = None,
 ) -> None:
-    """Hand each item to `take`, which keeps `progress` up to date, and redraw the tree until there are no more."""
+    """Hand each item to `take`, which keeps `progress` up to date, and redraw the tree until there are no more.
+
+    `asking` runs beside it; it is given what has the tree make room for a question, and come back afterwards.
+    """
     with _without_echo(console), Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
 
         def draw(frame: int) -> None:
@@ -64,23 +68,46 @@ async def follow_live(
         async def keep_drawing() -> None:
             frame = 0
             while True:
-                draw(frame)
+                if live.is_started:
+                    draw(frame)
                 frame += 1
                 await asyncio.sleep(REDRAW_S)
 
-        drawing = asyncio.create_task(keep_drawing())
-        try:
-            async for item in items:
-                await take(item)
-                if drawing.done():
-                    break
-        finally:
-            drawing.cancel()
-            await asyncio.wait((drawing,))
-        if not drawing.cancelled():
-            drawing.result()
+        def clear(question: bool) -> None:
+            if question:
+                live.stop()
+            else:
+                live.start()
+
+        beside = [keep_drawing(), *(() if asking is None else (asking(clear),))]
+        await _take_all(items, take, beside)
         # What is shown last stays and may be as high as it is: it scrolls.
         live.update(draw_tree(progress, now_us(), console.size.width, MOST_ROWS))
+
+
+async def _take_all(
+    items: AsyncIterator[WatchItem],
+    take: Callable[[WatchItem], Awaitable[None]],
+    beside: Sequence[Coroutine[None, None, None]],
+) -> None:
+    """Hand over all items while `beside` runs; its failure ends it all."""
+    tasks = [asyncio.create_task(one) for one in beside]
+    try:
+        async for item in items:
+            await take(item)
+            if any(_failed(task) for task in tasks):
+                break
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, reading, running, serving, tokens
+from orcs_server.cli import care, controlling, inbox, reading, retrying, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -32,7 +32,24 @@ for command in (
     reading.output,
     reading.graph,
     running.start,
+    inbox.inbox,
+    inbox.answer,
+    inbox.approve,
+    inbox.reject,
+    controlling.pause,
+    controlling.resume,
+    controlling.cancel,
+    retrying.retry,
+    retrying.skip,
+    retrying.cancel_task,
+    controlling.send,
+    controlling.edit,
+    controlling.replan,
+    controlling.update,
+    controlling.freeze,
+    controlling.thaw,
     running.delete,
+    why.why,
     reading.agents,
     reading.info,
     reading.health,

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from orcs_client import BlockingOrcsClient, OrcsClient
+    from orcs_client.messages import Budget
 
 JSON_LIMIT = 8 * 1024 * 1024
 """Bytes of a JSON file; no server accepts more."""
@@ -44,6 +45,25 @@ ReconnectTimeout = Annotated[
     ),
 ]
 
+Reason = Annotated[str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is stored with the decision.")]
+BudgetTokens = Annotated[
+    int | None, typer.Option("--budget-tokens", metavar="N", min=1, help="The most tokens, in and out together.")
+]
+BudgetCost = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-cost", metavar="AMOUNT", min=0, help="The highest cost, in the currency of the server's prices."
+    ),
+]
+BudgetTime = Annotated[
+    str | None, typer.Option("--budget-time", metavar="TIME", help="The longest time that it runs, as in 90s or 2h.")
+]
+
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="On a terminal: show what is asked of people, but do not ask it here.")
+]
+
+_STANDARD_INPUT = "-"
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<unit>s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -91,6 +111,29 @@ def read_time(text: str | None) -> datetime | None:
         raise typer.TyperException(
             f"{text[:80]!r} is no time: write how long from now, as in 90s, 30m, 2h or 7d, or a time, as in 2030-01-31T18:00."
         ) from None
+
+
+def read_seconds(text: str) -> float:
+    """Return a length of time, such as 90s, 30m, 2h or 7d, in seconds."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise typer.TyperException(f"{text[:80]!r} is no length of time: write it as 90s, 30m, 2h or 7d.")
+    return float(match["count"]) * _SECONDS[match["unit"]]
+
+
+def read_budget(tokens: int | None, cost: float | None, wall_time: str | None) -> Budget | None:
+    """Return limits; None where none is given."""
+    if tokens is None and cost is None and wall_time is None:
+        return None
+    from orcs_client import budget
+
+    micros = None if cost is None else round(cost * 1_000_000)
+    return budget(tokens=tokens, cost_micros=micros, wall_time=None if wall_time is None else read_seconds(wall_time))
+
+
+def read_said(text: str) -> str:
+    """Return a text that is written out, or comes by standard input where it is -."""
+    return read_text_file(Path("/dev/stdin")) if text == _STANDARD_INPUT else text
 
 
 def read_json_object(text: str | None) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ _WORKFLOW_AFTER = {
 }
 _TASK_AFTER = {
     "task_ready": "READY",
+    "task_reopened": "PENDING",
+    "task_held": "INPUT_REQUIRED",
     "attempt_started": "RUNNING",
     "attempt_suspended": "INPUT_REQUIRED",
     "attempt_interrupted": "READY",
@@ -97,6 +99,8 @@ class Progress:
     """Whether the sums hold everything: not where a watch began in the middle."""
     incomplete: bool = False
     """Whether a change of the plan was too large for its event: list the tasks and `learn` them."""
+    _planned: bool = False
+    _started: bool = False
     _clock_ahead_us: int | None = None
     _spent: dict[tuple[str, int], int] = field(default_factory=dict)
     """(task, attempt) -> tokens that are counted already."""
@@ -150,11 +154,17 @@ class Progress:
         self.created_us = _time(workflow, "create_time")
         self.ended_us = _time(workflow, "end_time")
         self.failure = workflow.failure.message
+        self._planned = workflow.plan_revision > 0
+        self._started = workflow.HasField("start_time")
 
     def _apply_event(self, name: str, body: Any, time_us: int) -> None:
         if name in _WORKFLOW_AFTER:
             self.state = _WORKFLOW_AFTER[name]
             self.ended_us = time_us if self.ended else None
+        self._planned = self._planned or name == "plan_adopted"
+        self._started = self._started or name == "workflow_started"
+        if name == "workflow_resumed":
+            self.state = "RUNNING" if self._started else "READY" if self._planned else "PLANNING"
         match name:
             case "workflow_created":
                 self._set_workflow(body.workflow)

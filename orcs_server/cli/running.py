@@ -14,13 +14,18 @@ import typer
 
 from orcs_server.cli.options import (
     AsJson,
+    BudgetCost,
+    BudgetTime,
+    BudgetTokens,
     Labels,
+    NoInput,
     ReconnectTimeout,
     Server,
     TokenFile,
     WorkflowId,
     connect,
     connect_async,
+    read_budget,
     read_json_object,
     read_labels,
     read_text_file,
@@ -81,6 +86,13 @@ def run(
     ] = None,
     max_parallel: Annotated[int | None, typer.Option(metavar="N", help="The most tasks that run at once.")] = None,
     max_tasks: Annotated[int | None, typer.Option(metavar="N", help="The most tasks that it may have.")] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_cost: BudgetCost = None,
+    budget_time: BudgetTime = None,
+    approve_plan: Annotated[
+        bool, typer.Option("--approve-plan", help="Carry the plan out only once somebody has approved it.")
+    ] = False,
+    no_input: NoInput = False,
     reconnect_timeout: ReconnectTimeout = None,
     no_start: Annotated[
         bool, typer.Option("--no-start", help="Only plan it, print the id and return; `orcs start` starts it.")
@@ -92,10 +104,17 @@ def run(
     """Carry out a query or a plan, watch it, print its output.
 
     The progress goes to standard error, the output to standard output. With --json each item of the watch is a line of its own.
-    Ctrl-C leaves the workflow running. While the server is away, the watch says so and tries again.
+    On a terminal what it asks of people can be answered in place. Ctrl-C leaves the workflow running. While the server is away, the watch says so and tries again.
     """
     from orcs_client import load_plan
-    from orcs_client.messages import Execution, FailurePolicy, OutputFormat, PlanningStrategy, value_named
+    from orcs_client.messages import (
+        ApprovalPolicy,
+        Execution,
+        FailurePolicy,
+        OutputFormat,
+        PlanningStrategy,
+        value_named,
+    )
 
     if (query is None) == (plan is None):
         raise typer.TyperException('Give either a query, as in `orcs run "compare A and B"`, or --plan FILE.')
@@ -113,6 +132,8 @@ def run(
         "not_before_time": read_time(not_before),
         "max_parallel_tasks": max_parallel,
         "max_tasks": max_tasks,
+        "budget": read_budget(budget_tokens, budget_cost, budget_time),
+        "approval_policy": value_named(ApprovalPolicy, "plan") if approve_plan else None,
         "auto_start": False if no_start else None,
     }
     given: WorkflowOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
@@ -120,7 +141,9 @@ def run(
     read_plan = None if plan is None else load_plan(_STANDARD_INPUT_FILE if plan == STANDARD_INPUT else plan)
     if detach or no_start:
         return _create(server, token_file, text, read_plan, given, as_json=as_json, waits=no_start)
-    running = _run(connect_async(server, token_file), text, read_plan, given, reconnect_timeout, as_json=as_json)
+    running = _run(
+        connect_async(server, token_file), text, read_plan, given, reconnect_timeout, as_json=as_json, no_input=no_input
+    )
     return _interruptible(running)
 
 
@@ -159,9 +182,10 @@ async def _run(
     reconnect_timeout: float | None,
     *,
     as_json: bool,
+    no_input: bool,
 ) -> int:
     from orcs_server.cli.exits import ExitCode, tell
-    from orcs_server.cli.following import View, choose_view, tell_ending
+    from orcs_server.cli.following import View, choose_view, may_ask, tell_ending
     from orcs_server.cli.progress import Progress
 
     async with client:
@@ -173,7 +197,13 @@ async def _run(
         progress = Progress(workflow.id, title=workflow.title)
         view = choose_view(sys.stderr, as_json=as_json)
         ended = await _followed(
-            client, progress, view, sys.stderr, resumable=False, reconnect_timeout=reconnect_timeout
+            client,
+            progress,
+            view,
+            sys.stderr,
+            resumable=False,
+            reconnect_timeout=reconnect_timeout,
+            asks=may_ask(no_input=no_input),
         )
         if isinstance(ended, ExitCode):
             return ended
@@ -198,6 +228,7 @@ def watch(
     deltas: Annotated[
         bool, typer.Option("--deltas", help="With --json: also the text that agents are writing.")
     ] = False,
+    no_input: NoInput = False,
     reconnect_timeout: ReconnectTimeout = None,
     server: Server = None,
     token_file: TokenFile = None,
@@ -208,6 +239,8 @@ def watch(
     It is shown as a live tree on a terminal, else as a line for each event. While the server is away, the watch says so and
     tries again.
     """
+    from orcs_server.cli.following import may_ask
+
     if (snapshot or deltas) and not as_json:
         raise typer.TyperException("--snapshot and --deltas go with --json.")
     if snapshot and after:
@@ -217,6 +250,7 @@ def watch(
         "snapshot": snapshot,
         "deltas": deltas,
         "reconnect_timeout": reconnect_timeout,
+        "asks": may_ask(no_input=no_input),
     }
     return _interruptible(_watch(connect_async(server, token_file), workflow_id, place, as_json=as_json))
 

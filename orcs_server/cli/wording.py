@@ -54,6 +54,11 @@ def count_words(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def cost_words(micros: int) -> str:
+    """Return a cost in whole units of its currency; nothing where there is none."""
+    return f"cost {micros / 1_000_000:,.4f}" if micros else ""
+
+
 def ids_words(ids: tuple[str, ...]) -> str:
     """Return some of the ids and how many more there are."""
     shown = ", ".join(ids[:IDS_SHOWN])
@@ -144,6 +149,11 @@ _WORDS: dict[str, Callable[[Any, Progress], str]] = {
     "workflow_paused": _saying("workflow is paused"),
     "workflow_resumed": _saying("workflow resumed"),
     "workflow_cancel_requested": _saying("workflow is being cancelled"),
+    "workflow_updated": _saying("the workflow's budget, labels or priority were changed"),
+    "replan_requested": _saying("what has not begun is planned anew"),
+    "task_reopened": _of_task("is to be carried out again"),
+    "task_stale": _of_task("rests on an output that has changed since"),
+    "task_held": _of_task("waits for approval"),
     "workflow_reopened": _saying("workflow goes on"),
     "workflow_deleted": _saying("workflow deleted"),
     "workflow_completed": _ending,

@@ -82,6 +82,10 @@ class Texts:
         if output is not None:
             return Predecessor(task.spec.id, task.spec.title, await self.read(namespace, output.digest))
         why = task.progress.failure
-        what = "a person decided to go on without it" if task.progress.waived else f"the optional task ended as {task.status}"
+        what = (
+            "a person decided to go on without it"
+            if task.progress.waived
+            else f"the optional task ended as {task.status}"
+        )
         missing = what + (f": {why.message}" if why is not None else "")
         return Predecessor(task.spec.id, task.spec.title, missing=missing)

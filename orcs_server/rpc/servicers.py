@@ -8,7 +8,7 @@ from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_p
 from orcs_server.identity import Caller
 from orcs_server.outputs.graph import GraphFormat
 from orcs_server.rpc.calls import StreamCall
-from orcs_server.rpc.conversion import control, enums, plans, replies, requests
+from orcs_server.rpc.conversion import control, enums, explanations, plans, replies, requests
 from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages
 from orcs_server.rpc.conversion.workflows import TaskMessages, workflow, workflow_summary
 from orcs_server.service.agents import Agents
@@ -120,6 +120,13 @@ class WorkflowServicer:
         return plans.plan_difference(
             await self._services.revisions.compare(
                 caller, request.workflow_id, request.from_revision, request.to_revision
+            )
+        )
+
+    async def explain_workflow(self, request: _w.ExplainWorkflowRequest, caller: Caller) -> _w.ExplainWorkflowResponse:
+        return explanations.explained_workflow(
+            await self._services.explaining.explain(
+                caller, request.workflow_id, request.task_id, request.page_size, request.page_token
             )
         )
 

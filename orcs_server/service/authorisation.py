@@ -43,6 +43,7 @@ OPERATIONS: Final = {
     "workflows.list": "view",
     "workflows.output": "view",
     "workflows.graph": "view",
+    "workflows.explain": "view",
     "workflows.watch": "view",
     "tasks.get": "view",
     "tasks.list": "view",

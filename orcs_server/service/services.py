@@ -19,6 +19,7 @@ from orcs_server.service.commands import Commands
 from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.control import Control
 from orcs_server.service.creation import Creation
+from orcs_server.service.explaining import Explaining
 from orcs_server.service.inbox import Inbox
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
@@ -47,6 +48,7 @@ class Services:
     preview: Preview
     reading: Reading
     results: Results
+    explaining: Explaining
     agents: Agents
     system: System
     watching: Watching
@@ -95,6 +97,7 @@ def build_services(
         ),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
         results=Results(store=store, authorisation=authorisation),
+        explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
         agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
         system=System(
             settings=settings,

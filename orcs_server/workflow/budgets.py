@@ -13,9 +13,10 @@ from orcs_server.workflow.people import InputKind, Need
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
+MORE = "Shall it get as much again?"
 LIMITS = ("tokens", "cost_micros", "wall_time_us")
 _SAID: dict[str, Callable[[int], str]] = {
-    "tokens": "{} tokens".format,
+    "tokens": lambda tokens: "only token" if tokens == 1 else f"{tokens} tokens",
     "cost_micros": lambda micros: f"budget of {micros / 1e6:g}",
     "wall_time_us": lambda us: f"{us / 1e6:g} s",
 }
@@ -104,7 +105,7 @@ def _reached(budget: Budget, usage: Usage, ran_us: int) -> str:
 
 def _ask(turn: Turn, limit: str, budget: Budget, who: str, task_id: str = "") -> None:
     turn.emit(e.BudgetExceeded(limit, budget, task_id))
-    prompt = f"{who} has used up its {_SAID[limit](getattr(budget, limit))}. Shall it get as much again?"
+    prompt = f"{who} has used up its {_SAID[limit](getattr(budget, limit))}. {MORE}"
     progress.request(turn, Need(InputKind.BUDGET, prompt, expires_after_us=turn.spec.approval_expires_us), task_id)
 
 

@@ -60,7 +60,10 @@ def ask_for_plan(turn: Turn) -> None:
             return
         turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN))
     if shown != turn.state.progress.approved:
-        prompt = f"Shall the plan with its {turn.state.progress.task_count} tasks be carried out?"
+        count = turn.state.progress.task_count
+        prompt = (
+            f"Shall the plan with its {count} tasks be carried out?" if count > 1 else "Shall the plan be carried out?"
+        )
         expires = turn.spec.approval_expires_us
         progress.request(turn, Need(InputKind.PLAN_APPROVAL, prompt, shown=shown, expires_after_us=expires))
 
@@ -195,21 +198,15 @@ def give_up_planning(turn: Turn, why: Failure) -> None:
     if not planning.replanning:
         progress.fail_workflow(turn, why)
         return
-    withdraw_for(turn, "")
+    progress.withdraw_for(turn, "")
     turn.emit(e.PlanRejected(planning.attempt, why))
     ask_for_plan(turn)
     progress.start_if_due(turn)
 
 
-def withdraw_for(turn: Turn, task_id: str) -> None:
-    """Nobody needs to resolve any more what a task waits for or, without a task, what the planner asked."""
-    for asked in turn.state.waiting_for(task_id):
-        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, task_id))
-
-
 def plan_anew(turn: Turn, instructions: Digest | None = None, reason: str = "") -> None:
     """Have what has not begun planned anew; what was asked about the old plan, and by its planner, is asked no more."""
-    withdraw_for(turn, "")
+    progress.withdraw_for(turn, "")
     for asked in turn.state.waiting():
         if asked.need.kind is InputKind.PLAN_APPROVAL:
             turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN))
@@ -247,9 +244,9 @@ def _budget_decided(turn: Turn, asked: PendingInput, resolved: e.InputResolved) 
         budgets.grant(turn, asked.task_id, resolved.budget)
         _go_on(turn, asked.task_id)
         return
-    why = progress.failure(
-        FailureKind.BUDGET_EXCEEDED, f"{asked.need.prompt} It was not to be. {resolved.reason}".strip()
-    )
+    spent = asked.need.prompt.removesuffix(budgets.MORE)
+    said = f": {resolved.reason}" if resolved.reason else "."
+    why = progress.failure(FailureKind.BUDGET_EXCEEDED, f"{spent}It was given no more{said}")
     if asked.task_id:
         progress.fail_task(turn, asked.task_id, why)
     else:

@@ -23,9 +23,8 @@ def retry(turn: Turn, message: m.RetryTask) -> None:
     """A task that failed goes on in its conversation; one that completed, or has another description now, begins a new one."""
     name = message.task_id
     task = _find(turn, name)
+    require_open(turn)
     if task.status is TaskStatus.RETRYING and message.description is None:
-        if turn.state.status is WorkflowStatus.CANCELLING:
-            raise IllegalTransition("ILLEGAL_TRANSITION", "The workflow is being cancelled.")
         progress.ready(turn, name)
         return
     if task.status not in TASK_TERMINAL and task.status is not TaskStatus.RETRYING:
@@ -56,17 +55,18 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
     name = message.task_id
     task = _find(turn, name)
     before = task.progress
+    if task.status is TaskStatus.SKIPPED and before.waived and before.output == message.output:
+        return
+    require_open(turn)
     if task.status is TaskStatus.COMPLETED:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Task {name} has completed: retry it, if its output is not good."
         )
-    if task.status is TaskStatus.SKIPPED and before.waived and before.output == message.output:
-        return
     if is_met(task):
         _refuse_if_under_way(turn.state, name, "cancel it first")
     revived = reopen(turn, but=name)
     why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or "A person skipped it.")
-    inputs.withdraw_for(turn, name)
+    progress.withdraw_for(turn, name)
     turn.emit(e.TaskSkipped(name, "", why, message.output))
     _touch_dependants(turn, name)
     progress.after_task(turn, name)
@@ -82,7 +82,7 @@ def cancel(turn: Turn, message: m.CancelTask) -> None:
         raise IllegalTransition("ILLEGAL_TRANSITION", f"Task {message.task_id} has ended ({task.status}).")
     said = progress.cut(message.reason, REASON_LIMIT)
     why = progress.failure(FailureKind.CANCELLED, f"A person cancelled it{f': {said}' if said else '.'}")
-    inputs.withdraw_for(turn, message.task_id)
+    progress.withdraw_for(turn, message.task_id)
     turn.emit(e.TaskCancelled(message.task_id, why))
     progress.after_task(turn, message.task_id)
 
@@ -92,24 +92,30 @@ def reopen(turn: Turn, but: str = "") -> list[str]:
 
     Raises IllegalTransition where that cannot be. The task `but` is the caller's matter.
     """
+    require_open(turn)
     state = turn.state
     if not state.terminal:
-        if state.status is WorkflowStatus.CANCELLING:
-            raise IllegalTransition("ILLEGAL_TRANSITION", "The workflow is being cancelled.")
         return []
-    if state.status is WorkflowStatus.CANCELLED:
-        raise IllegalTransition("WORKFLOW_TERMINAL", "The workflow was cancelled: it cannot go on.")
-    if not state.settled:
-        raise IllegalTransition(
-            "ILLEGAL_TRANSITION",
-            "The workflow still holds resources that are being given back; try again a little later.",
-        )
     turn.emit(e.WorkflowReopened())
     revived = _revivable(state, but)
     for name in revived:
         _reopen_task(turn, name, anew=False, cause=but)
     budgets.check(turn, "")
     return revived
+
+
+def require_open(turn: Turn) -> None:
+    """Raise IllegalTransition for a workflow that was cancelled, or cannot be reopened yet."""
+    state = turn.state
+    if state.status is WorkflowStatus.CANCELLING:
+        raise IllegalTransition("ILLEGAL_TRANSITION", "The workflow is being cancelled.")
+    if state.status is WorkflowStatus.CANCELLED:
+        raise IllegalTransition("WORKFLOW_TERMINAL", "The workflow was cancelled: it cannot go on.")
+    if state.terminal and not state.settled:
+        raise IllegalTransition(
+            "ILLEGAL_TRANSITION",
+            "The workflow still holds resources that are being given back; try again a little later.",
+        )
 
 
 def ended_with_workflow(task: TaskState) -> bool:
@@ -181,7 +187,7 @@ def _redescribe(turn: Turn, task: TaskState, message: m.RetryTask) -> None:
 def _reopen_task(turn: Turn, name: str, *, anew: bool, cause: str = "", keeps_output: bool = False) -> None:
     before = turn.state.tasks[name].progress
     run = max(before.run, 1) + 1 if anew and before.attempt else before.run
-    inputs.withdraw_for(turn, name)
+    progress.withdraw_for(turn, name)
     turn.emit(e.TaskReopened(name, run, cause, keeps_output))
 
 
@@ -223,8 +229,6 @@ def _reopen_dependants(turn: Turn, task_id: str) -> None:
         if not _lacks(turn.state, task):
             skipped = task.status is TaskStatus.SKIPPED
             _reopen_task(turn, name, anew=not skipped, cause=task_id, keeps_output=not skipped)
-        elif task.status is TaskStatus.COMPLETED and not task.progress.stale:
-            turn.emit(e.TaskStale(name, task_id))
 
 
 def _lacks(state: WorkflowState, task: TaskState) -> bool:

@@ -22,8 +22,11 @@ from orcs_server.agents.catalog import definition_of
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
+from orcs_server.agents.steering import Steering
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.sqlite import SqliteStore
+from orcs_server.storage.store import blob_of
+from orcs_server.workflow.people import MessageMode, PendingInput, PersonMessage, Resolution
 from tests.agents.support import OneModel
 
 KEY = JournalKey("default", "w1", "t1", 1)
@@ -42,6 +45,44 @@ class Bench:
         self.attempts = 0
         self.mismatches: list[tuple[str, int]] = []
         self.blocked = asyncio.Event()
+        self.mail: list[PersonMessage] = []
+        """What the next attempt finds in its box."""
+        self.inputs: list[PendingInput] = []
+        """What was asked of people up to now."""
+        self.ways: dict[str, Any] = {}
+        """How the next attempt turns to its workflow."""
+        self.steering = Steering()
+        """That of the attempt that runs."""
+
+    async def resolve(self, result: AgentResult, *resolutions: Resolution, answer: str = "", reason: str = "") -> None:
+        """Resolve what an attempt has asked for, need by need, and store what it refers to."""
+        assert len(result.needs) == len(resolutions), result
+        await self.store.put_blobs("default", [*result.blobs, blob_of(answer)])
+        for need, resolution in zip(result.needs, resolutions, strict=True):
+            ordinal = len(self.inputs) + 1
+            given = need.default if resolution is Resolution.DEFAULTED else blob_of(answer).digest if answer else None
+            self.inputs.append(
+                PendingInput(
+                    f"i{ordinal}",
+                    ordinal,
+                    need,
+                    0,
+                    self.key.task_id,
+                    self.attempts,
+                    self.key.run if self.key.task_id else 0,
+                    resolution=resolution,
+                    answer=given,
+                    reason=reason,
+                )
+            )
+
+    async def say(self, text: str, mode: MessageMode = MessageMode.QUEUE) -> None:
+        """Send a message; the attempt that runs, if one does, is told."""
+        blob = blob_of(text)
+        await self.store.put_blobs("default", [blob])
+        ordinal = len(self.mail) + 1
+        self.mail.append(PersonMessage(f"m{ordinal}", ordinal, mode, blob.digest, 0))
+        self.steering.deliver(tuple(self.mail))
 
     async def reopen(self) -> None:
         await self.store.close()
@@ -79,8 +120,13 @@ class Bench:
         self.attempts += 1
         await self.reopen()
         model = ScriptedModel(steps)
+        self.steering = Steering(mail=self.mail, inputs=self.inputs, **self.ways)
         journal = await RunJournal.open(
-            self.store, self.key, self.attempts, lambda path, turn: self.mismatches.append((path, turn))
+            self.store,
+            self.key,
+            self.attempts,
+            lambda path, turn: self.mismatches.append((path, turn)),
+            self.steering,
         )
         definition = replace(definition_of("tester", agent), max_turns=99)
         run = AgentRunner(OneModel(model)).run(

@@ -136,3 +136,16 @@ def test_a_table_gives_an_agent_of_the_registry_more_turns() -> None:
 def test_a_table_cannot_change_what_an_agent_of_the_registry_is() -> None:
     with pytest.raises(StartupError, match=r"comes from the registry.*max_turns only"):
         AgentCatalog.build({"city_agent": AgentTable(instructions="Rhyme.")}, f"{REGISTRY}:registry")
+
+
+def test_an_agent_of_the_configuration_gets_the_tools_that_it_names() -> None:
+    plain, tables = AgentCatalog.build(), {"writing_agent": AgentTable(tools=("ask_user", "propose_tasks"))}
+    writer = AgentCatalog.build(tables).get("writing_agent")
+    assert writer.tools == ("ask_user", "propose_tasks")
+    assert writer.revision != plain.get("writing_agent").revision
+    planner = AgentCatalog.build({"planner": AgentTable(tools=("ask_user",))}).get("planner")
+    assert planner.max_turns > plain.get("planner").max_turns, "a question takes a turn"
+    with pytest.raises(ValueError, match="tools"):
+        AgentTable.model_validate({"tools": ["rm"]})
+    with pytest.raises(StartupError, match="settings and tools"):
+        AgentCatalog.build({"city_agent": AgentTable(tools=("ask_user",))}, f"{REGISTRY}:registry")

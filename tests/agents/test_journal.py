@@ -34,17 +34,6 @@ async def test_finished_calls_are_not_made_again(bench: Bench) -> None:
     assert bench.mismatches == []
 
 
-async def test_a_tool_that_was_cut_off_is_not_run_again_and_the_task_fails_saying_so(bench: Bench) -> None:
-    agent = Agent(name="A", tools=[bench.tool("quick"), bench.tool("charge", blocks=True)])
-    await bench.attempt(agent, [[call("quick"), call("charge")]], cut=True)
-    result = await bench.done(agent, [])
-    assert result.failure is not None
-    assert (result.failure.kind, result.failure.retryable) == (FailureKind.TOOL_FAILED, False)
-    assert '"charge" was cut off' in result.failure.message
-    assert "@orcs_server.idempotent" in result.failure.message
-    assert sorted(bench.runs) == ["charge:1", "quick:1"]
-
-
 @pytest.mark.parametrize("above", [True, False])
 async def test_an_idempotent_tool_that_was_cut_off_runs_again_under_the_same_key(bench: Bench, above: bool) -> None:
     tool = bench.tool("keyed", blocks=True)

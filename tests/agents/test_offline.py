@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 
 from orcs_server.agents.builtin import CODING, DATA, PLANNER, RESEARCH, WRITING
 from orcs_server.agents.offline import NOTICE, OfflineModel
+from orcs_server.agents.offline.model import _answer
 from orcs_server.agents.offline.plan import MAX_BRANCHES, plan_by_rule
 from orcs_server.agents.offline.samples import least_value
 from orcs_server.agents.offline.shapes import read_shape
-from orcs_server.agents.planner import PlannerInput, PlannerOutput, build_planner_input
+from orcs_server.agents.planner import (
+    PlannedBefore,
+    PlannerInput,
+    PlannerOutput,
+    Replanning,
+    build_planner_input,
+    read_planner_input,
+)
 from orcs_server.agents.runner import AgentRun, AgentRunner
-from orcs_server.agents.task_input import Predecessor, build_task_input
+from orcs_server.agents.structured import raw_json_for
+from orcs_server.agents.task_input import Predecessor, build_task_input, message_note
 from orcs_server.workflow.model import PlanningStrategy
 from tests.agents.support import OneModel
 
@@ -246,3 +255,35 @@ async def test_it_works_in_a_run_of_ones_own_streamed_or_not() -> None:
     assert NOTICE in plain.final_output
     assert streamed.final_output == plain.final_output
     assert plain.context_wrapper.usage.output_tokens == len(plain.final_output.split())
+
+
+async def test_what_people_say_is_planned_for_and_stands_in_the_answers() -> None:
+    conversation: Any = [
+        {"role": "user", "content": build_planner_input("Compare tea and coffee", AGENTS)},
+        {"role": "user", "content": message_note("Look into milk and sugar as well")},
+    ]
+    plan = PlannerOutput.model_validate_json(_answer("", conversation, raw_json_for(PlannerOutput)))
+    assert [task.title for task in plan.tasks[:2]] == ["Look into milk", "Look into sugar"]
+    conversation[0]["content"] = build_task_input("Tea", "Look into tea.")
+    text = _answer("", conversation, None)
+    assert text.startswith("# Tea\n")
+    assert "## What people said\n\n> Look into milk and sugar as well" in text
+
+
+async def test_planning_anew_adds_what_was_asked_for_and_builds_on_what_is_there() -> None:
+    before = Replanning(
+        (
+            PlannedBefore("t1", "Look into tea", "COMPLETED", stays=True),
+            PlannedBefore("t2", "Look into coffee", "FAILED", stays=True, usable=False),
+        ),
+        "Cover the costs of growing and of shipping, too.",
+    )
+    text = build_planner_input("Compare tea and coffee", AGENTS, replanning=before)
+    plan = (await RUNNER.run(AgentRun(PLANNER, text, output_type=PlannerOutput))).output
+    assert isinstance(plan, PlannerOutput)
+    *added, joining = plan.tasks
+    assert added
+    assert (joining.builds_on, joining.dependencies) == (["t1"], list(range(len(added))))
+    assert "Cover the costs" in joining.description
+    bare = plan_by_rule(read_planner_input(build_planner_input("Go", AGENTS, replanning=Replanning(before.tasks))))
+    assert [task.builds_on for task in bare.tasks] == [["t1"]]

@@ -26,7 +26,7 @@ from orcs_server.agents.builtin import PLANNER
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.runner import AgentRunner
-from orcs_server.agents.task_input import read_task_input
+from orcs_server.agents.task_input import read_note, read_task_input
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import OrcsError, Unavailable
@@ -62,7 +62,8 @@ class Gate:
     deltas: Sequence[str] = ()
 
 
-Act = str | Exception | Gate
+Act = str | Exception | Gate | list[Any]
+"""A list: what the model puts out, such as calls of tools."""
 
 
 class Stage(Model, ModelProvider):
@@ -72,6 +73,8 @@ class Stage(Model, ModelProvider):
         self.acts: dict[str, list[Act]] = defaultdict(list)
         self.calls: list[str] = []
         self.inputs: dict[str, str] = {}
+        self.notes: dict[str, list[Any]] = {}
+        """What people said to it, and what it answered before."""
         self.instructions: dict[str, str] = {}
         self.at_once = 0
         self.most_at_once = 0
@@ -89,10 +92,11 @@ class Stage(Model, ModelProvider):
         *_: Any,
         **__: Any,
     ) -> AsyncIterator[Any]:
-        text = input if isinstance(input, str) else str(input[-1]["content"])
+        text = input if isinstance(input, str) else str(input[0]["content"])
         title = PLANNING if "\n# Request\n" in text else read_task_input(text)[0]
         self.calls.append(title)
         self.inputs[title] = text
+        self.notes[title] = [] if isinstance(input, str) else [_said(one) for one in input[1:] if "role" in one]
         self.instructions[title] = system_instructions or ""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -325,6 +329,12 @@ async def outcome(submission: Any) -> Receipt | OrcsError:
         return error
 
 
+def _said(item: dict[str, Any]) -> str:
+    """Return what a message of a person, or an answer before it, says."""
+    content = item["content"]
+    return read_note(content) if isinstance(content, str) else str(content[0]["text"])
+
+
 def _delta(text: str) -> ResponseTextDeltaEvent:
     return ResponseTextDeltaEvent(
         type="response.output_text.delta",
@@ -337,21 +347,17 @@ def _delta(text: str) -> ResponseTextDeltaEvent:
     )
 
 
-def _response(text: str) -> Response:
-    message = ResponseOutputMessage(
-        id="msg",
-        type="message",
-        role="assistant",
-        status="completed",
-        content=[ResponseOutputText(type="output_text", text=text, annotations=[])],
-    )
+def _response(act: str | list[Any]) -> Response:
+    if isinstance(act, str):
+        text = ResponseOutputText(type="output_text", text=act, annotations=[])
+        act = [ResponseOutputMessage(id="msg", type="message", role="assistant", status="completed", content=[text])]
     return Response.model_validate(
         {
             "id": "resp",
             "created_at": 0,
             "model": "stage",
             "object": "response",
-            "output": [message],
+            "output": act,
             "parallel_tool_calls": False,
             "tool_choice": "auto",
             "tools": [],

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from orcs_server.agents.planner import PlannerOutput, PlannerTask
-from orcs_server.executor.planning import DESCRIPTION_LIMIT, PlanTexts, problems_of, to_tasks
+from orcs_server.executor.planning import DESCRIPTION_LIMIT, PlanTexts, planning_run, problems_of, to_tasks
 from orcs_server.storage.store import blob_of
-from orcs_server.workflow.model import TITLE_LIMIT
+from orcs_server.workflow.model import TITLE_LIMIT, Planning
 
 
 def planned(**fields: Any) -> PlannerTask:
@@ -83,3 +83,26 @@ def test_each_mistake_is_told_in_the_planners_own_terms(fields: dict[str, Any], 
 def test_every_mistake_is_told_not_the_first() -> None:
     answer = PlannerOutput(tasks=[planned(title=""), planned(description="", dependencies=[7])])
     assert len(problems_of(answer)) == 3
+
+
+def test_new_tasks_are_numbered_on_from_all_that_ever_were() -> None:
+    answer = PlannerOutput(tasks=[planned(), planned(dependencies=[0], builds_on=["t2", "mine"])])
+    assert problems_of(answer, ["t2", "mine"]) == ()
+    first, last = to_tasks(answer, PlanTexts(), ["t2", "mine", "t11", "t07", "t1a", "t99999999999"])
+    assert (first.id, last.id, last.dependencies) == ("t12", "t13", ("t2", "mine", "t12"))
+
+
+def test_what_does_not_stay_cannot_be_built_on() -> None:
+    answer = PlannerOutput(tasks=[planned(builds_on=["t1", "t2"])])
+    assert problems_of(answer, ["t1"]) == (
+        "tasks[0].builds_on: 't2' is none of the tasks that stay; the tasks that stay are t1",
+    )
+    assert len(problems_of(answer)) == 2
+
+
+def test_every_planning_and_every_repair_is_a_conversation_of_its_own() -> None:
+    runs = {
+        planning_run(Planning(replans=replans, rejected=rejected)) for replans in range(50) for rejected in range(50)
+    }
+    assert len(runs) == 2_500
+    assert planning_run(Planning()) == 1

@@ -101,7 +101,9 @@ def _approval(said: Line, state: WorkflowState | None) -> m.ResolveApproval:
     """It repeats what was shown, unless the file says `seeing` something else."""
     assert state is not None
     asked = state.inputs.get(said.first[0])
-    shown = digest_of(said.one("seeing")) if "seeing" in said.said else asked and asked.need.shown
+    shown = None if asked is None else asked.need.shown
+    if "seeing" in said.said:
+        shown = digest_of(said.one("seeing"))
     edit = digest_of(said.one("edit")) if "edit" in said.said else None
     decision = Decision(said.first[1])
     return m.ResolveApproval(said.first[0], decision, shown, said.one("because"), said.one("by"), edit, said.budget)

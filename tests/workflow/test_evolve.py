@@ -8,6 +8,7 @@ from orcs_server.workflow import events as e
 from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.evolve_tasks import ImpossibleEvent
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, WorkflowSpec
+from orcs_server.workflow.people import Resolution
 from tools.generate_state_diagrams import sample_states
 
 RUNNING = sample_states()["RUNNING"]
@@ -44,9 +45,18 @@ def test_a_task_that_the_plan_does_not_have_does_not_move(event: e.Event) -> Non
         evolve(RUNNING, event, 0)
 
 
+def test_an_input_is_resolved_once() -> None:
+    asking = sample_states()["RUNNING, a question is open"]
+    resolved = e.InputResolved("i1", Resolution.ANSWERED, "one")
+    after = evolve(asking, resolved, 0)
+    for state, event in ((after, resolved), (asking, e.InputResolved("i2", Resolution.ANSWERED))):
+        with pytest.raises(ImpossibleEvent, match="which does not wait"):
+            evolve(state, event, 0)
+
+
 def test_evolve_leaves_the_state_before_as_it_was() -> None:
     before = sample_states()["RUNNING"]
-    evolve(before, e.AttemptStarted("one", 1, 1, 9), 0)
+    evolve(before, e.TaskCancelled("one", WHY), 0)
     assert before == RUNNING
 
 

@@ -6,19 +6,12 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.codec import (
     damaged,
-    decode_caller,
-    decode_event,
     decode_input,
     decode_message,
-    decode_task_progress,
-    decode_task_spec,
-    decode_workflow_progress,
-    decode_workflow_spec,
 )
 from orcs_server.storage.journal import (
     NOTHING_SPENT,
@@ -30,6 +23,7 @@ from orcs_server.storage.journal import (
 )
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite import batch, journal, memory, people, retention
+from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file
@@ -155,7 +149,7 @@ class SqliteStore:
 
     async def live(self) -> list[LiveWorkflow]:
         async with self._reader.transaction() as read:
-            return await read.all(QUERIES["live_workflows"], (), _live)
+            return await read.all(QUERIES["live_workflows"], (), live_of)
 
     async def finished_before(
         self, before_us: int, limit: int, after: FinishedWorkflow | None = None
@@ -164,30 +158,30 @@ class SqliteStore:
 
     async def get_summary(self, namespace: str, workflow_id: str) -> WorkflowSummary | None:
         row = self._reader.one(QUERIES["get_workflow"], (namespace, workflow_id))
-        return None if row is None else _summary(namespace, row)
+        return None if row is None else summary_of(namespace, row)
 
     async def list_summaries(
         self, namespace: str, where: WorkflowFilter, page_size: int, after: PageKey | None = None
     ) -> list[WorkflowSummary]:
-        conditions, parameters = _conditions(namespace, where, after)
+        conditions, parameters = conditions_of(namespace, where, after)
         query = QUERIES["list_workflows"].replace("/*conditions*/", conditions)
         rows = self._reader.page(query, (namespace, *parameters, page_size))
-        return [_summary(namespace, row) for row in rows]
+        return [summary_of(namespace, row) for row in rows]
 
     async def snapshot(self, namespace: str, workflow_id: str) -> Snapshot | None:
         async with self._reader.transaction(namespace) as read:
             row = read.one(QUERIES["get_workflow"], (namespace, workflow_id))
             if row is None:
                 return None
-            summary = _summary(namespace, row)
+            summary = summary_of(namespace, row)
             identity = (namespace, workflow_id)
-            tasks = await read.all(QUERIES["all_tasks"], identity, _task)
+            tasks = await read.all(QUERIES["all_tasks"], identity, task_of)
             inputs = await read.all(QUERIES["all_inputs"], identity, decode_input)
             return Snapshot(summary, tasks, inputs, await read.all(QUERIES["all_mail"], identity, decode_message))
 
     async def get_task(self, namespace: str, workflow_id: str, task_id: str) -> StoredTask | None:
         row = self._reader.one(QUERIES["get_task"], (namespace, workflow_id, task_id))
-        return None if row is None else _task(*row)
+        return None if row is None else task_of(*row)
 
     async def list_tasks(
         self,
@@ -197,9 +191,9 @@ class SqliteStore:
         limit: int = 100,
         statuses: Sequence[TaskStatus] = (),
     ) -> list[StoredTask]:
-        query = QUERIES["list_tasks"].replace("/*conditions*/", _any_of("status", statuses))
+        query = QUERIES["list_tasks"].replace("/*conditions*/", any_of("status", statuses))
         rows = self._reader.page(query, (namespace, workflow_id, after_ordinal, *statuses, limit))
-        return [_task(*row) for row in rows]
+        return [task_of(*row) for row in rows]
 
     # People
 
@@ -224,12 +218,12 @@ class SqliteStore:
 
     async def events(self, namespace: str, workflow_id: str, after_seq: int, limit: int) -> list[EventRecord]:
         return [
-            _event(*row) for row in self._reader.page(QUERIES["events"], (namespace, workflow_id, after_seq, limit))
+            event_of(*row) for row in self._reader.page(QUERIES["events"], (namespace, workflow_id, after_seq, limit))
         ]
 
     async def events_after_position(self, namespace: str, position: int, limit: int) -> list[EventRecord]:
         rows = self._reader.page(QUERIES["events_after_position"], (position, namespace, limit))
-        return [_event(*row) for row in rows]
+        return [event_of(*row) for row in rows]
 
     async def last_position(self) -> int:
         position: int = self._reader.one(QUERIES["last_position"])[0]
@@ -350,67 +344,3 @@ async def _pack(blobs: Sequence[Blob]) -> Sequence[at_rest.PackedBlob]:
         else await asyncio.to_thread(at_rest.pack, blob.digest, blob.data)
         for blob in blobs
     ]
-
-
-def _any_of(column: str, values: Sequence[object]) -> str:
-    return f"AND {column} IN ({', '.join('?' * len(values))})" if values else ""
-
-
-def _conditions(namespace: str, where: WorkflowFilter, after: PageKey | None) -> tuple[str, list[Any]]:
-    conditions = [_any_of("status", where.statuses)]
-    parameters: list[Any] = [*where.statuses]
-    for key, value in where.labels:
-        conditions.append(
-            "AND id IN (SELECT workflow_id FROM workflow_labels WHERE namespace = ? AND key = ? AND value = ?)"
-        )
-        parameters += (namespace, key, value)
-    if where.title_prefix:
-        conditions.append("AND substr(title, 1, ?) = ?")
-        parameters += (len(where.title_prefix), where.title_prefix)
-    if where.created_from_us is not None:
-        conditions.append("AND created_us >= ?")
-        parameters.append(where.created_from_us)
-    if where.created_before_us is not None:
-        conditions.append("AND created_us < ?")
-        parameters.append(where.created_before_us)
-    if after is not None:
-        conditions.append("AND (created_us, id) < (?, ?)")
-        parameters += after
-    return " ".join(conditions), parameters
-
-
-def _live(namespace: str, workflow_id: str, wake_at_us: int | None, idle: int) -> LiveWorkflow:
-    return LiveWorkflow(namespace, workflow_id, wake_at_us, bool(idle))
-
-
-def _summary(namespace: str, row: Any) -> WorkflowSummary:
-    workflow_id, seq, updated_us, progress, spec, caller = row
-    return WorkflowSummary(
-        namespace,
-        workflow_id,
-        decode_workflow_spec(spec),
-        decode_workflow_progress(progress),
-        seq,
-        updated_us,
-        None if caller is None else decode_caller(caller),
-    )
-
-
-def _task(ordinal: int, spec: bytes, progress: bytes) -> StoredTask:
-    return StoredTask(ordinal, decode_task_spec(spec), decode_task_progress(progress))
-
-
-def _event(
-    namespace: str,
-    workflow_id: str,
-    seq: int,
-    time_us: int,
-    actor: str,
-    cause: str,
-    position: int,
-    type_name: str,
-    version: int,
-    body: bytes,
-) -> EventRecord:
-    event = decode_event(type_name, version, body)
-    return EventRecord(namespace, workflow_id, seq, time_us, actor, cause, event, position)

@@ -1,0 +1,290 @@
+"""Commands that control workflows: pause, resume, cancel, freeze, thaw, send, update, edit, replan."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orcs_server.cli.options import (
+    AsJson,
+    BudgetCost,
+    BudgetTime,
+    BudgetTokens,
+    Labels,
+    Reason,
+    Server,
+    TokenFile,
+    WorkflowId,
+    connect,
+    read_budget,
+    read_labels,
+    read_said,
+    read_seconds,
+)
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from orcs_client.v1.plan_edit_pb2 import PlanChanges
+
+
+class StopChoice(StrEnum):
+    """How what runs comes to its stop."""
+
+    DRAIN = "drain"
+    AFTER_TURN = "after-turn"
+    IMMEDIATE = "immediate"
+
+
+class MessageChoice(StrEnum):
+    """How a message reaches what runs."""
+
+    QUEUE = "queue"
+    INTERRUPT = "interrupt"
+    REPLAN = "replan"
+
+
+Stop = Annotated[
+    StopChoice,
+    typer.Option(
+        "--mode",
+        help="drain: tasks end by themselves; after-turn: agents stop before their next model call; immediate: cut off.",
+    ),
+]
+Revision = Annotated[
+    int | None,
+    typer.Option("--revision", metavar="N", help="Only if the plan is still at this revision."),
+]
+
+
+def pause(
+    workflow_id: WorkflowId,
+    mode: Stop = StopChoice.AFTER_TURN,
+    reason: Reason = "",
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause a workflow; `orcs resume` lets it go on."""
+    from orcs_client.messages import StopMode, value_named
+
+    with connect(server, token_file) as client:
+        reply = client.pause_workflow(workflow_id, mode=value_named(StopMode, mode), reason=reason)
+    _print_state(reply, as_json=as_json)
+
+
+def resume(
+    workflow_id: WorkflowId, server: Server = None, token_file: TokenFile = None, as_json: AsJson = False
+) -> None:
+    """Let a paused workflow go on."""
+    with connect(server, token_file) as client:
+        reply = client.resume_workflow(workflow_id)
+    _print_state(reply, as_json=as_json)
+
+
+def cancel(
+    workflow_id: WorkflowId,
+    immediate: Annotated[bool, typer.Option("--immediate", help="Cut off what runs.")] = False,
+    reason: Reason = "",
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a workflow for good. Finished outputs stay readable."""
+    with connect(server, token_file) as client:
+        reply = client.cancel_workflow(workflow_id, immediate=immediate, reason=reason)
+    _print_state(reply, as_json=as_json)
+
+
+def freeze(
+    mode: Stop = StopChoice.AFTER_TURN,
+    reason: Reason = "",
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause every workflow of your namespace, and those that are created until `orcs thaw`."""
+    from orcs_client.messages import StopMode, message_to_dict, value_named
+    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.wording import count_words
+
+    with connect(server, token_file) as client:
+        reply = client.freeze_namespace(mode=value_named(StopMode, mode), reason=reason)
+    if as_json:
+        print_json({"workflow_count": 0, **message_to_dict(reply)})
+    else:
+        print(f"{count_words(reply.workflow_count, 'workflow')} frozen")
+
+
+def thaw(server: Server = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
+    """Take `orcs freeze` back. What somebody paused stays paused."""
+    from orcs_client.messages import message_to_dict
+    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.wording import count_words
+
+    with connect(server, token_file) as client:
+        reply = client.thaw_namespace()
+    if as_json:
+        print_json({"workflow_count": 0, **message_to_dict(reply)})
+    else:
+        print(f"{count_words(reply.workflow_count, 'workflow')} thawed")
+
+
+def send(
+    workflow_id: WorkflowId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said; - reads it from standard input.")],
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="The task whose agent reads it; else all, and the planner.")
+    ] = "",
+    mode: Annotated[
+        MessageChoice,
+        typer.Option(
+            help="queue: read at the next turn; interrupt: the model call under way is made anew; replan: the plan changes."
+        ),
+    ] = MessageChoice.QUEUE,
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say something to what runs."""
+    from orcs_client.messages import MessageMode, message_to_dict, value_named
+    from orcs_server.cli.printing import print_json
+
+    said = read_said(text)
+    with connect(server, token_file) as client:
+        reply = client.send_message(workflow_id, said, task_id=task, mode=value_named(MessageMode, mode))
+    if as_json:
+        print_json(message_to_dict(reply))
+    else:
+        print(f"sent to {f'{task} of ' if task else ''}{workflow_id}")
+
+
+def update(
+    workflow_id: WorkflowId,
+    task_id: Annotated[str | None, typer.Argument(metavar="TASK", help="One of its tasks that has not begun.")] = None,
+    priority: Annotated[int | None, typer.Option(help="-1000 to 1000; the higher goes first.")] = None,
+    labels: Labels = None,
+    budget_tokens: BudgetTokens = None,
+    budget_cost: BudgetCost = None,
+    budget_time: BudgetTime = None,
+    no_budget: Annotated[bool, typer.Option("--no-budget", help="Take all limits away.")] = False,
+    description: Annotated[str | None, typer.Option(metavar="TEXT", help="Of a task: what the agent is to do.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Of a task: how long an attempt may take, as in 90s.")
+    ] = None,
+    revision: Revision = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a workflow's budget, labels (all of them) or priority; or a task's priority, description or timeout."""
+    from orcs_client import budget as no_limits
+    from orcs_client.messages import message_to_dict
+    from orcs_server.cli.printing import print_json
+
+    budget = read_budget(budget_tokens, budget_cost, budget_time)
+    if task_id is None and (description is not None or timeout is not None or revision is not None):
+        raise typer.TyperException(
+            "--description, --timeout and --revision are for a task: name it after the workflow."
+        )
+    if task_id is not None and (labels or budget is not None or no_budget):
+        raise typer.TyperException("Labels and budgets are the workflow's: leave the task out.")
+    if no_budget and budget is not None:
+        raise typer.TyperException("Give limits or --no-budget, not both.")
+    reply: Message
+    with connect(server, token_file) as client:
+        if task_id is None:
+            reply = client.update_workflow(
+                workflow_id,
+                budget=no_limits() if no_budget else budget,
+                labels=read_labels(labels) if labels else None,
+                priority=priority,
+            )
+        else:
+            reply = client.update_task(
+                workflow_id,
+                task_id,
+                priority=priority,
+                description=description,
+                timeout=None if timeout is None else read_seconds(timeout),
+                plan_revision=revision,
+            )
+    if as_json:
+        print_json(message_to_dict(reply))
+    else:
+        print(f"{f'{task_id} of ' if task_id else ''}{workflow_id} updated")
+
+
+def edit(
+    workflow_id: WorkflowId,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON file with the edits; - is standard input.")],
+    check: Annotated[bool, typer.Option("--check", help="Only say what would come of it; store nothing.")] = False,
+    revision: Revision = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> int:
+    """Change a workflow's plan, all of it or nothing: {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
+
+    Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
+    """
+    from orcs_client import load_edits
+    from orcs_client.messages import message_to_dict
+    from orcs_server.cli.exits import ExitCode, tell
+    from orcs_server.cli.printing import print_json
+
+    edits = load_edits("/dev/stdin" if str(file) == "-" else file)
+    with connect(server, token_file) as client:
+        reply = client.edit_plan(workflow_id, edits, plan_revision=revision, validate_only=check)
+    if as_json:
+        print_json(message_to_dict(reply))
+    elif not reply.violations:
+        verb = "would be" if check else "is"
+        waits = f", and {'would wait' if check else 'waits'} for approval" if reply.needs_approval else ""
+        print(f"the plan of {workflow_id} {verb} at revision {reply.plan_revision}{waits}")
+        _print_changes(reply.changes)
+    for one in reply.violations:
+        tell(f"{one.field}: {one.description}" if one.field else one.description)
+    return ExitCode.WRONG if reply.violations else ExitCode.DONE
+
+
+def replan(
+    workflow_id: WorkflowId,
+    instructions: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What the new plan is to bring; - reads it from standard input.")
+    ],
+    revision: Revision = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have the planner plan anew what has not begun."""
+    said = read_said(instructions)
+    with connect(server, token_file) as client:
+        reply = client.replan(workflow_id, said, plan_revision=revision)
+    _print_state(reply, as_json=as_json)
+
+
+def _print_state(reply: Message, *, as_json: bool) -> None:
+    from orcs_client.messages import WorkflowState, message_to_dict, short_name
+    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.wording import state_words
+
+    if as_json:
+        print_json(message_to_dict(reply))
+        return
+    workflow = getattr(reply, "workflow")  # noqa: B009 - every reply of a command has one
+    print(f"{workflow.id} is {state_words(short_name(WorkflowState, workflow.state))}")
+
+
+def _print_changes(changes: PlanChanges) -> None:
+    from orcs_server.outputs.safe_text import one_line
+
+    for sign, tasks in (("+", changes.added), ("~", changes.changed)):
+        for task in tasks:
+            print(f"{sign} {one_line(task.id)}  {one_line(task.title)}")
+    for name in changes.removed_task_ids:
+        print(f"- {one_line(name)}")
