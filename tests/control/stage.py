@@ -253,11 +253,12 @@ class Stage:
                 continue
             assert [one.sequence for one in log] == list(range(1, len(log) + 1))
             assert log[: len(seen)] == seen
-        assert any(death.lines for death in self.deaths), "no server was killed in the middle"
+        assert self.deaths, "no server was killed in the middle"
         await self.terminate()
         again = repeated(noted(self.folder), self.deaths)
         assert not again, again
-        assert examine(self.data).findings == []
+        found = examine(self.data).findings
+        assert not found, found
 
     async def close(self) -> None:
         """End whatever there still is."""

@@ -46,8 +46,8 @@ async def test_a_live_edit_is_all_or_nothing_and_outlives_a_kill(stage: Stage) -
     revisions = [one async for one in stage.client.list_plan_revisions(workflow_id)]
     assert [one.revision for one in revisions] == [1, 2]
     difference = await stage.client.compare_plan_revisions(workflow_id)
-    assert [one.id for one in difference.added] == ["c"]
-    assert list(difference.removed_task_ids) == ["x"]
+    assert [one.id for one in difference.changes.added] == ["c"]
+    assert list(difference.changes.removed_task_ids) == ["x"]
 
 
 async def test_a_completed_workflow_that_gets_a_task_goes_on(stage: Stage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orcs_client import IllegalTransition
+from orcs_client import IllegalTransition, InvalidArgument
 from orcs_client.v1 import workflow_pb2 as w
 from tests.control.script import look, pay, script, task
 from tests.control.stage import CANCELLED, COMPLETED, FAILED, Stage
@@ -103,8 +103,9 @@ async def test_one_task_is_cancelled_and_another_one_updated_before_it_begins(st
     await stage.client.update_task(workflow_id, "b", description=script(answer="updated"), priority=7)
     await stage.restart()
     stage.open("g", "h")
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(InvalidArgument) as refused:
         await stage.client.update_task(workflow_id, "c", priority=1)
+    assert refused.value.reason == "PLAN_INVALID"
     await stage.end_of(workflow_id, FAILED)
     b = await stage.task(workflow_id, "b")
     assert (b.output.text, b.priority) == ("updated", 7)
