@@ -39,6 +39,7 @@ REFUSALS = {
     (IllegalTransition, "ILLEGAL_TRANSITION"),
     (IllegalTransition, "INPUT_ALREADY_RESOLVED"),
     (IllegalTransition, "NAMESPACE_FROZEN"),
+    (IllegalTransition, "WORKFLOW_TERMINAL"),
     (Conflict, "STALE_APPROVAL"),
     (Conflict, "STALE_REVISION"),
     (NotFound, "INPUT_NOT_FOUND"),
@@ -82,7 +83,9 @@ class Crowd:
 
     async def rush(self) -> None:
         """All at once."""
-        await asyncio.gather(*(self._client() for _ in range(CLIENTS)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(self._client())
 
     async def _client(self) -> None:
         for _ in range(REQUESTS):
@@ -106,7 +109,7 @@ class Crowd:
 
     @property
     def _api(self) -> OrcsClient:
-        return self._stage.client
+        return self._stage.watching
 
     def _task(self) -> str:
         return f"t{self._random.randint(1, 12)}"
