@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -73,9 +74,7 @@ class ByRule(Model):
         if script["broken_until"] and not is_open(script["broken_until"]):
             raise openai.APIConnectionError(request=httpx.Request("POST", "https://model.test"))
         if place < len(script["turns"]):
-            output = [
-                function_call(one["tool"], one["arguments"], call_id=one["id"]) for one in script["turns"][place]
-            ]
+            output = [function_call(one["tool"], one["arguments"], call_id=one["id"]) for one in script["turns"][place]]
         else:
             output = [assistant_message(script["answer"] or json.dumps(_read(items)))]
         usage = Usage(
@@ -93,10 +92,8 @@ class ByRule(Model):
 
 def _script(text: str) -> dict[str, Any]:
     script: dict[str, Any] = {"turns": [], "answer": "", "gates": {}, "broken_until": ""}
-    try:
+    with suppress(ValueError):
         script |= json.loads(_request(text))
-    except ValueError:
-        pass
     return script
 
 

@@ -299,5 +299,3 @@ async def staged(zygote: Zygote, folder: Path, **settings: Any) -> AsyncIterator
             await stage.check()
     finally:
         await stage.close()
-
-

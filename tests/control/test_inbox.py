@@ -23,7 +23,7 @@ async def test_the_inbox_shows_what_waits_whatever_happens_to_the_server(stage: 
 
     def known() -> dict[tuple[str, str], w.InputResolution.ValueType]:
         found: dict[tuple[str, str], w.InputResolution.ValueType] = {}
-        for update in list(updates):
+        for update in updates:
             if update.snapshot:
                 found.clear()
             found |= {(one.workflow_id, one.id): one.resolution for one in update.inputs}
@@ -86,9 +86,7 @@ async def test_a_watch_of_one_workflow_and_kind_goes_on_after_its_cursor(stage: 
     await stage.until(workflow_id, PAUSED)
     await stage.client.answer_input(workflow_id, asked.id, "yes")
     async with aclosing(
-        stage.client.watch_pending_inputs(
-            workflow_id=workflow_id, kinds=[QUESTION], after_cursor=first.cursor
-        )
+        stage.client.watch_pending_inputs(workflow_id=workflow_id, kinds=[QUESTION], after_cursor=first.cursor)
     ) as items:
         second = await anext(items)
     assert [(one.id, one.resolution) for one in second.inputs] == [(asked.id, w.INPUT_RESOLUTION_ANSWERED)]
