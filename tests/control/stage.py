@@ -168,7 +168,7 @@ class Stage:
     async def until(self, workflow_id: str, *states: W.WorkflowState.ValueType) -> W.Workflow:
         """Wait until the workflow is in one of these states; return it."""
         async with asyncio.timeout(LIMIT_S):
-            while (workflow := await self.workflow(workflow_id)).state not in states:
+            while (workflow := await self.workflow(workflow_id)).state not in states:  # noqa: ASYNC110 - another process changes it
                 await asyncio.sleep(PAUSE_S)
         return workflow
 

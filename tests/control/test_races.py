@@ -193,10 +193,12 @@ async def resolve(client: OrcsClient, asked: w.PendingInput, chance: random.Rand
     rest: dict[str, Any] = {}
     decision = chance.choice((APPROVE, APPROVE, REJECT, EDIT))
     if decision == EDIT:
-        rest = {
-            w.PENDING_INPUT_KIND_BUDGET: {"budget": budget(tokens=10_000)},
-            w.PENDING_INPUT_KIND_TOOL_APPROVAL: {"content": {"what": "another"}},
-        }.get(asked.kind, {"content": script(answer="another")})
+        if asked.kind == w.PENDING_INPUT_KIND_BUDGET:
+            rest["budget"] = budget(tokens=10_000)
+        elif asked.kind == w.PENDING_INPUT_KIND_TOOL_APPROVAL:
+            rest["content"] = {"what": "another"}
+        else:
+            rest["content"] = script(answer="another")
     return await client.resolve_approval(
         asked.workflow_id, asked.id, decision, subject_sha256=asked.subject_sha256, **rest
     )
