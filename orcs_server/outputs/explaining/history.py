@@ -258,7 +258,7 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
         case e.ReplanRequested():
             return ReasonCode.REPLAN_REQUESTED, f"What had not begun was to be planned anew{who}{because(event.reason)}"
         case e.WorkflowStarted():
-            return ReasonCode.STARTED, f"It started{who}."
+            return ReasonCode.STARTED, "It started."
         case e.WorkflowPausing():
             what = "Its namespace was frozen" if event.freeze else "It was paused"
             return (ReasonCode.FROZEN if event.freeze else ReasonCode.PAUSED), f"{what}{who}{because(event.reason)}"
