@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -127,23 +126,80 @@ def test_a_namespace_is_frozen_and_thawed(start_server: Callable[..., ServerProc
     assert orcs("resume", "w", server=server).out == "w is ready\n"
 
 
-def _typing(answers: dict[str, str]) -> Callable[[int, str], None]:
-    """Return what types an answer once its question is on the screen."""
-    left = dict(answers)
+def once(sign: str, act: Callable[[], str]) -> Callable[[str], str]:
+    """Return what acts once, when this is on the screen, and types what that returns."""
+    left = [act]
 
-    def watch(pid: int, seen: str) -> None:
-        for question in list(left):
-            if question in seen:
-                # The terminal of the process itself: what is written there comes to it as if it were typed.
-                terminal = os.open(f"/proc/{pid}/fd/0", os.O_RDWR | os.O_NOCTTY)
-                try:
-                    for letter in left.pop(question):
-                        _push(terminal, letter)
-                finally:
-                    os.close(terminal)
+    def types(seen: str) -> str:
+        return left.pop()() if left and sign in seen else ""
 
-    return watch
+    return types
 
 
-def _push(terminal: int, letter: str) -> None:
-    os.write(terminal, letter.encode())
+def test_an_approval_is_given_in_the_midst_of_the_live_view(plan_file: str, orcs_server_process: ServerProcess) -> None:
+    done = orcs_on_terminal(
+        "run",
+        *("--plan", plan_file, "--approve-plan"),
+        server=orcs_server_process,
+        types=once("Approve it?", lambda: "y\n"),
+    )
+    screen = ESCAPES.sub("", done.out)
+    assert done.code == 0, screen
+    assert "? the workflow waits (plan approval): Shall the plan with its 3 tasks be carried out?" in screen
+    assert "| [{" in screen, "what is approved is shown"
+    assert "✔ both" in screen
+
+
+def test_a_refusal_in_the_live_view_asks_why(plan_file: str, orcs_server_process: ServerProcess) -> None:
+    refuse, reason = once("Approve it?", lambda: "n\n"), once("Why not", lambda: "too dear\n")
+    done = orcs_on_terminal(
+        "run",
+        *("--plan", plan_file, "--approve-plan"),
+        server=orcs_server_process,
+        types=lambda seen: refuse(seen) or reason(seen),
+    )
+    assert done.code == 1
+    assert "too dear" in ESCAPES.sub("", done.out).split("Why not")[1]
+
+
+def test_what_is_settled_elsewhere_is_not_asked_on(plan_file: str, orcs_server_process: ServerProcess) -> None:
+    def approve_elsewhere() -> str:
+        assert orcs("approve", "else", "i1", "--yes", server=orcs_server_process).code == 0
+        return ""
+
+    done = orcs_on_terminal(
+        "run",
+        *("--plan", plan_file, "--approve-plan", "--id", "else"),
+        server=orcs_server_process,
+        types=once("Approve it?", approve_elsewhere),
+    )
+    assert done.code == 0
+    assert "settled by somebody else" in done.out
+
+
+def test_nobody_is_asked_with_no_input(plan_file: str, orcs_server_process: ServerProcess) -> None:
+    def approve() -> str:
+        assert orcs("approve", "quiet", "i1", "--yes", server=orcs_server_process).code == 0
+        return ""
+
+    done = orcs_on_terminal(
+        "run",
+        *("--plan", plan_file, "--approve-plan", "--id", "quiet", "--no-input"),
+        server=orcs_server_process,
+        types=once("ready", approve),
+    )
+    assert done.code == 0
+    assert "Approve it?" not in done.out
+
+
+def test_on_a_terminal_what_is_approved_is_shown_first(plan_file: str, orcs_server_process: ServerProcess) -> None:
+    options = ("--plan", plan_file, "--approve-plan", "--id", "shown", "--detach")
+    assert orcs("run", *options, server=orcs_server_process).code == 0
+    no = orcs_on_terminal(
+        "approve", "shown", "i1", server=orcs_server_process, types=once("Approve it?", lambda: "n\n")
+    )
+    assert no.code != 0
+    yes = orcs_on_terminal(
+        "approve", "shown", "i1", server=orcs_server_process, types=once("Approve it?", lambda: "y\n")
+    )
+    assert (yes.code, '"id":"both"' in yes.out, "i1 of shown approved" in yes.out) == (0, True, True)
