@@ -131,7 +131,7 @@ async def test_a_log_that_does_not_begin_with_its_first_event_is_a_gap() -> None
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_SILENT_BEATS", 0.3)
+    monkeypatch.setattr(watching, "SILENT_BEATS", 0.3)
     async with (
         ScriptedServer(ScriptedWorkflows(silent=True)) as server,
         OrcsClient(server.address) as client,
