@@ -202,7 +202,7 @@ async def test_deltas_add_up_to_the_output_for_early_and_late_watchers_alike(pac
 async def test_a_reader_that_takes_nothing_is_told_so_and_can_go_on(tmp_path: Path, environ: dict[str, str]) -> None:
     settings = settings_in(tmp_path, insecure_no_auth=True)
     small_window = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
-    running = Server(settings, environ, slow_after_s=0.3)
+    running = Server(settings, environ, slow_after_s=1)
     async with running as server, connected(str(server.address), None, *small_window) as client:
         created = await client.create(plan=fan(600))
         await client.finished(created.workflow.id)
