@@ -373,11 +373,6 @@ class WorkflowState(Struct, frozen=True):
         )
 
     @property
-    def running_attempts(self) -> bool:
-        """Whether an attempt of a task or of the planner is under way."""
-        return bool(self.running) or (self.status is WorkflowStatus.PLANNING and self.progress.planning.running)
-
-    @property
     def settled(self) -> bool:
         """Ended, and nothing left to give back: nothing will ever be due again unless somebody asks."""
         return self.terminal and not self.owes_resources

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -10,9 +9,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from orcs_server.storage.journal import CutOff, JournalEntry, ModelCall, ToolCall
+from orcs_server.storage.journal import CutOff, ModelCall, ToolCall
 from orcs_server.storage.sqlite import writer
-from orcs_server.storage.sqlite.batch import Change, Commit, Erasure, LogEnd, Operation
+from orcs_server.storage.sqlite.batch import Commit, Erasure, LogEnd, Operation
+from orcs_server.storage.sqlite.journal import Append
 from orcs_server.workflow.events import WorkflowDeleted
 
 POINTS = ("before", "inside", "after")
@@ -34,15 +34,10 @@ def situations(point: str, operations: Sequence[Operation]) -> set[str]:
             gone = isinstance(write.events[-1].event, WorkflowDeleted)
             status = "DELETED" if gone else str(write.state.status)
             found.update(f"{point} {status} {type(record.event).__name__}" for record in write.events)
-        elif isinstance(operation, Change):
-            found.update(f"{point} {_journaled(entry)}" for entry in _entries(operation))
+        elif isinstance(operation, Append):
+            entries = (entry for entry in operation.entries if not isinstance(entry, CutOff))
+            found.update(f"{point} {_journaled(entry)}" for entry in entries)
     return found
-
-
-def _entries(change: Change) -> list[ModelCall | ToolCall]:
-    """Return what a change stores in the journal, if that is what it does."""
-    held: Sequence[JournalEntry] = inspect.getclosurevars(change._apply).nonlocals.get("entries", ())
-    return [entry for entry in held if not isinstance(entry, CutOff)]
 
 
 def _journaled(entry: ModelCall | ToolCall) -> str:
