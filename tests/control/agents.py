@@ -76,9 +76,7 @@ class ByRule(Model):
         if script["broken_until"] and not is_open(script["broken_until"]):
             raise openai.APIConnectionError(request=httpx.Request("POST", "https://model.test"))
         if place < len(script["turns"]):
-            output = [
-                function_call(one["tool"], one["arguments"], call_id=one["id"]) for one in script["turns"][place]
-            ]
+            output = [function_call(one["tool"], one["arguments"], call_id=one["id"]) for one in script["turns"][place]]
         else:
             output = [assistant_message(script["answer"] or json.dumps(_read(items)))]
         usage = Usage(

@@ -9,9 +9,7 @@ from typing import Any
 Turn = Sequence[dict[str, Any]]
 
 
-def script(
-    *turns: Turn, answer: str = "", gates: Mapping[int, str] | None = None, broken_until: str = ""
-) -> str:
+def script(*turns: Turn, answer: str = "", gates: Mapping[int, str] | None = None, broken_until: str = "") -> str:
     """Return a description: these turns, then the answer, or all that was read. `gates` are those of turns."""
     return json.dumps(
         {

@@ -295,5 +295,3 @@ async def staged(zygote: Zygote, folder: Path, **settings: Any) -> AsyncIterator
         await stage.check()
     finally:
         await stage.close()
-
-

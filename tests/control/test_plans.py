@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from orcs_client import Conflict, IllegalTransition, InvalidArgument, add_task, change_task, remove_task, set_dependencies
+from orcs_client import (
+    Conflict,
+    IllegalTransition,
+    InvalidArgument,
+    add_task,
+    change_task,
+    remove_task,
+    set_dependencies,
+)
 from orcs_client.v1 import workflow_pb2 as w
 from tests.control.script import look, planned, propose, script, task
 from tests.control.stage import APPROVE, FAILED, REJECT, RUNNING, Stage
