@@ -176,6 +176,8 @@ def _timers(timers: tuple[Timer, ...], task: TaskState, before: TaskProgress, af
     timers = moved_timer(timers, TimerKind.ATTEMPT, name, before.deadline_us, after.deadline_us)
     timers = moved_timer(timers, TimerKind.RETRY, name, before.retry_at_us, after.retry_at_us)
     limit = task.spec.budget.wall_time_us
+    if limit is None:
+        return timers
     return moved_timer(timers, TimerKind.BUDGET, name, budget_end_us(limit, before), budget_end_us(limit, after))
 
 
