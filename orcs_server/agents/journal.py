@@ -89,8 +89,6 @@ class RunJournal:
         """Why the run must not go on, whatever the SDK makes of it."""
         self.halted = False
         """The run stops before its next model call, and the next attempt goes on from there."""
-        self._stopped = False
-        """So it was told: every path stops, even if that is taken back."""
         self._halts: set[str] = set()
         """Paths on which a call came to nothing: no model is to see what the SDK makes of that."""
         self._waiting: set[tuple[str, str]] = set()
@@ -134,7 +132,7 @@ class RunJournal:
             items = await self.notes.place(number, items, self.text)
         new = conversation.show(items)
         await self._settle(path, new)
-        if self._stopped or self.steering.stop or path in self._halts:
+        if self.steering.stop or path in self._halts:
             self._halt(path)
         return Turn(path, number, conversation.hash.hexdigest(), items)
 
@@ -269,10 +267,9 @@ class RunJournal:
     # Inside
 
     def _halt(self, path: str) -> NoReturn:
-        """Stop here. A stop that was asked for holds for all paths; what needs a person lets others go through what is stored."""
+        """Stop here. From now on no path asks its model; others may still go through what is stored."""
         self._halts.add(path)
         self.halted = True
-        self._stopped = self._stopped or self.steering.stop
         raise JournalStopped("The run stops here for now.")
 
     def _tells(self, asked: PendingInput) -> bool:

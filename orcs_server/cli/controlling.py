@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,9 +26,7 @@ from orcs_server.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from orcs_client.v1.plan_edit_pb2 import PlanChanges
+    from orcs_client.messages import PlanChanges
 
 
 class StopChoice(StrEnum):
@@ -194,7 +192,7 @@ def update(
         raise typer.TyperException("Labels and budgets are the workflow's: leave the task out.")
     if no_budget and budget is not None:
         raise typer.TyperException("Give limits or --no-budget, not both.")
-    reply: Message
+    reply: Any
     with connect(server, token_file) as client:
         if task_id is None:
             reply = client.update_workflow(
@@ -268,7 +266,7 @@ def replan(
     _print_state(reply, as_json=as_json)
 
 
-def _print_state(reply: Message, *, as_json: bool) -> None:
+def _print_state(reply: Any, *, as_json: bool) -> None:
     from orcs_client.messages import WorkflowState, message_to_dict, short_name
     from orcs_server.cli.printing import print_json
     from orcs_server.cli.wording import state_words
@@ -276,7 +274,7 @@ def _print_state(reply: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(message_to_dict(reply))
         return
-    workflow = getattr(reply, "workflow")  # noqa: B009 - every reply of a command has one
+    workflow = reply.workflow
     print(f"{workflow.id} is {state_words(short_name(WorkflowState, workflow.state))}")
 
 

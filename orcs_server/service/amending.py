@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
@@ -18,10 +19,12 @@ from orcs_server.storage.people import InputFilter
 from orcs_server.storage.store import Blob, WorkflowSummary, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.decide import take
-from orcs_server.workflow.edits import EDITS_LIMIT, AddTask, ChangeTask, PlanEdit
+from orcs_server.workflow.edits import EDITS_LIMIT, AddTask, ChangeTask, PlanEdit, RemoveTask
 from orcs_server.workflow.messages import EditPlan, Replan, UpdateWorkflow
 from orcs_server.workflow.model import Budget, Digest, TaskSpec
 from orcs_server.workflow.people import InputKind
+
+_EDIT_FIELD = re.compile(r"(?P<at>edits\[(?P<index>\d+)\])\.(?P<rest>.+)")
 
 
 class EditedPlan(Struct, frozen=True):
@@ -78,7 +81,7 @@ class Amending:
         if budget is not None:
             findings.budget("budget", budget)
         if labels is not None:
-            findings.labels(labels, self._limits.max_labels)
+            findings.labels(labels, self._limits.max_labels, "labels.labels")
         if priority is not None:
             findings.priority(priority)
         findings.raise_any()
@@ -105,11 +108,15 @@ class Amending:
         """
         findings = begin(workflow_id, request_id, found)
         edits, texts = self._read(changes, findings)
-        findings.raise_any()
+        only_edits = all(one.field.startswith("edits[") for one in findings.all)
+        findings.raise_any("PLAN_INVALID" if only_edits else "FIELD_INVALID")
         visit = await self._commands.authorisation.enter(caller, "plans.edit", workflow_id)
         request = EditPlan(edits, revision)
         blobs = tuple(texts.blobs.values())
-        after = await self._commands.change(visit, workflow_id, request, "EditPlan", request_id, blobs)
+        try:
+            after = await self._commands.change(visit, workflow_id, request, "EditPlan", request_id, blobs)
+        except InvalidArgument as error:
+            raise InvalidArgument(error.reason, error.message, _placed(error.violations, edits)) from None
         waits = await self._waits(visit.namespace, workflow_id, InputKind.PLAN_APPROVAL)
         return EditedPlan(after.workflow, after.workflow.progress.plan_revision, waits, after.cursor)
 
@@ -135,7 +142,7 @@ class Amending:
         try:
             after, events = take(state, EditPlan(edits, revision), self._clock.now_us())
         except InvalidArgument as error:
-            violations = error.violations or (Violation("edits", error.message),)
+            violations = _placed(error.violations, edits) or (Violation("edits", error.message),)
             return EditedPlan(summary, before, waits, violations=violations)
         made = next((event for event in events if isinstance(event, e.PlanAmended)), None)
         if made is None or after is None:
@@ -164,7 +171,7 @@ class Amending:
 
     def _read(self, changes: Sequence[PlanChange], findings: Findings) -> tuple[tuple[PlanEdit, ...], Texts]:
         texts = Texts(self._limits.max_description_bytes)
-        if not 0 < len(changes) <= EDITS_LIMIT:
+        if len(changes) > EDITS_LIMIT or not (changes or findings):
             findings.add("edits", f"There are {len(changes)} edits; give 1 to {EDITS_LIMIT}.")
             return (), texts
         edits = [core_edit(change, f"edits[{at}]", findings, texts) for at, change in enumerate(changes)]
@@ -178,10 +185,10 @@ class Amending:
 def core_edit(change: PlanChange, at: str, findings: Findings, texts: Texts) -> PlanEdit:
     """Return an edit as the core takes it; what is wrong with its texts goes into `findings`."""
     if isinstance(change, NewTask):
-        return AddTask(_added(change, f"{at}.task", findings, texts))
+        return AddTask(_added(change, f"{at}.add.task", findings, texts))
     if not isinstance(change, TaskChange):
         return change
-    dot = f"{at}." if at else ""
+    dot = f"{at}.change." if at else ""
     description: Digest | UnsetType = UNSET
     if change.description is not UNSET:
         limit = texts.max_description_bytes
@@ -209,6 +216,26 @@ def core_edit(change: PlanChange, at: str, findings: Findings, texts: Texts) -> 
         needs_approval=change.needs_approval,
         budget=change.budget,
     )
+
+
+def _placed(violations: tuple[Violation, ...], edits: Sequence[PlanEdit]) -> tuple[Violation, ...]:
+    """Return violations of the core with the fields as callers know them: the core has no kinds of edits in its paths."""
+    return tuple(Violation(_place(one.field, edits), one.description) for one in violations)
+
+
+def _place(field: str, edits: Sequence[PlanEdit]) -> str:
+    match = _EDIT_FIELD.fullmatch(field)
+    if match is None:
+        return field
+    edit = edits[int(match["index"])]
+    at, rest = match["at"], match["rest"]
+    if isinstance(edit, AddTask):
+        return f"{at}.add.task.{rest.removeprefix('task.')}"
+    kind = {ChangeTask: "change", RemoveTask: "remove"}.get(type(edit), "set_dependencies")
+    name = rest.partition("[")[0]
+    # Several edits may change one task; what the last one is told of may have been another's doing.
+    known = name in type(edit).__struct_fields__ or (name == "timeout" and isinstance(edit, ChangeTask))
+    return f"{at}.{kind}.{rest}" if known else at
 
 
 def _added(task: NewTask, at: str, findings: Findings, texts: Texts) -> TaskSpec:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from orcs_server.engines.base import Command, Engine, Receipt
-from orcs_server.errors import NotFound
+from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
 from orcs_server.service.requests import command_hash
 from orcs_server.service.validation import Findings, byte_size
-from orcs_server.storage.store import Blob, Store, WorkflowSummary
+from orcs_server.storage.store import Blob, RequestKey, RequestRecord, Store, WorkflowSummary
 from orcs_server.workflow.messages import Control
 from orcs_server.workflow.people import REASON_LIMIT
 from orcs_server.workflow.restore import restore
@@ -45,7 +45,15 @@ class Commands:
         blobs: Sequence[Blob] = (),
     ) -> Receipt:
         """Have a request carried out. Raises what the engine raises."""
-        hashed = command_hash((method, workflow_id, request)) if request_id else ""
+        hashed = ""
+        if request_id:
+            hashed = command_hash((method, workflow_id, request))
+            # The engine knows a repetition by what it would write again; one that would change nothing any more writes nothing.
+            record = await self._known(visit, method, request_id)
+            if record is not None and record.command_hash != hashed:
+                raise _reused(method, request_id)
+            if record is not None:
+                return Receipt(record.workflow_id, record.seq, repeated=True)
         command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs))
         return await self.engine.submit(command)
 
@@ -66,6 +74,19 @@ class Commands:
         """Return a workflow's row. Raises NotFound."""
         return await summary_of(self.store, namespace, workflow_id)
 
+    async def refuse_reused(self, visit: Visit, workflow_id: str, method: str, request_id: str) -> None:
+        """Raise InvalidArgument (REQUEST_ID_REUSED) if the id belongs to a command about something else.
+
+        For commands about what is not there; of what is there the engine itself says so.
+        """
+        record = await self._known(visit, method, request_id) if request_id else None
+        if record is not None and record.workflow_id != workflow_id:
+            raise _reused(method, request_id)
+
+    async def _known(self, visit: Visit, method: str, request_id: str) -> RequestRecord | None:
+        key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
+        return await self.store.find_request(key)
+
     async def state(self, namespace: str, workflow_id: str) -> WorkflowState:
         """Return a workflow's state as it is stored. Raises NotFound."""
         state = self.engine.state(namespace, workflow_id)
@@ -76,6 +97,13 @@ class Commands:
             raise no_workflow(workflow_id)
         rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
         return restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
+
+
+def _reused(method: str, request_id: str) -> InvalidArgument:
+    return InvalidArgument(
+        "REQUEST_ID_REUSED",
+        f"The request id {request_id!r} belongs to another {method}: use a new one for a new request.",
+    )
 
 
 async def changed(store: Store, namespace: str, receipt: Receipt) -> Changed:

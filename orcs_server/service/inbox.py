@@ -11,6 +11,7 @@ from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
 from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_size
+from orcs_server.service.reading import no_workflow
 from orcs_server.service.requests import Content, InputWish, Resolving
 from orcs_server.service.schemas import fitting_json
 from orcs_server.service.validation import Findings
@@ -110,7 +111,7 @@ class Inbox:
         findings.text("answer", answer.text, ANSWER_BYTES)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "inputs.answer", workflow_id)
-        asked, _ = await self._find(visit, workflow_id, input_id)
+        asked, _ = await self._find(visit, workflow_id, input_id, "AnswerInput", request_id)
         blob = await self._read(visit, asked, answer, "answer")
         request = AnswerInput(input_id, blob.digest, visit.caller.principal, share)
         return await self._commands.change(visit, workflow_id, request, "AnswerInput", request_id, (blob,))
@@ -133,7 +134,13 @@ class Inbox:
         _check_edit(wish, findings)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "inputs.approve", workflow_id)
-        asked, _ = await self._find(visit, workflow_id, wish.input_id)
+        asked, _ = await self._find(visit, workflow_id, wish.input_id, "ResolveApproval", request_id)
+        if wish.decision is Decision.EDIT and (wish.budget is None) == (asked.need.kind is InputKind.BUDGET):
+            field = "content" if wish.budget is None else "budget"
+            findings.add(
+                field, f"{asked.id} waits for {'a budget' if field == 'content' else 'something else'}: set that."
+            )
+            findings.raise_any()
         if wish.decision is not Decision.REJECT:
             self._approvers.check(visit.caller, await self._commands.summary(visit.namespace, workflow_id))
         blobs: tuple[Blob, ...] = ()
@@ -152,10 +159,16 @@ class Inbox:
 
     # Inside
 
-    async def _find(self, visit: Visit, workflow_id: str, input_id: str) -> tuple[PendingInput, str]:
-        """Return the input and its workflow's title."""
-        summary = await self._commands.summary(visit.namespace, workflow_id)
+    async def _find(
+        self, visit: Visit, workflow_id: str, input_id: str, method: str = "", request_id: str = ""
+    ) -> tuple[PendingInput, str]:
+        """Return the input and its workflow's title. A request id that belongs to another command is told first."""
+        summary = await self._commands.store.get_summary(visit.namespace, workflow_id)
         asked = await self._commands.store.get_input(visit.namespace, workflow_id, input_id)
+        if summary is None or asked is None:
+            await self._commands.refuse_reused(visit, workflow_id, method, request_id)
+        if summary is None:
+            raise no_workflow(workflow_id)
         if asked is None:
             raise NotFound("INPUT_NOT_FOUND", f"The workflow {workflow_id!r} has no pending input {input_id!r}.")
         return asked, summary.spec.title
@@ -253,10 +266,11 @@ def _begin(workflow_id: str, input_id: str, request_id: str = "", found: Finding
 
 
 def _check_edit(wish: Resolving, findings: Findings) -> None:
-    if wish.decision is Decision.EDIT and (wish.content is None) == (wish.budget is None):
-        findings.add("edit", "Say what it is changed to: set content, or the new budget.")
+    if wish.decision is Decision.EDIT and wish.content is None and wish.budget is None:
+        findings.add("content", "Say what it is changed to: set content, or the new budget.")
     if wish.decision is not Decision.EDIT and not (wish.content is None and wish.budget is None):
-        findings.add("edit", "It goes with DECISION_EDIT only: decide so, or leave it out.")
+        field = "budget" if wish.content is None else "content"
+        findings.add(field, "It goes with DECISION_EDIT only: decide so, or leave it out.")
     if wish.content is not None and wish.content.data is not None:
         findings.add("content", "It is a text or JSON: set the part's text or json.")
     if wish.budget is not None:

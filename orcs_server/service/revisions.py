@@ -86,7 +86,7 @@ class Revisions:
         findings = Findings()
         findings.between("from_revision", from_revision, 0, 2**31)
         findings.between("to_revision", to_revision, 0, 2**31)
-        if to_revision and from_revision > to_revision:
+        if 0 < to_revision < from_revision:
             findings.add("from_revision", "It must not be later than to_revision: swap the two.")
         findings.raise_any()
         visit = await self._enter(caller, "plans.compare", workflow_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct
 
 from orcs_server.config import Settings
-from orcs_server.errors import NotFound
+from orcs_server.errors import InvalidArgument, NotFound, Violation
 from orcs_server.identity import Caller, Clock
 from orcs_server.service.amending import Texts, core_edit
 from orcs_server.service.authorisation import Visit
@@ -106,7 +106,7 @@ class Tasks:
         visit = await self._commands.authorisation.enter(caller, "tasks.skip", f"{workflow_id}/{task_id}")
         output = None
         if blob is not None and substitute is not None:
-            await self._check_fits(visit, workflow_id, task_id, substitute)
+            await self._check_fits(visit, workflow_id, task_id, substitute, request_id)
             output = Output(blob.digest, _media_type(substitute), len(blob.data))
         blobs = () if blob is None else (blob,)
         request = SkipTask(task_id, reason, output)
@@ -142,9 +142,15 @@ class Tasks:
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "tasks.update", f"{workflow_id}/{change.task_id}")
         request = EditPlan((edit,), revision)
-        return await self._change(
-            visit, workflow_id, change.task_id, request, "UpdateTask", request_id, tuple(texts.blobs.values())
-        )
+        blobs = tuple(texts.blobs.values())
+        try:
+            return await self._change(visit, workflow_id, change.task_id, request, "UpdateTask", request_id, blobs)
+        except InvalidArgument as error:
+            if await self._commands.store.get_task(visit.namespace, workflow_id, change.task_id) is None:
+                raise _no_task(workflow_id, change.task_id) from None
+            known = {"edits[0].task_id": "task_id", "edits[0].timeout": "timeout", "edits[0].priority": "priority"}
+            violations = tuple(Violation(known.get(one.field, ""), one.description) for one in error.violations)
+            raise InvalidArgument(error.reason, error.message, violations) from None
 
     # Inside
 
@@ -186,10 +192,13 @@ class Tasks:
     async def _summary(self, visit: Visit, workflow_id: str) -> WorkflowSummary:
         return await self._commands.summary(visit.namespace, workflow_id)
 
-    async def _check_fits(self, visit: Visit, workflow_id: str, task_id: str, substitute: Content) -> None:
+    async def _check_fits(
+        self, visit: Visit, workflow_id: str, task_id: str, substitute: Content, request_id: str
+    ) -> None:
         store = self._commands.store
         task = await store.get_task(visit.namespace, workflow_id, task_id)
         if task is None:
+            await self._commands.refuse_reused(visit, workflow_id, "SkipTask", request_id)
             await self._summary(visit, workflow_id)
             raise _no_task(workflow_id, task_id)
         if task.spec.output_schema is not None:

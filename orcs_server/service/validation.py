@@ -85,13 +85,13 @@ class Findings:
         elif byte_size(text) is None:
             self.add(field, "It is no valid Unicode: remove the lone surrogates.")
 
-    def labels(self, labels: Iterable[tuple[str, str]], limit: int) -> None:
+    def labels(self, labels: Iterable[tuple[str, str]], limit: int, at: str = "labels") -> None:
         pairs = tuple(labels)
         if len(pairs) > limit:
-            self.add("labels", f"There are {len(pairs)} labels, {limit} are allowed: remove some.")
+            self.add(at, f"There are {len(pairs)} labels, {limit} are allowed: remove some.")
             return
         for key, value in pairs:
-            field = f"labels[{show(key)}]"
+            field = f"{at}[{show(key)}]"
             if not LABEL_KEY.fullmatch(key):
                 self.add(field, "A label's key has 1 to 63 letters, digits and ._/-, a letter or digit first.")
             self.line(field, value, LABEL_VALUE_LIMIT)

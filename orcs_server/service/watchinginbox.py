@@ -15,6 +15,7 @@ from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.inbox import check_input_wish, input_filter, input_key
 from orcs_server.service.openwatches import OpenWatches, Pulse, WatchCut, check_watch
+from orcs_server.service.reading import summary_of
 from orcs_server.service.requests import InputWish, WatchInputsWish
 from orcs_server.service.validation import Findings
 from orcs_server.storage.people import InputKey, StoredInput
@@ -53,11 +54,13 @@ class WatchingInbox:
         self.open_watches = open_watches
 
     async def open(self, identify: Callable[[], Caller], wish: WatchInputsWish) -> InputsStream:
-        """Return a stream of pending inputs. Raises like `WatchingAll.open`."""
+        """Return a stream of pending inputs. Raises like `WatchingAll.open`, and NotFound for a workflow that is not there."""
         check_input_wish(wish.which)
         check_watch(wish.after_cursor, wish.heartbeat_us, snapshot=False, findings=Findings())
         resource = wish.which.workflow_id or "*"
         visit = await self.authorisation.enter(identify(), "inputs.watch", resource)
+        if wish.which.workflow_id:
+            await summary_of(self.store, visit.namespace, wish.which.workflow_id)
         cursors = NamespaceCursors(self.store.epoch, visit.namespace)
         position = await self.store.last_position()
         if wish.after_cursor:

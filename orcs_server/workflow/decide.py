@@ -237,6 +237,7 @@ def _attempt_finished(turn: Turn, message: m.AttemptFinished) -> None:
     if message.output is not None:
         turn.emit(e.AttemptSucceeded(message.task_id, message.attempt, message.output))
         turn.emit(e.TaskCompleted(message.task_id, message.output))
+        progress.withdraw_for(turn, message.task_id)
         progress.after_task(turn, message.task_id)
         return
     said = message.failure or progress.failure(FailureKind.INTERNAL, "The attempt ended with nothing.")

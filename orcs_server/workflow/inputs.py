@@ -198,21 +198,15 @@ def give_up_planning(turn: Turn, why: Failure) -> None:
     if not planning.replanning:
         progress.fail_workflow(turn, why)
         return
-    withdraw_for(turn, "")
+    progress.withdraw_for(turn, "")
     turn.emit(e.PlanRejected(planning.attempt, why))
     ask_for_plan(turn)
     progress.start_if_due(turn)
 
 
-def withdraw_for(turn: Turn, task_id: str) -> None:
-    """Nobody needs to resolve any more what a task waits for or, without a task, what the planner asked."""
-    for asked in turn.state.waiting_for(task_id):
-        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, task_id))
-
-
 def plan_anew(turn: Turn, instructions: Digest | None = None, reason: str = "") -> None:
     """Have what has not begun planned anew; what was asked about the old plan, and by its planner, is asked no more."""
-    withdraw_for(turn, "")
+    progress.withdraw_for(turn, "")
     for asked in turn.state.waiting():
         if asked.need.kind is InputKind.PLAN_APPROVAL:
             turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN))

@@ -107,7 +107,7 @@ def edit(turn: Turn, message: m.EditPlan) -> None:
 def amend(turn: Turn, change: Amendment, source: PlanSource, proposer: str = "", others: Sequence[str] = ()) -> None:
     """Change the plan, and let run what may run now."""
     for name in change.removed:
-        inputs.withdraw_for(turn, name)
+        progress.withdraw_for(turn, name)
     state = turn.state
     count = state.progress.task_count + len(change.added) - len(change.removed)
     turn.emit(
@@ -132,7 +132,7 @@ def _reconsider(turn: Turn, spec: TaskSpec) -> None:
         holds = task.unmet == 0 and spec.needs_approval
         outdated = not holds or any(asked.need.shown != shown for asked in turn.state.waiting_for(spec.id))
     if outdated and task.status is not TaskStatus.PENDING:
-        inputs.withdraw_for(turn, spec.id)
+        progress.withdraw_for(turn, spec.id)
         turn.emit(e.TaskReopened(spec.id, task.progress.run))
 
 

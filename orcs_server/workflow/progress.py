@@ -176,6 +176,7 @@ def after_failed_attempt(turn: Turn, task_id: str, why: Failure, jitter: float) 
 
 def fail_task(turn: Turn, task_id: str, why: Failure) -> None:
     turn.emit(e.TaskFailed(task_id, why))
+    withdraw_for(turn, task_id)
     task = turn.state.tasks[task_id]
     if turn.spec.failure_policy is FailurePolicy.FAIL_FAST and not task.spec.optional:
         said = failure(why.kind, f"Task {task_id} failed, and the workflow fails fast. {why.message}")
@@ -201,14 +202,10 @@ def after_task(turn: Turn, task_id: str) -> None:
 
 
 def settle(turn: Turn) -> None:
-    """Draw the consequences of what has come to rest: inputs nobody waits for, the end of the workflow, of its pause."""
+    """Draw the consequences of what has come to rest: the end of the workflow, or of its pause."""
     state = turn.state
     if state.terminal:
         return
-    for asked in state.waiting():
-        task = state.tasks.get(asked.task_id)
-        if asked.task_id and (task is None or task.status in TASK_TERMINAL or task.status is TaskStatus.PENDING):
-            turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, asked.task_id))
     status, planning = state.status, state.progress.planning
     if status is WorkflowStatus.CANCELLING:
         if not state.running_attempts:
@@ -270,6 +267,12 @@ def _end_rest(turn: Turn, ended: Failure) -> None:
     for task in turn.tasks_in_order():
         if task.status not in TASK_TERMINAL:
             turn.emit(e.TaskCancelled(task.spec.id, ended))
+
+
+def withdraw_for(turn: Turn, task_id: str) -> None:
+    """Nobody needs to resolve any more what a task waits for or, without a task, what the planner asked."""
+    for asked in turn.state.waiting_for(task_id):
+        turn.emit(e.InputResolved(asked.id, Resolution.WITHDRAWN, task_id))
 
 
 def withdraw(turn: Turn) -> None:

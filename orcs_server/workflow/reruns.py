@@ -66,7 +66,7 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
         _refuse_if_under_way(turn.state, name, "cancel it first")
     revived = reopen(turn, but=name)
     why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or "A person skipped it.")
-    inputs.withdraw_for(turn, name)
+    progress.withdraw_for(turn, name)
     turn.emit(e.TaskSkipped(name, "", why, message.output))
     _touch_dependants(turn, name)
     progress.after_task(turn, name)
@@ -82,7 +82,7 @@ def cancel(turn: Turn, message: m.CancelTask) -> None:
         raise IllegalTransition("ILLEGAL_TRANSITION", f"Task {message.task_id} has ended ({task.status}).")
     said = progress.cut(message.reason, REASON_LIMIT)
     why = progress.failure(FailureKind.CANCELLED, f"A person cancelled it{f': {said}' if said else '.'}")
-    inputs.withdraw_for(turn, message.task_id)
+    progress.withdraw_for(turn, message.task_id)
     turn.emit(e.TaskCancelled(message.task_id, why))
     progress.after_task(turn, message.task_id)
 
@@ -187,7 +187,7 @@ def _redescribe(turn: Turn, task: TaskState, message: m.RetryTask) -> None:
 def _reopen_task(turn: Turn, name: str, *, anew: bool, cause: str = "", keeps_output: bool = False) -> None:
     before = turn.state.tasks[name].progress
     run = max(before.run, 1) + 1 if anew and before.attempt else before.run
-    inputs.withdraw_for(turn, name)
+    progress.withdraw_for(turn, name)
     turn.emit(e.TaskReopened(name, run, cause, keeps_output))
 
 

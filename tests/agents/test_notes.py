@@ -150,13 +150,18 @@ async def test_a_nested_agents_call_is_not_given_up_and_reads_no_messages(bench:
     assert script.shown[1:] == [["look"], ["go", "function_call", "function_call_output", "hurry"]]
 
 
-async def test_where_the_course_is_left_messages_are_read_anew(bench: Bench, script: Script) -> None:
-    agent = Agent(name="A", tools=[ask_user])
+async def test_where_the_course_is_left_messages_are_read_anew_and_stay_there(bench: Bench, script: Script) -> None:
+    agent = Agent(name="A", tools=[ask_user, bench.tool("left")])
     await bench.say("early")
     await bench.done(agent, [script.step(question("Which?"), says="late")])
-    result = await bench.done(agent, [script.step(assistant_message("done"))], text="something else")
+    anew = "something else"
+    assert (await bench.done(agent, [script.step(call("left"))], text=anew)).failure is not None
+    result = await bench.done(agent, [script.step(assistant_message("done"))], text=anew)
     assert (result.text, bench.mismatches, bench.steering.read) == ("done", [("", 0)], 2)
-    assert script.shown[-1] == ["something else", "early", "late"]
+    assert script.shown[1:] == [
+        [anew, "early", "late"],
+        [anew, "early", "late", "function_call", "function_call_output"],
+    ]
 
 
 async def test_an_unusable_answer_takes_the_messages_that_it_was_shown_with_it(bench: Bench, script: Script) -> None:

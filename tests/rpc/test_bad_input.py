@@ -42,7 +42,6 @@ FIELDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a number too large": ({"query": "q", "context": common_pb2.Part(json='{"a": 1e999}')}, {"context"}),
     "half a character": ({"query": "q", "context": common_pb2.Part(json='{"a": "\\ud800"}')}, {"context"}),
     "requirements that are no object": ({"query": "q", "resource_requirements": "3"}, {"resource_requirements"}),
-    "a budget, which nothing enforces yet": ({"query": "q", "budget": workflow_pb2.Budget(tokens=9)}, {"budget"}),
     "a schema without JSON": (
         {"query": "q", "output_schema": '{"type": "object"}'},
         {"output_schema"},

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from orcs_client.v1 import common_pb2, event_pb2, workflow_service_pb2
+from orcs_client.v1 import common_pb2, event_pb2, workflow_pb2, workflow_service_pb2
 from orcs_server import errors
 from orcs_server.engines.feed import DeltaChunk
 from orcs_server.rpc.conversion import streams
@@ -18,15 +18,18 @@ from orcs_server.service.watching import WatchBatch
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow.model import (
+    Budget,
     Digest,
     Failure,
     FailureKind,
     Output,
     PlanSource,
+    StopMode,
     TaskSpec,
     Usage,
     WorkflowSpec,
 )
+from orcs_server.workflow.people import InputKind, MessageMode, Need, PendingInput, PersonMessage, Resolution
 
 FAILURE = Failure(FailureKind.TIMEOUT, "too slow", retryable=True, retry_after_us=1_500_000)
 OUTPUT = Output(Digest("0" * 64), "text/markdown", 7)
@@ -56,6 +59,22 @@ HAPPENED: list[e.Event] = [
     e.TaskFailed("t1", FAILURE),
     e.TaskSkipped("t1", "t0", FAILURE),
     e.TaskCancelled("t1", FAILURE),
+    e.TaskReopened("t1", 2, "t0", keeps_output=True),
+    e.TaskStale("t1", "t0"),
+    e.TaskHeld("t1"),
+    e.AttemptSuspended(2, ("i1",), "t1"),
+    e.InputRequested(PendingInput("i1", 1, Need(InputKind.QUESTION, "Which?"), 5, "t1", 2, 1)),
+    e.InputResolved("i1", Resolution.ANSWERED, "t1", Digest("3" * 64), "so", "ada", shared=True),
+    e.MessageReceived(PersonMessage("m1", 1, MessageMode.INTERRUPT, Digest("4" * 64), 5, "t1", "ada")),
+    e.BudgetExceeded("wall_time_us", Budget(wall_time_us=5), "t1"),
+    e.WorkflowPausing(StopMode.DRAIN, "lunch", freeze=True),
+    e.WorkflowPaused(),
+    e.WorkflowResumed(freeze=True),
+    e.WorkflowCancelRequested(StopMode.IMMEDIATE, "enough"),
+    e.WorkflowCancelled(),
+    e.WorkflowReopened(),
+    e.WorkflowUpdated(Budget(tokens=3), (("k", "v"),), 4),
+    e.ReplanRequested(Digest("5" * 64), "too dear"),
     e.UsageRecorded(2, 3, Usage(requests=3, output_tokens=9), "t1"),
 ]
 
@@ -84,8 +103,33 @@ def test_an_event_reads_on_the_wire_as_it_happened(event: e.Event) -> None:
     if hasattr(event, "failure"):
         assert body.failure.kind == common_pb2.FAILURE_KIND_TIMEOUT
         assert body.failure.retry_after.ToMicroseconds() == 1_500_000
-    if hasattr(event, "output"):
+    if getattr(event, "output", None) is not None:
         assert body.output.size_bytes == 7
+
+
+def test_what_people_did_reads_as_they_did_it() -> None:
+    read = {type(event): event_message(record(event)) for event in HAPPENED}
+    pausing, cancelling = read[e.WorkflowPausing].workflow_pausing, read[e.WorkflowCancelRequested]
+    assert (pausing.mode, pausing.reason, pausing.freeze) == (workflow_pb2.STOP_MODE_DRAIN, "lunch", True)
+    assert cancelling.workflow_cancel_requested.mode == workflow_pb2.STOP_MODE_IMMEDIATE
+    updated = read[e.WorkflowUpdated].workflow_updated
+    assert (updated.budget.tokens, dict(updated.labels.labels), updated.priority) == (3, {"k": "v"}, 4)
+    asked = read[e.InputRequested].input_requested.input
+    assert (asked.id, asked.workflow_id, asked.prompt, asked.permission) == ("i1", "w", "Which?", "inputs.answer")
+    resolved = read[e.InputResolved].input_resolved
+    assert (resolved.input_id, resolved.answer_sha256, resolved.principal) == ("i1", "3" * 64, "ada")
+    assert (resolved.reason, resolved.shared) == ("so", True)
+    said = read[e.MessageReceived].message_received
+    assert (said.message_id, said.mode, said.principal) == ("m1", workflow_pb2.MESSAGE_MODE_INTERRUPT, "ada")
+    assert read[e.BudgetExceeded].budget_exceeded.limit == "wall_time"
+    reopened = read[e.TaskReopened].task_reopened
+    assert (reopened.cause_task_id, reopened.keeps_output) == ("t0", True)
+    assert read[e.ReplanRequested].replan_requested.reason == "too dear"
+    by_a_person = event_message(record(e.TaskSkipped("t1", "", FAILURE, OUTPUT))).task_skipped
+    assert (by_a_person.reason, by_a_person.substitute.size_bytes) == ("too slow", 7)
+    nothing = event_message(record(e.WorkflowUpdated(Budget()))).workflow_updated
+    assert nothing.HasField("budget")
+    assert not nothing.HasField("labels")
 
 
 def test_every_event_type_is_an_event() -> None:

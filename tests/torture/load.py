@@ -91,6 +91,8 @@ MUST_COMPLETE = frozenset(
 tool was cut off.
 """
 MEETING_WORKFLOW = "meeting"
+MEETING = 8
+"""So many calls of its agent wait for each other."""
 STARTED_BY_HAND = frozenset({"later", "planned later"})
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "default",
-    max_examples=500,
+    max_examples=300,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

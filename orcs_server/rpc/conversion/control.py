@@ -130,9 +130,9 @@ def labels(message: workflow_pb2.Labels) -> tuple[tuple[str, str], ...]:
 def _edit(message: plan_edit_pb2.PlanEdit, at: str, findings: Findings) -> PlanChange | None:
     match message.WhichOneof("edit"):
         case "add":
-            return new_task(message.add.task, f"{at}.task", findings)
+            return new_task(message.add.task, f"{at}.add.task", findings)
         case "change":
-            return _change(message.change, at, findings)
+            return _change(message.change, f"{at}.change", findings)
         case "remove":
             return RemoveTask(message.remove.task_id)
         case "set_dependencies":

@@ -42,6 +42,10 @@ Expectations = dict[str, tuple[Expected, ...]]
 BAD_WORKFLOW_IDS = ("../etc", "a/b", ".hidden", "a\x00b", "a\nb", "a b", "\u202ea", "é", "i" * 129, "w" * 300_000)
 NO_TIME = ({"seconds": 2**62}, {"seconds": -(2**62)}, {"seconds": 1, "nanos": -1}, {"seconds": 1, "nanos": 2**31 - 1})
 NO_DURATION = ({"seconds": -1}, {"nanos": -1}, {"seconds": 2**62}, {"seconds": 1, "nanos": 1_000_000_000})
+_NO_LIMIT = (0, -1, -(2**63))
+NO_TOKENS = tuple(workflow_pb2.Budget(tokens=number) for number in _NO_LIMIT)
+NO_COST = tuple(workflow_pb2.Budget(cost_micros=number) for number in _NO_LIMIT)
+NO_WALL_TIME = tuple(workflow_pb2.Budget(wall_time=Duration(**parts)) for parts in (*NO_DURATION, {}))
 NO_LINE = ("a\x00b", "a\nb", "\x1b[2J", "a\u2028b", "a\u202eb", "t" * 201)
 NO_OBJECT = (
     *(
@@ -167,4 +171,8 @@ def plan_fields(*, listed: bool) -> Expectations:
         f"{within}.output_schema": bad("output_schema", *NO_SCHEMA),
         f"{within}.description_sha256": fine("description_sha256", "\x00"),
         f"{within}.output_schema_sha256": fine("output_schema_sha256", "../x"),
+        f"{within}.needs_approval": fine("needs_approval", True),
+        f"{within}.budget.tokens": bad("budget", *NO_TOKENS, at="budget.tokens"),
+        f"{within}.budget.cost_micros": bad("budget", *NO_COST, at="budget.cost_micros"),
+        f"{within}.budget.wall_time": bad("budget", *NO_WALL_TIME, at="budget.wall_time"),
     }

@@ -104,7 +104,7 @@ class Sequence(RuleBasedStateMachine):
     def create(self, workflow: str, kind: str, request_id: str) -> None:
         self._ask("CreateWorkflow", _w.CreateWorkflowRequest(workflow_id=workflow, request_id=request_id, **NEW[kind]))
 
-    @rule(name=st.sampled_from(sorted(methods())), data=st.data())
+    @rule(name=st.sampled_from(sorted({*methods()} - {"FreezeNamespace", "ThawNamespace"})), data=st.data())
     def ask_anything(self, name: str, data: st.DataObject) -> None:
         self._ask(name, data.draw(requests(methods()[name].input_type, TEXTS)))
 
@@ -146,7 +146,7 @@ class Sequence(RuleBasedStateMachine):
         request = self.world.filled(request)
         answer = self.trials.request(methods()[name], request)
         request_id = getattr(request, "request_id", "")
-        if request_id and not answer.refused:
+        if request_id and not answer.refused and not getattr(request, "validate_only", False):
             first = self.given.setdefault((name, request_id), (request, answer.reply.cursor))
             assert answer.reply.cursor == first[1], "one request id, two answers"
         return answer

@@ -11,14 +11,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.v1 import common_pb2, workflow_pb2
+from tests.rpc.surface.control_table import CONTROL, CONTROL_BASE
 from tests.rpc.surface.expected import (
     BAD_WORKFLOW_IDS,
+    NO_COST,
     NO_CURSORS,
     NO_DURATION,
     NO_LINE,
     NO_OBJECT,
     NO_SCHEMA,
     NO_TIME,
+    NO_TOKENS,
+    NO_WALL_TIME,
     Expectations,
     Expected,
     accepted,
@@ -48,6 +52,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "GetWorkflowOutput": {"workflow_id": "done"},
     "StartWorkflow": {"workflow_id": "ready0"},
     "DeleteWorkflow": {"workflow_id": "done0"},
+    **CONTROL_BASE,
 }
 """A request of each kind in which nothing is wrong. The fields of an expectation take the place of its own."""
 
@@ -94,10 +99,6 @@ def _filters() -> Expectations:
     }
 
 
-def _budget(at: str, **fields: Any) -> Expected:
-    return wrong(at, budget=workflow_pb2.Budget(**fields))
-
-
 def _retry(field: str, *values: Any) -> tuple[Expected, ...]:
     at = f"retry_policy.{field}"
     return tuple(wrong(at, retry_policy=workflow_pb2.RetryPolicy(**{field: value})) for value in values)
@@ -126,9 +127,9 @@ CREATE: Final[Expectations] = {
     ),
     **_contexts(),
     "priority": tuple(wrong(priority=number) for number in (-1001, 1001, 2**31 - 1, -(2**31))),
-    "budget.tokens": (_budget("budget", tokens=1), _budget("budget", tokens=-(2**63))),
-    "budget.cost_micros": (_budget("budget", cost_micros=1), _budget("budget", cost_micros=2**63 - 1)),
-    "budget.wall_time": (_budget("budget", wall_time=Duration(seconds=1)),),
+    "budget.tokens": tuple(wrong("budget.tokens", budget=value) for value in NO_TOKENS),
+    "budget.cost_micros": tuple(wrong("budget.cost_micros", budget=value) for value in NO_COST),
+    "budget.wall_time": tuple(wrong("budget.wall_time", budget=value) for value in NO_WALL_TIME),
     "deadline_time": (
         *(wrong(deadline_time=Timestamp(**parts)) for parts in NO_TIME),
         *(wrong(deadline_time=Timestamp(seconds=number)) for number in (-62_135_596_800, 0, 1)),
@@ -252,4 +253,5 @@ TABLE: Final[dict[str, Expectations]] = {
     },
     "ListAgents": {"page_size": page_size(), "page_token": page_token("agents")},
     "GetServerInfo": {},
+    **CONTROL,
 }

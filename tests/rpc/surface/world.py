@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from orcs_client.v1 import agent_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_client.v1 import agent_service_pb2, control_service_pb2, task_service_pb2, workflow_pb2, workflow_service_pb2
 from orcs_server.service.cursors import NamespaceCursors, WorkflowCursors
 from orcs_server.service.pages import PageBinding
 from orcs_server.service.requests import TaskWish, WorkflowWish
@@ -23,9 +23,12 @@ from tests.server_process import ServerProcess
 _w = workflow_service_pb2
 
 LATER: Final = Timestamp(seconds=4_000_000_000)
-SPARE: Final = tuple(f"{kind}{number}" for kind in ("ready", "done") for number in range(4))
-STORED: Final = ("ready", "done", "later", "planned", *SPARE)
-"""The workflows of a world: ready to start, completed, waiting for a time to come, planned from a query; and spare ones."""
+SPARE: Final = tuple(f"{kind}{number}" for kind in ("ready", "done") for number in range(6))
+GATED: Final = ("gated", "gated0")
+STORED: Final = ("ready", "done", "later", "planned", *GATED, *SPARE)
+"""The workflows of a world: ready to start, completed, waiting for a time to come, planned from a query, waiting for approval;
+and spare ones.
+"""
 ELSEWHERE: Final = "elsewhere"
 """A workflow of another namespace."""
 FORGED_KEYS: Final[tuple[object, ...]] = (
@@ -72,6 +75,11 @@ class World:
         self._create(workflow_id="done", plan=plan)
         self._create(workflow_id="later", plan=plan, not_before_time=LATER)
         self._create(workflow_id="planned", query="Compare two databases", auto_start=False)
+        for workflow_id in GATED:
+            policy = workflow_pb2.APPROVAL_POLICY_PLAN
+            self._create(workflow_id=workflow_id, plan=plan, approval_policy=policy)
+        asked = control_service_pb2.GetPendingInputRequest(workflow_id="gated", input_id="i1")
+        self.texts["@shown"] = self.reply("GetPendingInput", asked).input.subject_sha256
         for workflow_id in SPARE:
             self._create(workflow_id=workflow_id, plan=plan, auto_start=workflow_id.startswith("done"))
         for workflow_id in STORED:
@@ -191,7 +199,9 @@ class Place:
 
     def __init__(self, folder: Path, *namespaces: str) -> None:
         self._server = ServerProcess(folder)
-        self._tokens = {name: self._server.create_token("caller", name, "operate") for name in (*namespaces, "others")}
+        self._tokens = {
+            name: self._server.create_token("caller", name, "operate", "approve") for name in (*namespaces, "others")
+        }
         self._worlds: dict[str, World] = {}
 
     def open(self) -> None:

@@ -21,16 +21,16 @@ CREATE TABLE mail (
     PRIMARY KEY (namespace, workflow_id, ordinal)
 ) WITHOUT ROWID;
 
--- Where a run's conversation holds which message.
+-- Where a run's conversation holds which message. The key comes first: SQLite 3.40's integrity_check needs it there.
 CREATE TABLE journal_messages (
     namespace TEXT NOT NULL,
     workflow_id TEXT NOT NULL,
     task_id TEXT NOT NULL,
     run INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
     path TEXT NOT NULL,
     turn INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    message_id TEXT NOT NULL,
     PRIMARY KEY (namespace, workflow_id, task_id, run, message_id)
 ) WITHOUT ROWID;
 
