@@ -19,6 +19,7 @@ from llmock.testing import LLMockServer
 
 from orcs_client.v1 import workflow_pb2
 from orcs_server.agents import runner
+from orcs_server.agents.breaker import BreakerRules
 from orcs_server.app import Server
 from tests import outage_agents
 from tests.rpc.servers import settings_in
@@ -31,7 +32,7 @@ QUICK_RETRY = {"initial_backoff": 0.01, "max_backoff": 0.02}
 @pytest.fixture(autouse=True)
 def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a server that is down asked again sooner, though not so soon that a busy machine blurs how the pauses grow."""
-    monkeypatch.setattr(runner, "BreakerRules", functools.partial(runner.BreakerRules, first_pause_us=400_000))
+    monkeypatch.setattr(runner, "BreakerRules", functools.partial(BreakerRules, first_pause_us=400_000))
 
 
 @asynccontextmanager
