@@ -81,7 +81,7 @@ async def test_tasks_sit_an_outage_out_and_the_server_is_asked_by_one_call_at_a_
     assert len(failed) > slots
     assert all("has been down since" in one.failure.message for one in failed[2:])
     assert len(failed) < 2 * tasks, "what waits in its queue is no event"
-    down, up = caplog.messages
+    down, up = [record.getMessage() for record in caplog.records if record.name == "orcs.models"]
     assert "is down" in down
     assert "answers again" in up
     llmock.assert_resilient()
