@@ -104,7 +104,7 @@ def freeze(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pause every workflow of your namespace, and those that are created until `orcs thaw`."""
+    """Pause every workflow of your namespace, new ones too. `orcs thaw` takes it back."""
     from orcs_client.messages import StopMode, message_to_dict, value_named
     from orcs_server.cli.printing import print_json
     from orcs_server.cli.wording import count_words
@@ -178,7 +178,7 @@ def update(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a workflow's budget, labels (all of them) or priority; or a task's priority, description or timeout."""
+    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole."""
     from orcs_client import budget as no_limits
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
@@ -225,7 +225,7 @@ def edit(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Change a workflow's plan, all of it or nothing: {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
+    """Change a workflow's plan, all of it or nothing. A file has {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
 
     Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
     """

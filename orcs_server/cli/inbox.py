@@ -48,7 +48,7 @@ def inbox(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what waits for people, the oldest first: questions, approvals, budgets that are used up."""
+    """List what waits for people, the oldest first. Questions, approvals, budgets that are used up."""
     from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name, value_named
     from orcs_server.cli import printing
     from orcs_server.cli.wording import duration_words, state_words

@@ -40,7 +40,7 @@ def retry(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Carry a task out again that has ended, or that waits for its retry."""
+    """Carry a task out again. One that has ended, or that waits for its retry."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
 

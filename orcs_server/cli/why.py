@@ -36,7 +36,7 @@ def why(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a workflow waits, or ended as it did, why its tasks do, and what they have cost."""
+    """Say why a workflow and its tasks stand where they stand. With what they have cost."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli import printing
     from orcs_server.cli.exits import tell
