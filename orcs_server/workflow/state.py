@@ -104,7 +104,8 @@ class WorkflowState(Struct, frozen=True):
     @property
     def live_tasks(self) -> int:
         """Tasks that have not ended."""
-        return self.progress.task_count - sum(_ended(self.progress.counts))
+        ended: int = sum(_ended(self.progress.counts))
+        return self.progress.task_count - ended
 
     @property
     def standing(self) -> WorkflowStatus:

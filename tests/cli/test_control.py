@@ -41,6 +41,7 @@ def test_a_workflow_is_paused_resumed_updated_and_cancelled(ready: str, orcs_ser
         said("update", ready, "--priority", "5", "--budget-tokens", "1000000", "--budget-time", "2h")
         == f"{ready} updated"
     )
+    assert re.search(r"budget +1,000,000 tokens, 2 h 00 min\n", said("show", ready))
     workflow = json.loads(said("show", ready, "--json"))["workflow"]
     assert (workflow["priority"], workflow["budget"]["wall_time"]) == (5, "7200s")
     assert (
@@ -98,6 +99,7 @@ def test_what_waits_is_listed_shown_approved_and_rejected(plan_file: str, orcs_s
     gated("gated")
     listed = orcs("inbox", "gated", server=orcs_server_process)
     assert re.search(r"gated +i1 +plan approval +– +", listed.out)
+    assert "for people: orcs inbox gated" in orcs("show", "gated", server=orcs_server_process).out
     shown = orcs("inbox", "gated", "i1", "--json", server=orcs_server_process).json["input"]
     assert [task["id"] for task in json.loads(shown["subject"]["json"])] == ["left", "right", "both"]
     unseen = orcs("approve", "gated", "i1", server=orcs_server_process)
