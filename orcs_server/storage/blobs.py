@@ -12,7 +12,7 @@ from orcs_server.workflow.model import Digest
 RAW, ZLIB = "raw", "zlib"
 COMPRESS_FROM = 1024
 """Bytes from which compression is tried."""
-CACHE_LIMIT = 8 * 1024 * 1024
+CACHE_LIMIT = 4 * 1024 * 1024
 """Bytes of blobs kept in memory, with what keeping them takes."""
 ENTRY_BYTES = 512
 """What keeping a blob takes beside its content: many are no longer than a sentence."""
