@@ -17,7 +17,7 @@ AGENTS = ("--agents", "benchmarks.asking:registry")
 RUNNING = 100
 ROUNDS = 2
 WAITING = 10_000
-AT_ONCE = 64
+AT_ONCE = 32
 PATIENCE_S = 300.0
 SETTLED_S = 2.0
 
@@ -40,30 +40,25 @@ async def until(client: orcs_client.OrcsClient, workflow_id: str, kind: event_pb
             return
 
 
-async def pause_s(client: orcs_client.OrcsClient, workflow_id: str, cursor: str) -> tuple[float, str]:
-    """Pause at once; return the seconds from the request to PAUSED, as a watcher sees it, and where the log is then."""
-    paused: asyncio.Future[tuple[float, str]] = asyncio.get_running_loop().create_future()
+async def pause_s(client: orcs_client.OrcsClient, workflow_id: str) -> float:
+    """Pause at once; return the seconds from the request to PAUSED, as a watcher sees it."""
     watching = asyncio.Event()
 
-    async def watch() -> None:
+    async def paused() -> float:
         kinds = (event_pb2.EVENT_TYPE_WORKFLOW_PAUSED,)
-        items = client.watch(workflow_id, after_cursor=cursor, snapshot=not cursor, event_types=kinds)
-        async with aclosing(items):
+        async with aclosing(client.watch(workflow_id, snapshot=True, event_types=kinds)) as items:
             async for item in items:
                 if isinstance(item, orcs_client.Event):
-                    paused.set_result((time.perf_counter(), item.cursor))
-                    return
+                    return time.perf_counter()
                 watching.set()
+        raise RuntimeError("a workflow ended before it was paused")
 
-    task = asyncio.create_task(watch())
-    if not cursor:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        ended = group.create_task(paused())
         await watching.wait()
-    began = time.perf_counter()
-    await client.pause_workflow(workflow_id, mode=workflow_pb2.STOP_MODE_IMMEDIATE)
-    async with asyncio.timeout(PATIENCE_S):
-        ended, at = await paused
-    await task
-    return ended - began, at
+        began = time.perf_counter()
+        await client.pause_workflow(workflow_id, mode=workflow_pb2.STOP_MODE_IMMEDIATE)
+    return ended.result() - began
 
 
 async def answer_s(client: orcs_client.OrcsClient, mark: str) -> float:
@@ -75,7 +70,7 @@ async def answer_s(client: orcs_client.OrcsClient, mark: str) -> float:
     await client.answer_input(workflow_id, "i1", "the first")
     async with asyncio.timeout(PATIENCE_S):
         await client.wait(workflow_id)
-    return float((await client.get_task(workflow_id, "t1")).task.output.text) - began
+    return float((await client.get_task(workflow_id, "t1", full=True)).task.output.text) - began
 
 
 async def get_s(client: orcs_client.OrcsClient, workflow_id: str) -> float:
@@ -95,12 +90,10 @@ async def latencies(server: ServerProcess) -> dict[str, list[float]]:
         ]
         for workflow_id in running:
             await until(client, workflow_id, event_pb2.EVENT_TYPE_ATTEMPT_STARTED)
-        cursors = dict.fromkeys(running, "")
         for number in range(ROUNDS):
             for workflow_id in running:
                 found["GetWorkflow"].append(await get_s(client, workflow_id))
-                took, cursors[workflow_id] = await pause_s(client, workflow_id, "")
-                found["pause to PAUSED"].append(took)
+                found["pause to PAUSED"].append(await pause_s(client, workflow_id))
                 await client.resume_workflow(workflow_id)
                 found["answer to next turn"].append(await answer_s(client, f"{number} {workflow_id}"))
         for workflow_id in running:
@@ -127,26 +120,16 @@ def control() -> None:
 
 
 async def fill(server: ServerProcess, workflows: int) -> None:
-    """Create workflows of which each waits for an answer in the end."""
+    """Create workflows, and see each come to its question."""
     async with server.client() as client:
         left = iter(range(workflows))
 
         async def worker() -> None:
             for index in left:
-                await client.create_workflow(plan=one_task("asking_agent", f"number {index}"))
+                created = await client.create_workflow(plan=one_task("asking_agent", f"number {index}"))
+                await until(client, created.workflow.id, event_pb2.EVENT_TYPE_INPUT_REQUESTED)
 
         await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-        await all_wait(client, workflows)
-
-
-async def all_wait(client: orcs_client.OrcsClient, workflows: int) -> None:
-    """Return once so many questions wait."""
-    waiting = 0
-    async with asyncio.timeout(PATIENCE_S), aclosing(client.watch_pending_inputs()) as updates:
-        async for update in updates:
-            waiting += len(update.inputs)
-            if waiting >= workflows:
-                return
 
 
 def idle_mib(home: Path) -> float:
