@@ -25,10 +25,7 @@ from orcs_server.agents.people_tools import ask_user, propose_tasks
 from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.task_input import is_note, read_note, read_task_input
 from tests.control.calls import BEGUN, ENDED, MODEL, TOOL, Call, folder, note
-
-MODEL_NAME = "by-rule"
-INPUT_TOKENS, OUTPUT_TOKENS = 6, 4
-"""Of every model call."""
+from tests.control.usage import INPUT_TOKENS, MODEL_NAME, OUTPUT_TOKENS, TOKENS
 
 
 def here(kind: str, path: str, name: str) -> Call:
@@ -83,7 +80,7 @@ class ByRule(Model):
             requests=1,
             input_tokens=INPUT_TOKENS,
             output_tokens=OUTPUT_TOKENS,
-            total_tokens=INPUT_TOKENS + OUTPUT_TOKENS,
+            total_tokens=TOKENS,
         )
         model = ScriptedModel([output], default_usage=usage)
         async for event in model.stream_response(system_instructions, input, *rest, **more):

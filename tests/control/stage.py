@@ -74,6 +74,9 @@ class Stage:
     """One data file and the server on it. Each workflow that is created is watched to its end, whatever happens to the server."""
 
     client: OrcsClient
+    """Made anew for each server."""
+    watching: OrcsClient
+    """Outlives them."""
 
     def __init__(self, zygote: Zygote, folder: Path, **settings: Any) -> None:
         self.folder = folder
@@ -85,7 +88,6 @@ class Stage:
         self._address = "127.0.0.1:0"
         self._pid = 0
         self._watches: dict[str, asyncio.Task[None]] = {}
-        self._watching: OrcsClient | None = None
         (folder / "gates").mkdir(parents=True)
 
     # The server
@@ -109,8 +111,8 @@ class Stage:
         self._address = said.read_text().removeprefix(READY).strip()
         token = token_file(self.data).read_text().strip()
         self.client = OrcsClient(self._address, token=token)
-        if self._watching is None:
-            self._watching = OrcsClient(self._address, token=token)
+        if not self.deaths:
+            self.watching = OrcsClient(self._address, token=token)
 
     def errors(self) -> str:
         return (self.folder / "stderr.txt").read_text()[-4000:]
@@ -153,8 +155,7 @@ class Stage:
         return workflow_id
 
     async def _watch(self, workflow_id: str) -> None:
-        assert self._watching is not None
-        async with aclosing(self._watching.watch(workflow_id)) as items:
+        async with aclosing(self.watching.watch(workflow_id)) as items:
             async for item in items:
                 assert isinstance(item, Event)
                 self.histories[workflow_id].append(item.message)
@@ -269,8 +270,8 @@ class Stage:
             os.kill(self._pid, signal.SIGKILL)
             self._zygote.order(reap=self._pid)
             await self.client.close()
-        if self._watching is not None:
-            await self._watching.close()
+        if hasattr(self, "watching"):
+            await self.watching.close()
 
 
 def _name(call: Call) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ class Freezing:
     def __init__(self, engine: LocalEngine) -> None:
         self._engine = engine
         self._freezes: dict[str, Freeze] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One freeze or thaw of a namespace at a time: two at once would each undo a part of the other."""
         self._work: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -65,19 +68,21 @@ class Freezing:
     async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
         """Pause everything in the caller's namespace, and what is created from now on; return how many were paused."""
         freeze = Freeze(caller.namespace, mode, reason)
-        await self._engine.store.put_freeze(freeze)
-        self._freezes[caller.namespace] = freeze
-        return await self._apply(freeze, caller)
+        async with self._turns[caller.namespace]:
+            await self._engine.store.put_freeze(freeze)
+            self._freezes[caller.namespace] = freeze
+            return await self._apply(freeze, caller)
 
     async def thaw(self, caller: Caller) -> int:
         """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
-        known = self._freezes.get(caller.namespace)
-        if known is None:
-            return 0
-        freeze = replace(known, thawing=True)
-        await self._engine.store.put_freeze(freeze)
-        self._freezes[caller.namespace] = freeze
-        return await self._finish(freeze, caller)
+        async with self._turns[caller.namespace]:
+            known = self._freezes.get(caller.namespace)
+            if known is None:
+                return 0
+            freeze = replace(known, thawing=True)
+            await self._engine.store.put_freeze(freeze)
+            self._freezes[caller.namespace] = freeze
+            return await self._finish(freeze, caller)
 
     def committed(self, namespace: str, workflow_id: str, records: Sequence[EventRecord]) -> None:
         """A workflow that is reopened in a frozen namespace stands still with the rest."""
@@ -89,7 +94,7 @@ class Freezing:
 
     async def _finish(self, freeze: Freeze, caller: Caller) -> int:
         count = await self._apply(freeze, caller)
-        if freeze.thawing and self._freezes.get(freeze.namespace) == freeze:
+        if freeze.thawing:
             await self._engine.store.end_freeze(freeze.namespace)
             del self._freezes[freeze.namespace]
         return count
@@ -118,13 +123,17 @@ class Freezing:
         return True
 
     async def _freeze_one(self, workflow_id: str, freeze: Freeze) -> None:
-        await self._move(workflow_id, freeze, Caller("", freeze.namespace))
+        async with self._turns[freeze.namespace]:
+            if self._freezes.get(freeze.namespace) == freeze:
+                await self._move(workflow_id, freeze, Caller("", freeze.namespace))
 
     def _background(self, freeze: Freeze) -> None:
         async def go_on() -> None:
             while True:
                 try:
-                    await self._finish(freeze, Caller("", freeze.namespace))
+                    async with self._turns[freeze.namespace]:
+                        if self._freezes.get(freeze.namespace) == freeze:
+                            await self._finish(freeze, Caller("", freeze.namespace))
                 except Unavailable as error:
                     _log.error("the freeze of namespace %s waits for the store: %s", freeze.namespace, error)
                     await asyncio.sleep(TRY_AGAIN_S)
