@@ -1,10 +1,10 @@
-"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk."""
+"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk, control, waiting."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import disk, journal, main_job, recovery, scale
+from benchmarks import disk, journal, main_job, people, recovery, scale
 
 ALL = {
     "main": main_job.measure,
@@ -13,6 +13,8 @@ ALL = {
     "journal": journal.measure,
     "recovery": recovery.measure,
     "disk": disk.measure,
+    "control": people.control,
+    "waiting": people.waiting,
 }
 
 

@@ -18,7 +18,8 @@ from orcs_client.v1.explanation_pb2 import (
     ReasonCode,
     TaskExplanation,
 )
-from orcs_client.v1.plan_edit_pb2 import PlanRevision
+from orcs_client.v1.plan_edit_pb2 import PlanChanges, PlanRevision
+from orcs_client.v1.task_service_pb2 import RetryTaskResponse
 from orcs_client.v1.workflow_pb2 import (
     ApprovalPolicy,
     Budget,
@@ -72,12 +73,14 @@ __all__ = [
     "PendingInput",
     "PendingInputKind",
     "Plan",
+    "PlanChanges",
     "PlanRevision",
     "PlanSource",
     "PlanTask",
     "PlanningStrategy",
     "Reason",
     "ReasonCode",
+    "RetryTaskResponse",
     "StopMode",
     "Task",
     "TaskCounts",

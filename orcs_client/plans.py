@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import NotRequired
 
-_LAYER = re.compile(r"^Failed to (?:parse \w+ field|load JSON): ")
+_LAYER = re.compile(r"^Failed to (?:parse (?:tasks|edits) field|load JSON): ")
 _UNKNOWN_FIELD = re.compile(
     r'Message type "orcs\.v1\.(?P<kind>\w+)" has no field named "(?P<name>.*)" at "(?P<place>[^"]*)"\.', re.DOTALL
 )

@@ -73,7 +73,7 @@ class RunJournal:
         self._tool_calls = {(call.path, call.call_id): call for call in rows.tool_calls}
         self._conversations: dict[str, Conversation] = {}
         inputs = self.steering.inputs
-        self.notes = Notes(self.steering, rows.messages, self.text, answers_for(key.task_id, inputs))
+        self.notes = Notes(self.steering, rows.messages, answers_for(key.task_id, inputs))
         self.needs = Needs(key, attempt, inputs)
         self._held: tuple[Turn, Response] | None = None
         """An answer that asked for nothing more: it is stored only if another call follows after all."""
@@ -129,7 +129,7 @@ class RunJournal:
         conversation.turns += 1
         items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
         if path == ROOT:
-            items = await self.notes.place(number, items)
+            items = await self.notes.place(number, items, self.text)
         new = conversation.show(items)
         await self._settle(path, new)
         if self.steering.stop or path in self._halts:
@@ -170,7 +170,7 @@ class RunJournal:
             self._halt(turn.path)
         if turn.path != ROOT:
             return turn
-        new = await self.notes.show(turn.number, len(turn.shown), self._tells)
+        new = await self.notes.show(turn.number, len(turn.shown), self._tells, self.text)
         if not new:
             return turn
         conversation = self._conversations[ROOT]

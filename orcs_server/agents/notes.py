@@ -17,6 +17,8 @@ from orcs_server.workflow.people import InputKind, PendingInput, Resolution
 
 ANSWERS_LIMIT = 100
 """Answers that one conversation is shown; of more, the latest."""
+Read = Callable[[Digest], Awaitable[str]]
+"""Returns a stored text. It is not kept here: it is the journal's, which holds the notes, and whose memory no cycle must hold back."""
 _GIVEN = frozenset({Resolution.ANSWERED, Resolution.DEFAULTED})
 
 
@@ -27,12 +29,10 @@ class Notes:
         self,
         steering: Steering,
         rows: Iterable[MessageRead],
-        read: Callable[[Digest], Awaitable[str]],
         answers: Iterable[PendingInput] = (),
     ) -> None:
-        """Go on from these rows. `read` returns a stored text; `answers` are those that concern the run."""
+        """Go on from these rows. `answers` are those that concern the run."""
         self._steering = steering
-        self._read = read
         self._later = deque(sorted(rows, key=lambda row: (row.turn, row.position)))
         self._shown: list[MessageRead] = []
         self._unstored: list[MessageRead] = []
@@ -44,7 +44,7 @@ class Notes:
         """Whether there is a message that the agent has not been shown."""
         return self._steering.read < len(self._steering.mail)
 
-    async def place(self, turn: int, items: list[Any]) -> list[Any]:
+    async def place(self, turn: int, items: list[Any], read: Read) -> list[Any]:
         """Return what the model is shown at this turn: the SDK's items, and the notes of this turn and those before it."""
         while self._later and self._later[0].turn <= turn:
             self._shown.append(self._later.popleft())
@@ -53,10 +53,10 @@ class Notes:
             return items
         whole = list(items)
         for row in self._shown:
-            whole.insert(row.position, await self._item(row.message_id))
+            whole.insert(row.position, await self._item(row.message_id, read))
         return whole
 
-    async def show(self, turn: int, position: int, told: Callable[[PendingInput], bool]) -> list[Any]:
+    async def show(self, turn: int, position: int, told: Callable[[PendingInput], bool], read: Read) -> list[Any]:
         """Return what nobody has shown yet, to be put before the model at this turn, from this position on.
 
         Answers of which `told` says so are not among them: the agent gets those from its tool.
@@ -69,7 +69,7 @@ class Notes:
         self._unstored += rows
         self._count()
         self._steering.caught_up()
-        return [await self._item(row.message_id) for row in rows]
+        return [await self._item(row.message_id, read) for row in rows]
 
     def leave(self, turn: int) -> None:
         """The course of the journal is left at this turn: what it showed later on is to be shown anew."""
@@ -86,18 +86,18 @@ class Notes:
         seen = {row.message_id for row in self._shown}
         self._steering.read = sum(one.id in seen for one in self._steering.mail)
 
-    async def _item(self, name: str) -> dict[str, Any]:
+    async def _item(self, name: str, read: Read) -> dict[str, Any]:
         item = self._items.get(name)
         if item is None:
-            item = self._items[name] = {"role": "user", "content": await self._text(name)}
+            item = self._items[name] = {"role": "user", "content": await self._text(name, read)}
         return item
 
-    async def _text(self, name: str) -> str:
+    async def _text(self, name: str, read: Read) -> str:
         asked = self._answers.get(name)
         if asked is not None and asked.answer is not None:
-            return answer_note(asked.need.prompt, await self._read(asked.answer))
+            return answer_note(asked.need.prompt, await read(asked.answer))
         message = next((one for one in self._steering.mail if one.id == name), None)
-        return message_note("" if message is None else await self._read(message.text))
+        return message_note("" if message is None else await read(message.text))
 
 
 def answers_for(task_id: str, inputs: Iterable[PendingInput]) -> list[PendingInput]:

@@ -20,7 +20,7 @@ def backup(
     data: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the database into a new file, also while a server uses it. Tokens are not in it."""
+    """Copy the database into a new file, also beside a server. Tokens are not in it."""
     from orcs_server.storage.sqlite.copies import back_up
 
     copied = back_up(_file(data), copy)
@@ -35,7 +35,7 @@ def restore(
     data: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a copy in the place of the database; the server must not run. What was there is kept under another name.
+    """Put a copy in the place of the database; no server may run. What was there is kept under another name.
 
     Clients that go on after a cursor from before are told to start again from a snapshot.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,9 +26,7 @@ from orcs_server.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from orcs_client.v1.plan_edit_pb2 import PlanChanges
+    from orcs_client.messages import PlanChanges
 
 
 class StopChoice(StrEnum):
@@ -106,7 +104,7 @@ def freeze(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pause every workflow of your namespace, and those that are created until `orcs thaw`."""
+    """Pause every workflow of your namespace, new ones too. `orcs thaw` takes it back."""
     from orcs_client.messages import StopMode, message_to_dict, value_named
     from orcs_server.cli.printing import print_json
     from orcs_server.cli.wording import count_words
@@ -180,7 +178,7 @@ def update(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a workflow's budget, labels (all of them) or priority; or a task's priority, description or timeout."""
+    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole."""
     from orcs_client import budget as no_limits
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
@@ -194,7 +192,7 @@ def update(
         raise typer.TyperException("Labels and budgets are the workflow's: leave the task out.")
     if no_budget and budget is not None:
         raise typer.TyperException("Give limits or --no-budget, not both.")
-    reply: Message
+    reply: Any
     with connect(server, token_file) as client:
         if task_id is None:
             reply = client.update_workflow(
@@ -227,7 +225,7 @@ def edit(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> int:
-    """Change a workflow's plan, all of it or nothing: {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
+    """Change a workflow's plan, all of it or nothing. A file has {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
 
     Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
     """
@@ -268,7 +266,7 @@ def replan(
     _print_state(reply, as_json=as_json)
 
 
-def _print_state(reply: Message, *, as_json: bool) -> None:
+def _print_state(reply: Any, *, as_json: bool) -> None:
     from orcs_client.messages import WorkflowState, message_to_dict, short_name
     from orcs_server.cli.printing import print_json
     from orcs_server.cli.wording import state_words
@@ -276,7 +274,7 @@ def _print_state(reply: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(message_to_dict(reply))
         return
-    workflow = getattr(reply, "workflow")  # noqa: B009 - every reply of a command has one
+    workflow = reply.workflow
     print(f"{workflow.id} is {state_words(short_name(WorkflowState, workflow.state))}")
 
 

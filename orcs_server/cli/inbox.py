@@ -6,7 +6,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def inbox(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what waits for people, the oldest first: questions, approvals, budgets that are used up."""
+    """List what waits for people, the oldest first. Questions, approvals, budgets that are used up."""
     from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name, value_named
     from orcs_server.cli import printing
     from orcs_server.cli.wording import duration_words, state_words
@@ -194,13 +194,11 @@ def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: b
     return asked.subject_sha256
 
 
-def _print_decision(reply: object, words: str, *, as_json: bool) -> None:
-    from google.protobuf.message import Message
-
+def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
 
-    if as_json and isinstance(reply, Message):
+    if as_json:
         print_json(message_to_dict(reply))
     else:
         print(words)

@@ -116,7 +116,7 @@ def _print_workflow(workflow: Workflow) -> None:
     from orcs_client.messages import WorkflowState, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.progress import tokens_of
-    from orcs_server.cli.wording import count_words, local_time, state_words
+    from orcs_server.cli.wording import budget_words, count_words, local_time, state_words
 
     def moment(name: Literal["create_time", "start_time", "end_time", "deadline_time"]) -> str:
         return local_time(getattr(workflow, name).ToMicroseconds()) if workflow.HasField(name) else ""
@@ -128,6 +128,9 @@ def _print_workflow(workflow: Workflow) -> None:
             ("state", state_words(short_name(WorkflowState, workflow.state))),
             ("failure", workflow.failure.message),
             ("problems", "; ".join(workflow.planning.problems)),
+            ("waits", f"for people: orcs inbox {workflow.id}" if workflow.pending_input_count else ""),
+            ("paused", _holds(workflow)),
+            ("budget", budget_words(workflow.budget) if workflow.HasField("budget") else ""),
             ("labels", ", ".join(f"{key}={value}" for key, value in sorted(workflow.labels.items()))),
             ("tokens", f"{tokens_of(workflow.usage):,} in {count_words(workflow.usage.requests, 'call')}"),
             ("created", f"{moment('create_time')} by {workflow.creator or 'the server'}"),
@@ -136,6 +139,12 @@ def _print_workflow(workflow: Workflow) -> None:
             ("deadline", moment("deadline_time")),
         )
     )
+
+
+def _holds(workflow: Workflow) -> str:
+    """Return who holds a workflow."""
+    holds = (("by a person", workflow.paused), ("its namespace is frozen", workflow.frozen))
+    return ", ".join(words for words, held in holds if held)
 
 
 def _print_tasks(tasks: list[Task]) -> None:

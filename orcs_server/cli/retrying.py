@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,9 +19,7 @@ from orcs_server.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
-    from orcs_client.v1.task_service_pb2 import RetryTaskResponse
+    from orcs_client.messages import RetryTaskResponse
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task.", show_default=False)]
 
@@ -42,7 +40,7 @@ def retry(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Carry a task out again that has ended, or that waits for its retry."""
+    """Carry a task out again. One that has ended, or that waits for its retry."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
 
@@ -115,11 +113,11 @@ def cancel_task(
         _print_task(reply)
 
 
-def _print_task(reply: Message) -> None:
+def _print_task(reply: Any) -> None:
     from orcs_client.messages import TaskState, short_name
     from orcs_server.cli.wording import state_words
 
-    task = getattr(reply, "task")  # noqa: B009 - every reply of these commands has one
+    task = reply.task
     print(f"{task.id} of {task.workflow_id} is {state_words(short_name(TaskState, task.state))}")
 
 

@@ -330,7 +330,7 @@ def start(
 def delete(
     workflow_id: WorkflowId, server: Server = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
-    """Delete a workflow that has ended, with its events and outputs."""
+    """Delete a workflow that has ended, with all it produced."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
 

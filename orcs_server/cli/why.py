@@ -18,6 +18,11 @@ TASKS = 500
 
 _NEXT = frozenset({"PLAN_RETRY", "NOT_BEFORE", "RETRY", "MODEL_OUTAGE"})
 """Reasons whose time lies ahead."""
+_SINCE = frozenset(
+    {"PAUSED", "FROZEN", "CANCELLING", "RESOURCES", "RESOURCES_RETURN", "RUNNING", "QUESTION", "PLAN_APPROVAL"}
+    | {"TASK_APPROVAL", "TOOL_APPROVAL", "BUDGET", "UNSAFE_RERUN"}
+)
+"""Reasons that have been there since their time."""
 _DONE = frozenset({"COMPLETED"})
 """Reasons of tasks that need no word where nothing else is to be said of them."""
 
@@ -31,7 +36,7 @@ def why(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a workflow waits, or ended as it did, why its tasks do, and what they have cost."""
+    """Say why a workflow and its tasks stand where they stand. With what they have cost."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli import printing
     from orcs_server.cli.exits import tell
@@ -153,13 +158,14 @@ def _print_attempts(title: str, attempts: Iterable[AttemptSummary], omitted: int
 
 
 def _sentence(reason: Reason) -> str:
-    """Return a reason with its time, if it has one that is not behind it."""
+    """Return a reason with its time, if it has one."""
     from orcs_client.messages import ReasonCode, short_name
     from orcs_server.cli.wording import local_time
 
     if not reason.HasField("time"):
         return reason.text
-    word = "next at" if short_name(ReasonCode, reason.code) in _NEXT else "since"
+    code = short_name(ReasonCode, reason.code)
+    word = "next at" if code in _NEXT else "since" if code in _SINCE else "at"
     return f"{reason.text} ({word} {local_time(reason.time.ToMicroseconds())})"
 
 

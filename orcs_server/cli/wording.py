@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orcs_client import Event
+from orcs_client.messages import Budget, InputResolution, short_name
 from orcs_server.cli.progress import Progress
 from orcs_server.outputs.safe_text import one_line
 
@@ -57,6 +58,16 @@ def count_words(count: int, noun: str) -> str:
 def cost_words(micros: int) -> str:
     """Return a cost in whole units of its currency; nothing where there is none."""
     return f"cost {micros / 1_000_000:,.4f}" if micros else ""
+
+
+def budget_words(limits: Budget) -> str:
+    """Return limits, such as `1,000 tokens, cost 2.5000, 2 h 00 min`."""
+    parts = (
+        count_words(limits.tokens, "token") if limits.HasField("tokens") else "",
+        cost_words(limits.cost_micros),
+        duration_words(limits.wall_time.ToMicroseconds()) if limits.HasField("wall_time") else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def ids_words(ids: tuple[str, ...]) -> str:
@@ -138,6 +149,12 @@ def _of_task(verb: str) -> Callable[[Any, Progress], str]:
     return lambda body, progress: f"{_task(body, progress) if body.task_id else 'the planner'} {verb}"
 
 
+def _settled(body: Any, _: Progress) -> str:
+    how = state_words(short_name(InputResolution, body.resolution))
+    who = f" by {body.principal}" if body.principal else ""
+    return f"{body.input_id} is settled: {how}{who}{f', {body.reason}' if body.reason else ''}"
+
+
 def _ending(_: Any, progress: Progress) -> str:
     return f"workflow {ending_words(progress)}"
 
@@ -180,8 +197,8 @@ _WORDS: dict[str, Callable[[Any, Progress], str]] = {
     "task_skipped": _failing("skipped"),
     "task_cancelled": _failing("cancelled"),
     "task_updated": lambda body, _: f"{body.task.id} was changed",
-    "input_requested": lambda body, _: f"a person is asked: {body.input.prompt}",
-    "input_resolved": lambda body, _: f"the question {body.input_id} is settled",
+    "input_requested": lambda body, _: f"a person is asked ({body.input.id}): {body.input.prompt}",
+    "input_resolved": _settled,
     "message_received": _saying("a message came in"),
     "budget_exceeded": _saying("the budget is used up"),
 }

@@ -102,6 +102,11 @@ class WorkflowFeed:
         for watch in self._watches:
             watch.wake()
 
+    def clear(self) -> None:
+        """Let go of everything: nobody will ask for it here."""
+        self._tail.clear()
+        self._texts.clear()
+
     def add_text(self, task_id: str, attempt: int, text: str) -> None:
         """Hand on text that a running attempt produced."""
         current = self._texts.get(task_id)
@@ -302,7 +307,7 @@ class Feeds:
     def forget_if_unused(self, key: tuple[str, str]) -> None:
         feed = self._workflows.get(key)
         if feed is not None and feed.unused:
-            del self._workflows[key]
+            self._workflows.pop(key).clear()
 
     def _feed(self, namespace: str, workflow_id: str) -> WorkflowFeed:
         key = (namespace, workflow_id)

@@ -15,6 +15,7 @@ import grpc
 
 from orcs_server.errors import InvalidArgument, ResourceExhausted
 from orcs_server.identity.fairness import Shares, Turns
+from orcs_server.rpc.patience import Patience
 
 AT_ONCE: Final = 16
 """Calls that are served at the same time. Few: gRPC hands one call of a method over in each pass of the event loop, and a pass
@@ -83,8 +84,9 @@ class Gate:
 class Entry:
     """A call that was let in."""
 
-    def __init__(self, gate: Gate, namespace: str, requests: Shares) -> None:
+    def __init__(self, gate: Gate, namespace: str, requests: Shares, arrival: Patience) -> None:
         self._gate = gate
+        self._arrival = arrival
         self._namespace = namespace
         self._requests = requests
         self._size = 0
@@ -92,7 +94,7 @@ class Entry:
 
     async def receive(self, context: Any) -> bytes:
         """Read the request. Raises ResourceExhausted where it takes too long, or is too much with those being served."""
-        message = await received(context, ARRIVES_WITHIN_S)
+        message = await received(context, self._arrival)
         if not self._requests.take(self._namespace, len(message)):
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",
@@ -119,27 +121,27 @@ class Admission:
         self._gate = Gate(AT_ONCE, WAITING)
         self._long = Gate(LONG_AT_ONCE, LONG_WAITING)
         self._requests = Shares(REQUEST_BYTES)
+        self._arrival = Patience(ARRIVES_WITHIN_S)
 
     @asynccontextmanager
     async def enter(self, namespace: str, method: str) -> AsyncIterator[Entry]:
         """Let a call in, and out again. Raises ResourceExhausted (QUOTA_EXCEEDED)."""
         gate = self._long if method in LONG_CALLS else self._gate
         await gate.enter(namespace)
-        entry = Entry(gate, namespace, self._requests)
+        entry = Entry(gate, namespace, self._requests, self._arrival)
         try:
             yield entry
         finally:
             entry.leave()
 
 
-async def received(context: Any, within_s: float) -> bytes:
+async def received(context: Any, arrival: Patience) -> bytes:
     """Read a call's one message. Raises ResourceExhausted where it does not arrive in time, InvalidArgument for none."""
     try:
-        async with asyncio.timeout(within_s):
-            message = await context.read()
+        message = await arrival.wait(context.read())
     except TimeoutError:
         raise ResourceExhausted(
-            "QUOTA_EXCEEDED", f"The request did not arrive within {within_s:g} s: send it again.", RETRY_AFTER_US
+            "QUOTA_EXCEEDED", f"The request did not arrive within {arrival.seconds:g} s: send it again.", RETRY_AFTER_US
         ) from None
     if message is grpc.aio.EOF:
         raise InvalidArgument("FIELD_INVALID", "The call ended without a request.")

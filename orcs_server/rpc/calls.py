@@ -20,6 +20,7 @@ from orcs_server.rpc.callers import Callers, value_of
 from orcs_server.rpc.conversion.streams import StreamMessage
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import Refusal, refusal
+from orcs_server.rpc.patience import Patience
 from orcs_server.telemetry import OpenSpan, Telemetry
 
 SLOW_AFTER_S: Final = 30.0
@@ -63,14 +64,14 @@ class StreamCall:
     """A call that is answered with a stream."""
 
     def __init__(
-        self, context: Context, caller: Caller, identify: Callable[[], Caller], slow_after_s: float, entry: Entry
+        self, context: Context, caller: Caller, identify: Callable[[], Caller], taking: Patience, entry: Entry
     ) -> None:
         self.caller = caller
         """As it was when the call came."""
         self.identify = identify
         """Returns the caller as it is now; raises when it is no longer welcome."""
         self._context = context
-        self._slow_after_s = slow_after_s
+        self._taking = taking
         self._entry = entry
         self._cursor = ""
 
@@ -82,10 +83,9 @@ class StreamCall:
     async def send(self, message: StreamMessage) -> None:
         """Send a message. Raises `SlowConsumer` if nobody takes it."""
         try:
-            async with asyncio.timeout(self._slow_after_s):
-                await self._context.write(message.wire)
+            await self._taking.wait(self._context.write(message.wire))
         except TimeoutError:
-            raise SlowConsumer(self._slow_after_s, self._cursor) from None
+            raise SlowConsumer(self._taking.seconds, self._cursor) from None
         self._cursor = message.cursor or self._cursor
 
 
@@ -95,7 +95,7 @@ class Calls:
     def __init__(self, callers: Callers, telemetry: Telemetry, *, slow_after_s: float = SLOW_AFTER_S) -> None:
         self._callers = callers
         self._telemetry = telemetry
-        self._slow_after_s = slow_after_s
+        self._taking = Patience(slow_after_s)
         self._admission = Admission()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
@@ -131,7 +131,7 @@ class Calls:
                     span.note("orcs.namespace", caller.namespace)
                     async with self._admission.enter(caller.namespace, name) as entry:
                         request = decoded(kind, await entry.receive(context))
-                        await serve(request, StreamCall(context, caller, identify, self._slow_after_s, entry))
+                        await serve(request, StreamCall(context, caller, identify, self._taking, entry))
                     refused = None
                 except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
                     refused = _refused(error, name, span)

@@ -13,6 +13,7 @@ from orcs_server.errors import OrcsError, ResourceExhausted, Unavailable
 from orcs_server.rpc.admission import RETRY_AFTER_US, received
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import refusal
+from orcs_server.rpc.patience import Patience
 from orcs_server.storage.store import Store
 
 CHECK_EVERY_S: Final = 5.0
@@ -63,6 +64,7 @@ class Health:
     def _handler(self, request: Any, serve: Any, at_once: int) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a handler for so many calls at once. Asking needs no token, so that nobody is known to share them among."""
         free = at_once
+        arrival = Patience(ARRIVES_WITHIN_S)
 
         async def call(_requests: object, context: Any) -> None:
             nonlocal free
@@ -71,7 +73,7 @@ class Health:
             try:
                 if free < 0:
                     raise ResourceExhausted("QUOTA_EXCEEDED", f"{at_once} such calls are open already.", RETRY_AFTER_US)
-                message = await received(context, ARRIVES_WITHIN_S)
+                message = await received(context, arrival)
                 await serve(decoded(request, message), context)
             except OrcsError as error:
                 refused = refusal(error, request.DESCRIPTOR.name)

@@ -149,8 +149,8 @@ class Tasks:
             if await self._commands.store.get_task(visit.namespace, workflow_id, change.task_id) is None:
                 raise _no_task(workflow_id, change.task_id) from None
             known = {"edits[0].task_id": "task_id", "edits[0].timeout": "timeout", "edits[0].priority": "priority"}
-            found = tuple(Violation(known.get(one.field, ""), one.description) for one in error.violations)
-            raise InvalidArgument(error.reason, error.message, found) from None
+            violations = tuple(Violation(known.get(one.field, ""), one.description) for one in error.violations)
+            raise InvalidArgument(error.reason, error.message, violations) from None
 
     # Inside
 

@@ -12,8 +12,10 @@ from orcs_server.workflow.model import Digest
 RAW, ZLIB = "raw", "zlib"
 COMPRESS_FROM = 1024
 """Bytes from which compression is tried."""
-CACHE_LIMIT = 32 * 1024 * 1024
-"""Bytes of blobs kept in memory."""
+CACHE_LIMIT = 4 * 1024 * 1024
+"""Bytes of blobs kept in memory, with what keeping them takes."""
+ENTRY_BYTES = 512
+"""What keeping a blob takes beside its content: many are no longer than a sentence."""
 
 
 class PackedBlob(NamedTuple):
@@ -57,7 +59,7 @@ class BlobCache:
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """Bytes held, with what keeping them takes."""
         return self._size
 
     def get(self, namespace: str, digest: Digest) -> bytes | None:
@@ -72,9 +74,11 @@ class BlobCache:
             return
         self.forget(namespace, digest)
         self._blobs[namespace, digest] = content
-        self._size += len(content)
+        self._size += len(content) + ENTRY_BYTES
         while self._size > self._limit:
-            self._size -= len(self._blobs.popitem(last=False)[1])
+            self._size -= len(self._blobs.popitem(last=False)[1]) + ENTRY_BYTES
 
     def forget(self, namespace: str, digest: Digest) -> None:
-        self._size -= len(self._blobs.pop((namespace, digest), b""))
+        content = self._blobs.pop((namespace, digest), None)
+        if content is not None:
+            self._size -= len(content) + ENTRY_BYTES

@@ -229,7 +229,7 @@ def _attempt_finished(turn: Turn, message: m.AttemptFinished) -> None:
     task = progress.running_task(turn, message.task_id, message.attempt)
     if task is None:
         return
-    unread = message.read < len(turn.state.mail_for(message.task_id))
+    unread = bool(turn.state.mail) and message.read < len(turn.state.mail_for(message.task_id))
     if message.output is not None and unread and turn.state.status is not WorkflowStatus.CANCELLING:
         # An output that does not know what people said meanwhile does not count: the agent reads it and goes on.
         progress.interrupt(turn, message.task_id, message.attempt)

@@ -118,18 +118,13 @@ def _running(state: WorkflowState, stop: Stop) -> list[RunAttempt]:
     found: list[RunAttempt] = []
     for _, task_id in state.running:
         task = tasks[task_id]
-        mail = len(state.mail_for(task_id)) if state.mail else 0
-        asks = stop is Stop.NONE and state.open_inputs and state.waiting_for(task_id)
-        found.append(
-            RunAttempt(
-                task_id,
-                task.progress.attempt,
-                task.progress.run,
-                task.spec.agent_id,
-                Stop.AT_TURN if asks else stop,
-                mail,
-            )
-        )
+        moved = task.progress
+        asks = state.open_inputs and stop is Stop.NONE and state.waiting_for(task_id)
+        if asks or stop is not Stop.NONE or state.mail:
+            told, mail = Stop.AT_TURN if asks else stop, len(state.mail_for(task_id))
+            found.append(RunAttempt(task_id, moved.attempt, moved.run, task.spec.agent_id, told, mail))
+        else:
+            found.append(RunAttempt(task_id, moved.attempt, moved.run, task.spec.agent_id))
     return found
 
 
@@ -139,10 +134,11 @@ def _starting(state: WorkflowState) -> list[RunAttempt]:
     free = parallel_limit(state.spec) - len(state.running)
     for _, _, task_id in islice(state.ready, max(free, 0)):
         task = tasks[task_id]
-        mail = len(state.mail_for(task_id)) if state.mail else 0
-        found.append(
-            RunAttempt(
-                task_id, task.progress.attempt + 1, max(task.progress.run, 1), task.spec.agent_id, Stop.NONE, mail
-            )
-        )
+        moved = task.progress
+        attempt, run = moved.attempt + 1, moved.run or 1
+        if state.mail:
+            mail = len(state.mail_for(task_id))
+            found.append(RunAttempt(task_id, attempt, run, task.spec.agent_id, mail=mail))
+        else:
+            found.append(RunAttempt(task_id, attempt, run, task.spec.agent_id))
     return found

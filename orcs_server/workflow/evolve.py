@@ -35,6 +35,27 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
     if state is None:
         return _create(event, at_us)
     match event:
+        # What happens most often comes first: the cases are tried in order.
+        case e.AttemptInterrupted() | e.AttemptLost() | e.AttemptSuspended() if not event.task_id:
+            return planning_stopped(state, event)
+        case (
+            e.TaskReady()
+            | e.TaskReopened()
+            | e.TaskHeld()
+            | e.AttemptStarted()
+            | e.AttemptSucceeded()
+            | e.AttemptFailed()
+            | e.AttemptTimedOut()
+            | e.AttemptSuspended()
+            | e.AttemptInterrupted()
+            | e.AttemptLost()
+            | e.TaskRetryScheduled()
+            | e.TaskCompleted()
+            | e.TaskFailed()
+            | e.TaskSkipped()
+            | e.TaskCancelled()
+        ):
+            return task_event(state, event, at_us)
         case e.WorkflowCreated():
             raise ImpossibleEvent("WorkflowCreated stands in the middle of a log.")
         case e.PlanningStarted():
@@ -76,8 +97,6 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.GRANTED))
         case e.ResourcesReturned():
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.RELEASED))
-        case e.AttemptInterrupted() | e.AttemptLost() | e.AttemptSuspended() if not event.task_id:
-            return planning_stopped(state, event)
         case e.UsageRecorded():
             return usage_recorded(state, event)
         case e.JournalMismatch():
@@ -92,24 +111,6 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             task = task_of(state, event)
             stale = replace(task, progress=replace(task.progress, stale=True))
             return replace(state, tasks=state.tasks.set(event.task_id, stale))
-        case (
-            e.TaskReady()
-            | e.TaskReopened()
-            | e.TaskHeld()
-            | e.AttemptStarted()
-            | e.AttemptSucceeded()
-            | e.AttemptFailed()
-            | e.AttemptTimedOut()
-            | e.AttemptSuspended()
-            | e.AttemptInterrupted()
-            | e.AttemptLost()
-            | e.TaskRetryScheduled()
-            | e.TaskCompleted()
-            | e.TaskFailed()
-            | e.TaskSkipped()
-            | e.TaskCancelled()
-        ):
-            return task_event(state, event, at_us)
         case _:
             assert_never(event)
 

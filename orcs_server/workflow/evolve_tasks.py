@@ -80,7 +80,8 @@ def task_event(state: WorkflowState, event: TaskEvent, at_us: int) -> WorkflowSt
         ready = inserted(ready, (-task.spec.priority, task.ordinal, task.spec.id))
     elif status is TaskStatus.RUNNING:
         running = inserted(running, (task.ordinal, task.spec.id))
-    met = is_met(changed) - is_met(task)
+    ends = status in TASK_TERMINAL or before.status in TASK_TERMINAL
+    met = is_met(changed) - is_met(task) if ends else 0
     if met:
         tasks = _released(tasks, state.dependants.get(task.spec.id, ()), met)
     return replace(
@@ -173,9 +174,13 @@ def _reopened(before: TaskProgress, event: e.TaskReopened) -> TaskProgress:
 
 def _timers(timers: tuple[Timer, ...], task: TaskState, before: TaskProgress, after: TaskProgress) -> tuple[Timer, ...]:
     name = task.spec.id
-    timers = moved_timer(timers, TimerKind.ATTEMPT, name, before.deadline_us, after.deadline_us)
-    timers = moved_timer(timers, TimerKind.RETRY, name, before.retry_at_us, after.retry_at_us)
+    if before.deadline_us != after.deadline_us:
+        timers = moved_timer(timers, TimerKind.ATTEMPT, name, before.deadline_us, after.deadline_us)
+    if before.retry_at_us != after.retry_at_us:
+        timers = moved_timer(timers, TimerKind.RETRY, name, before.retry_at_us, after.retry_at_us)
     limit = task.spec.budget.wall_time_us
+    if limit is None:
+        return timers
     return moved_timer(timers, TimerKind.BUDGET, name, budget_end_us(limit, before), budget_end_us(limit, after))
 
 

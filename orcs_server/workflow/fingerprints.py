@@ -16,7 +16,7 @@ def fingerprint(state: WorkflowState, spec: TaskSpec) -> str:
     """Return a hash of all that a task's output rests on: agent and revision, description, the outputs that it depends on."""
     rests_on = [
         spec.agent_id,
-        dict(state.spec.agents).get(spec.agent_id, ""),
+        next((revision for name, revision in state.spec.agents if name == spec.agent_id), ""),
         spec.description,
         spec.output_schema or "",
     ]

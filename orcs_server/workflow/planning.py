@@ -203,18 +203,17 @@ def _check_rests(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Viola
 
 
 def _check_ids(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
-    taken = {*state.tasks, *state.progress.retired}
     return tuple(
         Violation(f"tasks[{index}].id", f"{task.id!r} is taken: every task needs an id of its own, for ever.")
         for index, task in enumerate(tasks)
-        if task.id in taken
+        if task.id in state.tasks or task.id in state.progress.retired
     )
 
 
 def _check_proposals(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
     found: list[Violation] = []
-    proposed = sum(task.spec.depth > 0 for task in state.tasks.values())
     new = [task for task in tasks if task.depth]
+    proposed = sum(task.spec.depth > 0 for task in state.tasks.values()) if new else 0
     if new and proposed + len(new) > state.spec.max_proposed_tasks:
         most = state.spec.max_proposed_tasks
         found.append(

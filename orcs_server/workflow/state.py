@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import itemgetter
 
 from immutables import Map
 from msgspec import Struct
@@ -18,6 +19,7 @@ from orcs_server.workflow.model import (
 from orcs_server.workflow.people import InputKind, MessageMode, PendingInput, PersonMessage
 from orcs_server.workflow.states import WORKFLOW_TERMINAL, TaskStatus, WorkflowStatus
 
+_ended = itemgetter(*TERMINAL_INDEXES)
 _GATES = frozenset({InputKind.PLAN_APPROVAL, InputKind.BUDGET})
 
 
@@ -102,7 +104,8 @@ class WorkflowState(Struct, frozen=True):
     @property
     def live_tasks(self) -> int:
         """Tasks that have not ended."""
-        return self.progress.task_count - sum(self.progress.counts[i] for i in TERMINAL_INDEXES)
+        ended: int = sum(_ended(self.progress.counts))
+        return self.progress.task_count - ended
 
     @property
     def standing(self) -> WorkflowStatus:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -95,3 +97,16 @@ async def test_a_result_is_stored_even_if_its_attempt_is_cancelled_meanwhile(
         await finishing
     (call,) = (await bench.store.open_journal(KEY, 2)).tool_calls
     assert call.result is not None
+
+
+async def test_what_an_attempt_held_goes_with_it_and_does_not_wait_for_the_garbage_collector(bench: Bench) -> None:
+    journal = RunJournal(bench.store, KEY, 1)
+    turn = await journal.live(await journal.begin("hello"))
+    assert turn.shown
+    gone = weakref.ref(journal)
+    gc.disable()
+    try:
+        del journal
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -79,9 +79,12 @@ def orcs_on_terminal(
     rows: int = 24,
     columns: int = 100,
     watch: Callable[[int, str], object] = lambda _pid, _seen: None,
+    types: Callable[[str], str] = lambda _seen: "",
     **more: str,
 ) -> Ended:
-    """Carry out a command on a terminal; `watch` is called with its process id and all it has written, whenever it writes."""
+    """Carry out a command on a terminal; `watch` is called with its process id and all it has written, whenever it writes,
+    and `types` returns what is typed then.
+    """
     environ = environ_for(server, **{"TERM": "xterm-256color", **more})
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -103,6 +106,8 @@ def orcs_on_terminal(
         if not piece:
             break
         written += piece
-        watch(process.pid, written.decode("utf-8", "replace"))
+        seen = written.decode("utf-8", "replace")
+        watch(process.pid, seen)
+        os.write(leader, types(seen).encode())
     os.close(leader)
     return Ended(process.wait(LIMIT_S), written.decode("utf-8", "replace").replace("\r\n", "\n"))

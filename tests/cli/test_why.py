@@ -48,7 +48,7 @@ def test_of_what_waits_it_says_for_what_and_until_when(orcs_server_process: Serv
 
 def test_of_one_task_it_tells_the_attempts(orcs_server_process: ServerProcess, finished: str) -> None:
     done = orcs("why", finished, "both", server=orcs_server_process)
-    assert "It completed with attempt 1. (since " in done.out
+    assert "It completed with attempt 1. (at " in done.out
     heads, attempt = done.out.split("Its attempts:\n\n")[1].splitlines()
     assert heads.split() == ["NO", "BEGAN", "TOOK", "END", "TOKENS", "BECAUSE"]
     assert attempt.split()[0] == "1"

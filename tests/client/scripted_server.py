@@ -63,8 +63,20 @@ async def abort(context: Context, code: grpc.StatusCode, reason: str, message: s
     await context.abort(code, message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
+class NotScripted(WorkflowServiceServicer):
+    """What no script has: the generated class answers UNIMPLEMENTED, and is abstract for the type checker alone."""
+
+    if TYPE_CHECKING:
+        UpdateWorkflow: Any
+        EditPlan: Any
+        Replan: Any
+        ListPlanRevisions: Any
+        ComparePlanRevisions: Any
+        ExplainWorkflow: Any
+
+
 @dataclass
-class ScriptedWorkflows(WorkflowServiceServicer):
+class ScriptedWorkflows(NotScripted):
     """The script and what was asked. Each stream takes one of `cuts`, each unary call one of `failures`, if any is left."""
 
     events: list[event_pb2.Event] = field(default_factory=lambda: log(5))

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def test_it_has_every_method_of_the_asynchronous_client() -> None:
-    public = {name for name in vars(OrcsClient) if not name.startswith("_")}
-    assert public == {name for name in vars(BlockingOrcsClient) if not name.startswith("_")}
+    public = {name for name in dir(OrcsClient) if not name.startswith("_")}
+    assert public == {name for name in dir(BlockingOrcsClient) if not name.startswith("_")}
+    assert {"watch_pending_inputs", "resolve_approval", "edit_plan", "retry_task"} <= public
     assert BlockingOrcsClient.watch.__doc__ == OrcsClient.watch.__doc__
 
 

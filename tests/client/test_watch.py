@@ -131,7 +131,7 @@ async def test_a_log_that_does_not_begin_with_its_first_event_is_a_gap() -> None
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_SILENT_BEATS", 0.3)
+    monkeypatch.setattr(watching, "SILENT_BEATS", 0.3)
     async with (
         ScriptedServer(ScriptedWorkflows(silent=True)) as server,
         OrcsClient(server.address) as client,
@@ -197,6 +197,17 @@ async def test_cuts_that_nobody_explains_end_a_watch_only_where_it_gets_no_furth
         workflows.cuts = [Cut(0, "unknown")] * 50
         with pytest.raises(InternalError, match="Stream removed"):
             await watched(client)
+
+
+async def test_a_stream_that_the_server_cancels_goes_on_after_its_cursor() -> None:
+    """It looks like the caller's own cancellation, and is none."""
+    told: list[grpc.StatusCode | None] = []
+    workflows = ScriptedWorkflows(events=log(6), cuts=[Cut(2, "cancelled"), Cut(0, "cancelled"), Cut(3, "cancelled")])
+    async with ScriptedServer(workflows) as server, OrcsClient(server.address) as client:
+        assert await watched(client, on_disconnect=lambda cut: told.append(cut.code)) == [1, 2, 3, 4, 5, 6]
+    # The third reply of the third stream is a bookmark.
+    assert [request.after_cursor for request in workflows.requests] == ["", "c2", "c2", "c4"]
+    assert set(told) == {grpc.StatusCode.CANCELLED}
 
 
 async def test_a_server_that_never_answered_is_given_up() -> None:

@@ -85,11 +85,11 @@ async def test_an_attempt_that_takes_too_long_is_cancelled(tmp_path: Path) -> No
     stage, gate = Stage(), Gate()
     stage.acts["a"] = [gate]
     async with server(tmp_path / "orcs.db", stage) as world:
-        await world.create(tasks=[task("a", timeout_us=20_000)])
+        # On a busy machine an attempt may not even come to its call, and more than one may take too long.
+        await world.create(tasks=[task("a", timeout_us=50_000, max_attempts=50)])
         ended = await world.end()
         assert gate.cancelled
-        assert ended.tasks[0].progress.attempt == 2
-        assert "AttemptTimedOut a" in await world.happened()
+        assert (await world.happened()).count("AttemptTimedOut a") == ended.tasks[0].progress.attempt - 1 > 0
 
 
 async def test_planning_that_takes_too_long_is_cancelled_and_tried_again(tmp_path: Path) -> None:

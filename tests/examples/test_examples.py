@@ -17,9 +17,11 @@ from tests.server_process import ServerProcess
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run_example(name: str, server: ServerProcess | None = None, *arguments: str) -> str:
+def run_example(name: str, server: ServerProcess | None = None, *arguments: str, typed: str = "") -> str:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ_for(server), timeout=60, check=False)
+    done = subprocess.run(
+        command, input=typed, capture_output=True, text=True, env=environ_for(server), timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,11 +49,15 @@ def test_the_blocking_client_carries_out_a_plan_and_refuses_a_wrong_one(orcs_ser
     assert "refused, as it should be: plan.tasks[0]" in shown
 
 
+def server_with(folder: Path, agents: str, llmock: LLMock) -> ServerProcess:
+    """Return a server with the agents of an example. The model, which says what the test has it say, is the only stand-in."""
+    shutil.copy(EXAMPLES / f"{agents}.py", folder)  # a server looks for modules where it is started
+    model = {"model_base_url": llmock.base_url("openai"), "model_name": "any-model"}
+    return ServerProcess(folder, agent_registry=f"{agents}:registry", **model)
+
+
 def test_an_agent_of_ones_own_calls_its_tool(tmp_path: Path, llmock: LLMock) -> None:
-    server = ServerProcess(
-        tmp_path, agent_registry="own_agents:registry", model_base_url=llmock.base_url("openai"), model_name="any-model"
-    )
-    shutil.copy(EXAMPLES / "own_agents.py", tmp_path)  # a server looks for modules where it is started
+    server = server_with(tmp_path, "own_agents", llmock)
     llmock.call_tool("count_words", {"text": "All trains ten minutes late today."})
     llmock.reply("All trains ten minutes late today.")
     server.start()
@@ -64,6 +70,92 @@ def test_an_agent_of_ones_own_calls_its_tool(tmp_path: Path, llmock: LLMock) -> 
     assert done.code == 0, done.err
     assert "All trains ten minutes late today." in done.out
     assert "6 words, 34 characters (counted for task shorten)" in str(llmock.last_request.body)
+
+
+def test_a_tool_and_a_task_wait_for_approval_and_the_arguments_approved_are_those_it_is_called_with(
+    tmp_path: Path, llmock: LLMock
+) -> None:
+    server = server_with(tmp_path, "people_agents", llmock)
+    llmock.call_tool("refund", {"order": "A-17", "amount": 80})
+    llmock.reply("30 euros were paid back.")
+    llmock.reply("Dear customer, 30 euros are on their way.")
+    server.start()
+    try:
+        shown = run_example("approval.py", server, typed="change\n30\nyes\n")
+    finally:
+        server.kill()
+    assert 'May the tool "refund" be called with these arguments?' in shown
+    assert "Shall task letter (Write to the customer) start?" in shown
+    assert "Dear customer, 30 euros are on their way." in shown
+    assert (tmp_path / "refunds.txt").read_text() == "A-17: 30.00 (for task refund)\n"
+
+
+def test_a_rejected_tool_is_not_called_and_the_agent_reads_why(tmp_path: Path, llmock: LLMock) -> None:
+    server = server_with(tmp_path, "people_agents", llmock)
+    llmock.call_tool("refund", {"order": "A-17", "amount": 80})
+    llmock.reply("Nothing was paid back.")
+    llmock.reply("Dear customer, we are sorry.")
+    server.start()
+    try:
+        run_example("approval.py", server, typed="no\nIt came in time.\nyes\n")
+    finally:
+        server.kill()
+    assert "It came in time." in str(llmock.requests[1].body)
+    assert not (tmp_path / "refunds.txt").exists()
+
+
+def test_a_small_refund_asks_nobody(tmp_path: Path, llmock: LLMock) -> None:
+    server = server_with(tmp_path, "people_agents", llmock)
+    llmock.call_tool("refund", {"order": "A-17", "amount": 20})
+    llmock.reply("20 euros were paid back.")
+    llmock.reply("Dear customer, 20 euros are on their way.")
+    server.start()
+    try:
+        shown = run_example("approval.py", server, typed="yes\n")
+    finally:
+        server.kill()
+    assert "refund" not in shown.splitlines()[0]
+    assert (tmp_path / "refunds.txt").read_text() == "A-17: 20.00 (for task refund)\n"
+
+
+def test_a_question_is_answered_in_the_inbox_and_an_answer_that_does_not_fit_is_refused(
+    tmp_path: Path, llmock: LLMock
+) -> None:
+    server = server_with(tmp_path, "people_agents", llmock)
+    llmock.call_tool("ask_user", {"question": "What do the guests not eat?", "choices": ["fish", "nuts"]})
+    llmock.reply("Soup, a roast, pears.")
+    server.start()
+    try:
+        shown = run_example("clarification.py", server, typed="soup\nfish\n")
+    finally:
+        server.kill()
+    assert "What do the guests not eat? ['fish', 'nuts']\n> " in shown
+    assert shown.count("> ") == 2
+    assert "Soup, a roast, pears." in shown
+    assert llmock.last_request.body["messages"][-1]["content"] == "fish"
+
+
+def test_a_budget_that_is_used_up_is_asked_about_and_raised_and_nothing_runs_twice(
+    orcs_server_process: ServerProcess,
+) -> None:
+    shown = run_example("budget.py", orcs_server_process).splitlines()
+    assert shown[:3] == [
+        "… tea is under way",
+        "The workflow has used up its 10 tokens. Shall it get as much again?",
+        "… verdict is under way",
+    ]
+    assert int(shown[3].split()[0]) > 10
+
+
+def test_a_plan_is_edited_skipped_in_and_planned_anew_while_it_runs(orcs_server_process: ServerProcess) -> None:
+    shown = run_example("live_edit.py", orcs_server_process)
+    revisions = re.findall(r"^revision (\d+): (\d+) tasks added, (\d+) changed, (\d+) removed$", shown, re.MULTILINE)
+    assert [revision for revision, *_ in revisions] == ["1", "2", "3", "4"]
+    assert revisions[1][1:] == ("2", "0", "0")
+    assert revisions[2][1:] == ("0", "1", "0")
+    assert int(revisions[3][3]) >= 1
+    assert re.search(r"^cocoa And cocoa: skipped$", shown, re.MULTILINE)
+    assert not re.search(r"^poster ", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [path.name for path in EXAMPLES.glob("*.py")])

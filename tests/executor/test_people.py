@@ -97,6 +97,9 @@ async def test_the_planner_asks_and_plans_with_the_answer(tmp_path: Path) -> Non
             if number == 1:
                 await world.until(WorkflowStatus.READY)
                 await world.send(m.Replan(blob_of("again").digest), blobs=(blob_of("again"),))
+        async with asyncio.timeout(10):
+            while "PlanAmended" not in await world.happened():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.01)
         await world.send(m.StartWorkflow())
         ended = await world.end()
         assert [one.spec.title for one in ended.tasks] == ["c"]

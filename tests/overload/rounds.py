@@ -42,13 +42,15 @@ class Scale(NamedTuple):
     slow_readers: int
     huge: int
     silent: int
+    halves: int
+    """Of requests."""
     resets: int
     """On each connection."""
     vanishing: int
 
 
 class OverloadedServer(ServerProcess):
-    """A server that waits for slow readers for two seconds, with a token for each of two namespaces."""
+    """A server that waits for slow readers for a second, with a token for each of two namespaces."""
 
     program = "tests.overload.impatient"
 
@@ -172,7 +174,7 @@ class Flood:
 
     def half_open(self) -> None:
         """Connect and say nothing; greet and say nothing; send half a frame; send half a request."""
-        request = _w.CreateWorkflowRequest(query="x" * 60_000)
+        request = _w.CreateWorkflowRequest(query="x" * 6_000)
         connections = []
         for said in (b"", hostile.PREFACE, hostile.PREFACE + hostile.EMPTY_SETTINGS + hostile.HALF_OF_HEADERS):
             for _ in range(self._scale.silent):
@@ -180,7 +182,7 @@ class Flood:
                 connection.sendall(said)
                 connections.append(connection)
         with RawClient(self._address, self._token) as client:
-            streams = {client.call(CREATE, request, sent=0.5) for _ in range(min(self._scale.silent, 200))}
+            streams = {client.call(CREATE, request, sent=0.5) for _ in range(self._scale.halves)}
             for trailers in client.drain(streams).values():
                 self._outcomes[f"half a request: {trailers['grpc-status']}"] += 1
         for connection in connections:

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from llmock.pytest_plugin import LLMock
 
-from orcs_client.v1 import common_pb2, control_service_pb2, explanation_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import (
+    common_pb2,
+    control_service_pb2,
+    explanation_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
 from orcs_client.v1.control_service_pb2_grpc import ControlServiceStub
 from orcs_server.app import Server
 from orcs_server.hooks import HookSet, Origin
@@ -134,6 +141,22 @@ async def test_a_budget_that_is_used_up_is_named_with_what_was_spent(wire: Wire)
     assert told.cost.usage.input_tokens + told.cost.usage.output_tokens >= 1
     budget = next(reason for reason in told.why if reason.code == explanation_pb2.REASON_CODE_BUDGET)
     assert budget.input_id == "i1"
+
+
+async def test_a_task_that_is_carried_out_again_says_for_whom_and_what_was_reused(wire: Wire) -> None:
+    created = await wire.create(plan=plan_of(a=(), b=("a",)))
+    await wire.finished(created.workflow.id)
+    retry = task_service_pb2.RetryTaskRequest(workflow_id=created.workflow.id, task_id="a", include_dependants=True)
+    await wire.call("RetryTask", retry)
+    # The offline model writes the same again.
+    await wire.finished(created.workflow.id)
+    first, second = (await explained(wire, created.workflow.id)).tasks
+    assert codes(first.past) == {"REOPENED"}
+    assert first.past[0].actor == created.workflow.creator
+    assert [attempt.run for attempt in first.attempts] == [1, 2]
+    assert codes(second.why) == {"OUTPUT_REUSED"}
+    assert codes(second.past) == {"REOPENED_BY_DEPENDENCY", "OUTPUT_REUSED"}
+    assert len(second.attempts) == 1
 
 
 async def test_a_resources_hook_that_is_stuck_is_named(tmp_path: Path) -> None:

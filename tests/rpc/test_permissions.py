@@ -9,8 +9,8 @@ import pytest
 from orcs_client.v1 import common_pb2, control_service_pb2, workflow_pb2, workflow_service_pb2
 from orcs_server.app import Server
 from orcs_server.identity.tokens import TokenRegistry
+from tests.rpc.control import asked, resolve
 from tests.rpc.servers import settings_in
-from tests.rpc.test_control import asked, resolve
 from tests.rpc.wire import connected, plan_of, refused
 
 _c, _w = control_service_pb2, workflow_service_pb2

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from orcs_server.errors import Unavailable
-from orcs_server.storage.blobs import RAW, ZLIB, BlobCache, pack, unpack
+from orcs_server.storage.blobs import ENTRY_BYTES, RAW, ZLIB, BlobCache, pack, unpack
 from orcs_server.workflow.model import Digest
 
 A, B, C = Digest("a"), Digest("b"), Digest("c")
@@ -28,7 +28,7 @@ def test_a_row_that_cannot_be_unpacked_is_damage(codec: str, key_id: str) -> Non
 
 
 def test_the_cache_keeps_the_most_recently_used_within_its_bytes() -> None:
-    cache = BlobCache(limit=100)
+    cache = BlobCache(limit=4 * (25 + ENTRY_BYTES))
     for digest in (A, B):
         cache.put("default", digest, b"x" * 25)
     cache.put("default", A, b"x" * 25)
@@ -38,7 +38,7 @@ def test_the_cache_keeps_the_most_recently_used_within_its_bytes() -> None:
     cache.put("default", C, b"x")
     assert cache.get("default", A) is None
     assert cache.get("default", B) is not None
-    assert cache.size == 76
+    assert cache.size == 76 + 4 * ENTRY_BYTES
 
 
 def test_what_would_crowd_out_the_cache_is_not_kept() -> None:

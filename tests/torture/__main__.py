@@ -16,6 +16,7 @@ from tests.torture.calls import BEGUN, ENDED, MODEL, TOOL
 from tests.torture.checks import Ledger
 from tests.torture.faults import JOURNALED
 from tests.torture.kills import STATES, Report, Scale, missing, run_over_kills
+from tests.torture.overload import figures, run_overload
 from tests.torture.power import CutReport, run_over_cuts
 from tests.torture.recording import available
 
@@ -89,13 +90,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="orcs-torture-"))
     start = time.monotonic()
     try:
-        for name in ("kills", "power", "input"):
+        for name in ("kills", "power", "input", "overload"):
             (folder / name).mkdir()
         show_kills(asyncio.run(run_over_kills(folder / "kills", LONG, seed)))
         if available():
             show_cuts(asyncio.run(run_over_cuts(folder / "power", RECORDED_S, CUTS, seed)))
         else:
             print("power cuts: skipped, the functions of Python's own SQLite cannot be reached")
+        for name, value in figures(*run_overload(folder / "overload")):
+            show(name, value)
         show_bad_input(run_over_bad_input(folder / "input", BAD_INPUTS, seed))
     except BaseException:
         print(f"the files are left in {folder}", flush=True)

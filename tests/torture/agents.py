@@ -1,5 +1,5 @@
 """The agents of the torture: scripted models that note each call in a file outside the process. The offline model, which plans the
-queries, notes its calls, too, as soon as this module is imported.
+queries, notes its calls, too, as soon as this module is imported: for servers alone, never for the process of the tests.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from orcs_server.agents.run_calls import current_calls
 from tests.torture import working
 from tests.torture.calls import BEGUN, ENDED, MODEL, Call, note
 from tests.torture.failing import broken
+from tests.torture.load import MEETING
 
 LABEL = re.compile(r"\[([\w.-]+)/([\w-]+)\]")
 """`[workflow/task]` in a task's title."""
-MEETING = 8
-"""So many calls of one workflow's `meeting` wait for each other."""
 
 
 def _call_of(input_: object) -> Call:

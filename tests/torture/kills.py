@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orcs_client import OrcsClient
-from tests.torture.agents import MEETING
 from tests.torture.checks import Ledger, check_everything
 from tests.torture.faults import JOURNALED, POINTS
-from tests.torture.load import Load
+from tests.torture.load import MEETING, Load
 from tests.torture.servers import GRACES_S, TortureServer
 
 STATES = ("PLANNING", "READY", "RUNNING", "COMPLETED", "FAILED", "DELETED")

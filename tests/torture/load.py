@@ -115,6 +115,8 @@ MUST_COMPLETE = frozenset(
 STOPS = (workflow_pb2.STOP_MODE_DRAIN, workflow_pb2.STOP_MODE_AFTER_TURN)
 """Those that cut nothing off."""
 MEETING_WORKFLOW = "meeting"
+MEETING = 8
+"""So many calls of its agent wait for each other."""
 STARTED_BY_HAND = frozenset({"later", "planned later"})
 
 

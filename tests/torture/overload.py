@@ -27,6 +27,7 @@ LONG = Scale(
     slow_readers=200,
     huge=10,
     silent=150,
+    halves=40,
     resets=2_000,
     vanishing=100,
 )

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from orcs_server.identity.tokens import token_file
-from tests.torture.agents import MEETING
 from tests.torture.calls import CALLS_VARIABLE
 from tests.torture.deaths import Death, End, look_at
+from tests.torture.load import MEETING
 
 ROOT = Path(__file__).parents[2]
 AGENTS = "tests.torture.agents:REGISTRY"

@@ -7,7 +7,7 @@ import pytest
 from orcs_server.errors import OrcsError
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
-from orcs_server.workflow.due import due
+from orcs_server.workflow.due import due, waits_for_people
 from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
@@ -200,6 +200,11 @@ def test_each_request_in_each_state(request_name: str, answer: str, state: str) 
 @pytest.mark.parametrize(("request_name", "answer", "state"), cases(TASK_ANSWERS))
 def test_each_request_to_a_task_in_each_of_its_states(request_name: str, answer: str, state: str) -> None:
     check(TASK_STATES[state], TASK_REQUESTS[request_name], answer)
+
+
+def test_only_people_move_on_what_waits_for_them() -> None:
+    waiting = {name for name, state in STATES.items() if state is not None and waits_for_people(state)}
+    assert waiting == {*READY, *GATED, *ASKING, *PAUSED, "PAUSED while PLANNING", *FROZEN}
 
 
 def test_the_cases_are_all_there_are() -> None:

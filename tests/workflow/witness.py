@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from orcs_server.workflow import events as e
-from orcs_server.workflow.due import due
+from orcs_server.workflow.due import due, waits_for_people
+from orcs_server.workflow.effects import WakeAt
 from orcs_server.workflow.model import NO_USAGE, FailureKind, Usage, WorkflowSpec
 from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
@@ -209,6 +210,8 @@ class Witness:
                 or (state.status is WorkflowStatus.READY and not state.spec.auto_start)
             )
             assert effects or awaited, "a live workflow is never stuck"
+        if waits_for_people(state):
+            assert all(isinstance(effect, WakeAt) for effect in effects), "nothing is under way for it"
 
 
 def is_over(task: TaskState) -> bool:

@@ -233,6 +233,8 @@ class LocalEngine:
         wake_us = None if state is None else next_wake_us(state)
         if wake_us is not None:
             self._sleepers.put(key, wake_us)
+        # An actor and its parts hold one another, and go with the next garbage collection. What is large goes now.
+        actor.state = None
 
     async def load_state(self, namespace: str, workflow_id: str) -> Loaded | None:
         """Return a workflow's state as its rows say."""

@@ -150,6 +150,10 @@ class TaskHistory:
     def _reopened(self, event: e.TaskReopened, who: str) -> tuple[ReasonCode, str, tuple[str, ...]]:
         ended, self._ended = self._ended, None
         self._keeps = event.cause if event.keeps_output else ""
+        others = (event.cause,) if event.cause else ()
+        if isinstance(ended, e.TaskCancelled) and ended.failure.kind is not FailureKind.CANCELLED:
+            why = f", for {event.cause}" if event.cause else ""
+            return ReasonCode.REOPENED, f"It had ended with its workflow, which was reopened{who}{why}.", others
         if isinstance(ended, e.TaskSkipped) and event.cause:
             said = f"It had been skipped, and may be carried out after all: {event.cause} was taken up again{who}."
         elif event.cause and event.keeps_output:
@@ -159,14 +163,12 @@ class TaskHistory:
             )
         elif event.cause:
             said = f"It waits for {event.cause}, which was taken up again{who}."
-        elif isinstance(ended, e.TaskCancelled) and ended.failure.kind is not FailureKind.CANCELLED:
-            return ReasonCode.REOPENED, f"It had ended with its workflow, which was reopened{who}.", ()
         elif ended is None:
             return ReasonCode.REOPENED, f"It was taken back before it went on, because it was changed{who}.", ()
         else:
             conversation = f"conversation {event.run}" if event.run else "its first conversation"
             return ReasonCode.REOPENED, f"It was to be carried out again{who}, in {conversation}.", ()
-        return ReasonCode.REOPENED_BY_DEPENDENCY, said, (event.cause,)
+        return ReasonCode.REOPENED_BY_DEPENDENCY, said, others
 
 
 class History:
@@ -256,7 +258,7 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
         case e.ReplanRequested():
             return ReasonCode.REPLAN_REQUESTED, f"What had not begun was to be planned anew{who}{because(event.reason)}"
         case e.WorkflowStarted():
-            return ReasonCode.STARTED, f"It started{who}."
+            return ReasonCode.STARTED, "It started."
         case e.WorkflowPausing():
             what = "Its namespace was frozen" if event.freeze else "It was paused"
             return (ReasonCode.FROZEN if event.freeze else ReasonCode.PAUSED), f"{what}{who}{because(event.reason)}"

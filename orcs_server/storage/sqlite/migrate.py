@@ -18,10 +18,10 @@ PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
     "wal_autocheckpoint = 4000",
-    "cache_size = -16384",
+    "cache_size = -4096",
     "trusted_schema = OFF",
 )
-"""Of the writer: durable at every commit; a checkpoint every 16 MiB of log; 16 MiB of pages in memory at most."""
+"""Of the writer: durable at every commit; a checkpoint every 16 MiB of log; 4 MiB of pages in memory at most, the rest is in the operating system's."""
 
 
 def _load() -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0.1, isolation_level=None, cached_statements=64)
     try:
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA cache_size = -8192")
+        connection.execute("PRAGMA cache_size = -2048")
     except BaseException:
         connection.close()
         raise

@@ -161,6 +161,16 @@ def test_a_task_that_is_retried_says_by_whom() -> None:
     assert "It was reopened by bob." in [one.text for one in played.explanation().past.latest]
 
 
+def test_a_task_that_goes_on_with_its_workflow_says_so() -> None:
+    played = Played(task("x"), task("y"), failure_policy=FailurePolicy.FAIL_FAST).begin("y").fail("x", REFUSED)
+    played.say(m.RetryTask("x"), actor="bob")
+    again = played.task("y").past.latest[-1]
+    assert (again.code, again.text) == (
+        Code.REOPENED,
+        "It had ended with its workflow, which was reopened by bob, for x.",
+    )
+
+
 def test_an_output_that_rests_on_the_same_again_is_said_to_be_reused() -> None:
     played = Played(task("x"), task("y", "x")).complete("x", "y")
     played.say(m.RetryTask("x", include_dependants=True), actor="bob").complete("x")
