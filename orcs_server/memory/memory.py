@@ -27,6 +27,7 @@ from orcs_server.storage.memory_rows import (
     MemoryVersion,
     Note,
     Place,
+    SearchQuery,
     Written,
 )
 from orcs_server.storage.memory_text import words_of
@@ -38,6 +39,8 @@ BATCH_BYTES: Final = 4_194_304
 """Bytes of all values of a batch."""
 PAGE_LIMIT: Final = 500
 TTL_LIMIT_US: Final = 10 * 365 * 86_400_000_000
+SEARCH_LIMIT: Final = 100
+"""Hits on a page."""
 QUERY_LIMIT: Final = 4096
 """Characters of a search."""
 
@@ -182,10 +185,15 @@ class Memory:
             view.require_some(Permission.READ, scope)
         # An agent's few scopes are searched by name, so that what it may not read takes no room among the hits.
         wanted = tuple(dict.fromkeys(scopes)) or view.readable()
-        now_us = self._clock.now_us()
-        hits = await self._store.search(namespace, words, wanted, any_word=any_word, now_us=now_us)
-        allowed = [hit for hit in hits if view.may(Permission.READ, hit.entry.scope, hit.entry.key)]
-        shown = allowed[max(offset, 0) :][: min(max(limit, 1), PAGE_LIMIT)]
+        sought = SearchQuery(
+            words,
+            wanted,
+            any_word,
+            lambda scope, key: view.may(Permission.READ, scope, key),
+            max(offset, 0),
+            min(max(limit, 1), SEARCH_LIMIT),
+        )
+        shown = await self._store.search(namespace, sought, self._clock.now_us())
         snippets = await self._store.snippets(namespace, shown, words)
         if reads is not None:
             for hit in shown:

@@ -22,6 +22,7 @@ from orcs_server.storage.memory_rows import (
     Place,
     Rewound,
     RunFilter,
+    SearchQuery,
     StoredRules,
     Undone,
     Written,
@@ -98,10 +99,8 @@ class MemoryStore(Protocol):
 
     # Search
 
-    async def search(
-        self, namespace: str, words: Sequence[str], scopes: Sequence[str] | None, *, any_word: bool, now_us: int
-    ) -> list[Hit]:
-        """Return the best of the newest text and JSON values that hold all words, or any, best first: a bounded number."""
+    async def search(self, namespace: str, query: SearchQuery, now_us: int) -> list[Hit]:
+        """Return a page of the newest text and JSON values that hold the words, best first: of a bounded number of hits."""
         ...
 
     async def snippets(self, namespace: str, hits: Sequence[Hit], words: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,8 +20,9 @@ ENTRIES_LIMIT = 2_000_000
 SNAPSHOTS_LIMIT = 1000
 """Snapshots that a namespace may have."""
 RULE_VERSIONS_KEPT = 100
-SCAN = 2000
-"""Versions that one page looks at, at most: it may hold less than was asked for, and still not be the last."""
+SCAN = 1200
+"""Versions that one page looks at, at most: it may hold less than was asked for, and still not be the last. More than a key can
+have: those that are kept, and one for each snapshot."""
 
 
 class Trust(IntEnum):
@@ -187,6 +189,20 @@ class Changes(NamedTuple):
     """By position."""
     position: int
     """The place up to which the log was read: where to go on."""
+
+
+class SearchQuery(NamedTuple):
+    """What is searched for."""
+
+    words: Sequence[str]
+    scopes: Sequence[str] | None = None
+    """Any of these; None: in all."""
+    any_word: bool = False
+    """Entries that hold any of the words are found, not only those that hold all."""
+    may: Callable[[str, str], bool] = lambda _scope, _key: True
+    """Says which entries may be shown, by scope and key."""
+    offset: int = 0
+    limit: int = 100
 
 
 class Hit(NamedTuple):

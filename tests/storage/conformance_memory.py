@@ -15,6 +15,7 @@ from orcs_server.storage.memory_rows import (
     Origin,
     OutputSource,
     Place,
+    SearchQuery,
     Trust,
 )
 from orcs_server.storage.store import Store
@@ -27,7 +28,7 @@ LATER_US = START_US + 1_000_000
 
 
 async def found(store: Store, *words: str, scopes: tuple[str, ...] | None = None, any_word: bool = False) -> list[str]:
-    hits = await store.memory.search(NS, words, scopes, any_word=any_word, now_us=LATER_US)
+    hits = await store.memory.search(NS, SearchQuery(words, scopes, any_word), LATER_US)
     return [hit.entry.key for hit in hits]
 
 
@@ -160,7 +161,7 @@ class MemoryConformance:
         assert await found(store, "cafe") == ["coffee"]
         assert await found(store, "7", "drink") == ["json"]
         assert await found(store, "null") == []
-        hits = await store.memory.search(NS, ["hills"], None, any_word=False, now_us=LATER_US)
+        hits = await store.memory.search(NS, SearchQuery(["hills"], None, False), LATER_US)
         assert all("hills" in text for text in await store.memory.snippets(NS, hits, ["hills"]))
 
     async def test_only_the_newest_versions_are_found_and_only_in_their_scopes(self, store: Store) -> None:
@@ -175,7 +176,7 @@ class MemoryConformance:
         assert await found(store, "workflow", scopes=("workflow:w1",)) == []
         await forget(store, NS, "key")
         assert await found(store, "new") == ["other"]
-        assert await store.memory.search("else", ["new"], None, any_word=False, now_us=LATER_US) == []
+        assert await store.memory.search("else", SearchQuery(["new"], None, False), LATER_US) == []
 
     # The log
 

@@ -13,6 +13,7 @@ from orcs_server.storage.memory_rows import (
     PastPlace,
     Place,
     RunFilter,
+    SearchQuery,
     Trust,
     Writer,
 )
@@ -219,9 +220,9 @@ class MemoryPastConformance:
         with pytest.raises(OutOfRange, match="begin anew"):
             await store.memory.changes(NS, 7, 9, "global", "")
         assert (await store.memory.changes(NS, 7, 9, "workflow:w1", "")).versions == []
-        assert await store.memory.search(NS, ["a"], ("global",), any_word=False, now_us=AFTER_US) != []
+        assert await store.memory.search(NS, SearchQuery(["a"], ("global",), False), AFTER_US) != []
         for expected in (1, 1, 1, 1, 0):
             assert await store.memory.purge(NS, "global", "", None, 1) == expected
         assert await texts(store, NS) == {}
-        assert await store.memory.search(NS, ["secret"], ("global",), any_word=False, now_us=AFTER_US) == []
+        assert await store.memory.search(NS, SearchQuery(["secret"], ("global",), False), AFTER_US) == []
         assert await remember(store, NS, "a") == (1, 13)

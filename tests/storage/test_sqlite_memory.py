@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import OutOfRange, ResourceExhausted, Unavailable
+from orcs_server.storage.memory_rows import SearchQuery
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.examination import examine
 from orcs_server.storage.sqlite.memory import searching, writing
 from orcs_server.storage.store import Store, blob_of
-from tests.storage.conformance_memory import NS, found
+from tests.storage.conformance_memory import LATER_US, NS, found
 from tests.storage.memories import forget, note, putting, remember, text_of, texts
 from tests.storage.samples import START_US
 
@@ -43,12 +44,29 @@ async def test_a_namespace_has_no_more_entries_than_it_may(store: Store, monkeyp
 
 async def test_rare_words_rank_and_common_ones_only_restrict(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "RARE", 3)
-    monkeypatch.setattr(searching, "HITS_LIMIT", 4)
+    monkeypatch.setattr(searching, "NEWEST", 4)
     for number in range(6):
-        await remember(store, NS, f"k{number}", "common words" + " gem" * (number if number < 3 else 0))
+        gems, place = " gem" * (number if number < 3 else 0), "workflow:w1" if number < 2 else "global"
+        await remember(store, NS, f"k{number}", "common words" + gems, place)
+    await remember(store, NS, "jewel", "a jewel, a gem")
     assert await found(store, "common") == ["k5", "k4", "k3", "k2"]
+    assert await found(store, "common", scopes=("workflow:w1",)) == ["k1", "k0"]
     assert await found(store, "common", "gem") == ["k2", "k1"]
-    assert await found(store, "common", "gem", any_word=True) == ["k2", "k1"]
+    assert await found(store, "common", "gem", scopes=("workflow:w1",)) == ["k1"]
+    assert await found(store, "common", "gem", any_word=True) == ["k2", "k1", "jewel"]
+    assert await found(store, "jewel", "gem") == ["jewel"]
+    assert await found(store, "jewel", "common") == []
+
+
+async def test_search_is_paged_past_what_may_not_be_shown(store: SqliteStore) -> None:
+    for number in range(6):
+        await remember(store, NS, f"k{number}", "word")
+
+    async def page(offset: int) -> list[str]:
+        query = SearchQuery(["word"], None, may=lambda _, key: key != "k4", offset=offset, limit=2)
+        return [hit.entry.key for hit in await store.memory.search(NS, query, LATER_US)]
+
+    assert [await page(offset) for offset in (0, 2, 4, 6)] == [["k5", "k3"], ["k2", "k1"], ["k0"], []]
 
 
 async def test_a_log_whose_versions_went_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

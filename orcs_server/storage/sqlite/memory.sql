@@ -22,7 +22,7 @@ SELECT /*columns*/ FROM memory_versions WHERE namespace = ? AND scope = ? AND ke
 -- The newest version of a key with its value.
 SELECT /*columns*/, codec, key_id, bytes
 FROM memory_versions LEFT JOIN blobs ON blobs.namespace = memory_versions.namespace AND sha256 = digest
-WHERE memory_versions.namespace = ? AND scope = ? AND key = ? AND until IS NULL
+WHERE memory_versions.namespace = ? AND scope = ? AND key = ? AND until IS NULL AND deleted = 0
 
 -- name: memory_version
 -- One version of a key.
@@ -31,7 +31,7 @@ SELECT /*columns*/ FROM memory_versions WHERE namespace = ? AND scope = ? AND ke
 -- name: memory_as_of
 -- The version of a key that was the newest at a position, or the last one before that is kept.
 SELECT /*columns*/ FROM memory_versions
-WHERE namespace = ? AND scope = ? AND key = ? AND position <= ? ORDER BY version DESC LIMIT 1
+WHERE namespace = ? AND scope = ? AND key = ? AND +position <= ? ORDER BY version DESC LIMIT 1
 
 -- name: memory_oldest_version
 -- The number of the oldest version of a key that is kept.
@@ -153,7 +153,7 @@ DELETE FROM memory_snapshots WHERE namespace = ? AND number = ?
 
 -- name: memory_of_run
 -- A page of the keys to which a run has written. Further conditions are put in the place of the comment.
-SELECT DISTINCT scope, key FROM memory_versions
+SELECT DISTINCT scope, key FROM memory_versions INDEXED BY memory_versions_by_run
 WHERE namespace = ? AND workflow_id = ? AND workflow_id <> '' AND (scope, key) > (?, ?) /*conditions*/
 ORDER BY scope, key LIMIT ?
 
@@ -196,7 +196,7 @@ ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, last_us = max(last_us,
 
 -- name: hot_memory
 -- The keys that were read most.
-SELECT scope, key, reads, last_us FROM memory_reads WHERE namespace = ? ORDER BY reads DESC, scope, key LIMIT ?
+SELECT scope, key, reads, last_us FROM memory_reads WHERE namespace = ? ORDER BY reads DESC, scope DESC, key DESC LIMIT ?
 
 -- name: remove_memory_reads
 -- Forgets how often a key was read.
@@ -233,6 +233,10 @@ SELECT rowid, bm25(/*index*/, 0.0, 2.0, 1.0) FROM /*index*/ WHERE /*index*/ MATC
 -- name: match_memory
 -- The newest entries that match.
 SELECT rowid FROM /*index*/ WHERE /*index*/ MATCH ? ORDER BY rowid DESC LIMIT ?
+
+-- name: holds_memory
+-- Whether an entry matches.
+SELECT 1 FROM /*index*/ WHERE /*index*/ MATCH ? AND rowid = ?
 
 -- name: memory_snippet
 -- The part of an entry's text around the words.

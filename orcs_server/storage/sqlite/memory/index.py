@@ -63,7 +63,7 @@ def complete_migration(connection: sqlite3.Connection) -> None:
             space.save(connection)
 
 
-def all_of(words: Sequence[str], scopes: Sequence[str] | None) -> str:
+def all_of(words: Sequence[str], scopes: Sequence[str] | None = None) -> str:
     """Return the expression for entries of some scopes that hold every word."""
     return _within(scopes) + " AND ".join(f"{{key body}} : {_quoted(word)}" for word in words)
 

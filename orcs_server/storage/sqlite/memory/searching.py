@@ -1,50 +1,42 @@
-"""Search within one namespace's index. What it costs is bounded, however common the words are."""
+"""Search within one namespace's index. What it costs is bounded, however common the words are and however much there is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from orcs_server.storage.memory_rows import Hit
+from orcs_server.storage.memory_rows import Hit, SearchQuery
 from orcs_server.storage.sqlite.memory import index
 from orcs_server.storage.sqlite.memory.rows import decode, query
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
 
-HITS_LIMIT = 1000
-"""Entries that a search looks at."""
-RARE = 1000
-"""Entries that may hold a word by which is ranked: for that, every one of them is looked at."""
+RARE = 500
+"""Entries that may hold the words by which is ranked, all of them together: every one of them is looked at."""
+NEWEST = 500
+"""Entries that are looked at where every word is more common than that."""
 
 
-def search(
-    reader: Reader, namespace: str, words: Sequence[str], scopes: Sequence[str] | None, *, any_word: bool, now_us: int
-) -> list[Hit]:
-    """Return the best hits. Words that very many entries hold restrict and do not rank: they would hardly weigh anything.
+def search(reader: Reader, namespace: str, wanted: SearchQuery, now_us: int) -> list[Hit]:
+    """Return a page of hits, the best first.
 
-    Where all words are that common, the newest entries that hold them come first.
+    Words that very many entries hold only restrict: in a rank they would hardly weigh anything. Where all words are that common,
+    the newest entries that hold them come first.
     """
     row = reader.one(QUERIES["memory_space"], (namespace,))
-    if row is None or not row[5] or not words or (scopes is not None and not scopes):
+    if row is None or not row[5] or not wanted.words or (wanted.scopes is not None and not wanted.scopes):
         return []
-    number: int = row[0]
-    rare = [word for word in words if _count(reader, number, word) <= RARE]
-    scores: dict[int, float] = {}
-    if rare:
-        scores = dict(reader.page(index.statement("rank_memory", number), (index.any_of(rare),)))
-    if any_word and rare:
-        found = list(scores)
-    else:
-        expression = index.any_of(words, scopes) if any_word else index.all_of(words, scopes)
-        rows = reader.page(index.statement("match_memory", number), (expression, HITS_LIMIT))
-        found = [version_id for (version_id,) in rows]
-    found.sort(key=lambda version_id: (scores.get(version_id, 0.0), -version_id))
-    hits: list[Hit] = []
-    for version_id in found:
+    passed, hits = 0, []
+    for version_id, score in _candidates(reader, row[0], wanted):
         stored = reader.one(query("memory_by_id"), (version_id,))
-        entry = None if stored is None else decode(stored)
-        if entry is not None and entry.live(now_us) and (scopes is None or entry.scope in scopes):
-            hits.append(Hit(version_id, entry, -scores.get(version_id, 0.0)))
-            if len(hits) == HITS_LIMIT:
+        if stored is None or not _fits(stored[1], stored[2], wanted):
+            continue
+        entry = decode(stored)
+        if not entry.live(now_us):
+            continue
+        passed += 1
+        if passed > wanted.offset:
+            hits.append(Hit(version_id, entry, score))
+            if len(hits) == wanted.limit:
                 break
     return hits
 
@@ -59,6 +51,37 @@ def snippets(reader: Reader, namespace: str, hits: Sequence[Hit], words: Sequenc
     return ["" if one is None else one[0] for one in found]
 
 
-def _count(reader: Reader, number: int, word: str) -> int:
-    counted: int = reader.one(index.statement("count_word", number), (index.any_of([word]), RARE + 1))[0]
-    return counted
+def _candidates(reader: Reader, number: int, wanted: SearchQuery) -> Iterator[tuple[int, float]]:
+    """Give versions that hold the words, with their scores, the best first."""
+    words = wanted.words
+    ranking = _ranking(reader, number, words)
+    if not ranking:
+        expression = (index.any_of if wanted.any_word else index.all_of)(words, wanted.scopes)
+        newest = reader.page(index.statement("match_memory", number), (expression, NEWEST))
+        yield from ((version_id, 0.0) for (version_id,) in newest)
+        return
+    ranked = reader.page(index.statement("rank_memory", number), (index.any_of(ranking),))
+    ranked.sort(key=lambda one: (one[1], -one[0]))
+    if not wanted.any_word and len(words) > 1:
+        holding = index.statement("holds_memory", number)
+        expression = index.all_of(words)
+        # One by one, and only as far as they are asked for: to find them all, the common words' long lists would be gone through.
+        ranked = (one for one in ranked if reader.one(holding, (expression, one[0])) is not None)
+    yield from ((version_id, -score) for version_id, score in ranked)
+
+
+def _ranking(reader: Reader, number: int, words: Sequence[str]) -> list[str]:
+    """Return the words by which is ranked: the rarest, together in no more than RARE entries."""
+    count = index.statement("count_word", number)
+    counted = sorted((reader.one(count, (index.any_of([word]), RARE + 1))[0], word) for word in words)
+    chosen, held = [], 0
+    for often, word in counted:
+        held += often
+        if held > RARE:
+            break
+        chosen.append(word)
+    return chosen
+
+
+def _fits(scope: str, key: str, wanted: SearchQuery) -> bool:
+    return (wanted.scopes is None or scope in wanted.scopes) and wanted.may(scope, key)

@@ -27,6 +27,7 @@ from orcs_server.storage.memory_rows import (
     Place,
     Rewound,
     RunFilter,
+    SearchQuery,
     StoredRules,
     Undone,
     Written,
@@ -132,10 +133,8 @@ class SqliteMemory:
 
     # Search
 
-    async def search(
-        self, namespace: str, words: Sequence[str], scopes: Sequence[str] | None, *, any_word: bool, now_us: int
-    ) -> list[Hit]:
-        return searching.search(self._reader(), namespace, words, scopes, any_word=any_word, now_us=now_us)
+    async def search(self, namespace: str, query: SearchQuery, now_us: int) -> list[Hit]:
+        return searching.search(self._reader(), namespace, query, now_us)
 
     async def snippets(self, namespace: str, hits: Sequence[Hit], words: Sequence[str]) -> list[str]:
         return searching.snippets(self._reader(), namespace, hits, words)

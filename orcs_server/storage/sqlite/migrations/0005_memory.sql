@@ -55,7 +55,7 @@ WHERE following.namespace = memory_versions.namespace AND following.scope = memo
     AND following.key = memory_versions.key AND following.version = memory_versions.version + 1;
 UPDATE memory_versions SET past_us = time_us WHERE deleted = 1;
 
-CREATE UNIQUE INDEX memory_newest ON memory_versions (namespace, scope, key) WHERE until IS NULL;
+CREATE UNIQUE INDEX memory_newest ON memory_versions (namespace, scope, key) WHERE until IS NULL AND deleted = 0;
 CREATE UNIQUE INDEX memory_log ON memory_versions (namespace, position);
 CREATE INDEX memory_versions_by_run ON memory_versions (namespace, workflow_id, task_id, attempt)
     WHERE workflow_id <> '';
