@@ -241,6 +241,9 @@ class Memory:
         view = await self.access.view(namespace, actor)
         for change in changes:
             view.require(_PERMISSIONS[type(change)], change.scope, change.key)
+            if change.expected is not None:
+                # Whether it is the expected version tells what is there.
+                view.require(Permission.READ, change.scope, change.key)
         return await self._store.write(namespace, stored, _note(actor, now_us, reads))
 
     async def share(

@@ -100,6 +100,15 @@ async def test_a_grant_is_for_a_prefix_a_permission_and_a_subject(shared: Memory
             await use
 
 
+async def test_who_may_only_write_learns_nothing_of_what_is_there(shared: Memory) -> None:
+    await grant(shared, Rule("agent:research_agent", "shared:team", (WRITE,)))
+    await shared.put(NS, ADA, "key", encode(1), "shared:team")
+    await shared.put(NS, AGENT, "key", encode(2), "shared:team")
+    for expected in (0, 1, 2):
+        with pytest.raises(PermissionDenied):
+            await shared.put(NS, AGENT, "key", encode(3), "shared:team", expected=expected)
+
+
 async def test_what_is_forbidden_is_not_granted_by_anything(shared: Memory) -> None:
     await shared.put(NS, ADA, "private/a", encode("value"), "workflow:w1")
     await grant(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from orcs_server.memory.history import At
 from orcs_server.memory.values import encode
 from orcs_server.storage.memory_rows import RunFilter
 from orcs_server.storage.sqlite import SqliteStore
+from orcs_server.storage.sqlite.examination import examine
 from tests.memory.conftest import SetClock
 
 A, B = "tenant", "tenant:b"
@@ -116,10 +119,41 @@ async def answers(mine: list[Step], theirs: list[list[Step]]) -> list[str]:
         found += [await answer(step, memory, store, clock, B) for step in last]
         await memory.close()
         await store.close()
+        _check_file(Path(folder) / "orcs.db")
         return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def _check_file(path: Path) -> None:
+    """Whatever was done, the file holds what it says it holds."""
+    assert examine(path).findings == []
+    with closing(sqlite3.connect(path)) as connection:
+        for number, namespace, position, entries, indexed in connection.execute(
+            "SELECT number, namespace, position, entries, indexed FROM memory_spaces"
+        ).fetchall():
+            live = connection.execute(
+                "SELECT id FROM memory_versions WHERE namespace = ? AND until IS NULL AND deleted = 0", (namespace,)
+            ).fetchall()
+            last, places = connection.execute(
+                "SELECT max(position), count(DISTINCT position) = count(*) FROM memory_versions WHERE namespace = ?",
+                (namespace,),
+            ).fetchone()
+            assert (len(live), bool(places), (last or 0) <= position) == (entries, True, True)
+            if indexed:
+                index = f"memory_text_{number}"
+                # Every value here is text or JSON.
+                assert connection.execute(f"SELECT rowid FROM {index} ORDER BY 1").fetchall() == sorted(live)
+                connection.execute(f"INSERT INTO {index} ({index}) VALUES ('integrity-check')")
+            else:
+                assert live == []
+        following = connection.execute(
+            "SELECT count(*) FROM memory_versions AS one JOIN memory_versions AS next ON next.namespace = one.namespace"
+            " AND next.scope = one.scope AND next.key = one.key AND next.version = one.version + 1"
+            " WHERE one.until IS NOT next.position"
+        ).fetchone()
+        assert following == (0,)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     st.lists(steps(), min_size=5, max_size=25),
     st.lists(st.lists(steps(), max_size=4), min_size=1, max_size=6),

@@ -43,8 +43,8 @@ from orcs_server.workflow.model import Digest
 
 MERGE_STEPS = 10_000
 """Steps of merging an index, at most: each writes 200 pages."""
-ROWS_TO_A_VERSION = 8
-"""What a version weighs: its row, the indexes, its words."""
+ROWS_TO_A_VERSION = 12
+"""What a version weighs: its row, the indexes, its words. So a whole slice of a restore is not written on the event loop."""
 
 Pack = Callable[[Sequence[Blob]], Any]
 Work = Callable[[sqlite3.Connection], Any]
@@ -212,7 +212,9 @@ class SqliteMemory:
             found.setdefault(namespace, []).append(Place(scope, key))
         expired = 0
         for namespace, places in found.items():
-            expired += await self._change(namespace, _expiring(namespace, places, now_us), len(places))
+            expired += await self._change(
+                namespace, _expiring(namespace, places, now_us), ROWS_TO_A_VERSION * len(places)
+            )
         return expired
 
     async def prune(self, before_us: int, after: PastPlace, limit: int) -> PastPlace | None:
@@ -221,7 +223,7 @@ class SqliteMemory:
         for version_id, _, namespace in rows:
             found.setdefault(namespace, []).append(version_id)
         for namespace, ids in found.items():
-            await self._change(namespace, _pruning(namespace, ids, before_us), len(ids))
+            await self._change(namespace, _pruning(namespace, ids, before_us), ROWS_TO_A_VERSION * len(ids))
         return PastPlace(rows[-1][1], rows[-1][0]) if len(rows) == limit else None
 
     # Rules and statistics
