@@ -28,9 +28,9 @@ async def test_what_is_written_is_no_more_trusted_than_what_was_read(shared: Mem
     for key in ("policy", "wish"):
         await shared.get(NS, AGENT, key, reads=reads)
     await shared.put(NS, AGENT, "second", encode("x"), "workflow:w1", reads=reads)
-    assert not reads.untrusted
+    before = reads.untrusted
     reads.external("fetch_page")
-    assert reads.untrusted
+    assert (before, reads.untrusted) == (False, True)
     await shared.put(NS, AGENT, "third", encode("x"), "workflow:w1", reads=reads)
     labels = [await label(shared, key) for key in ("first", "second", "third")]
     assert labels == [Trust.AGENT, Trust.AGENT, Trust.EXTERNAL]

@@ -195,9 +195,9 @@ async def test_an_agent_reaches_its_own_scopes_only(memory: MemorySystem) -> Non
             with pytest.raises(PermissionDenied, match="may not"):
                 await use
     for scope in ("workflow:w10", "workflow:w2", "task:w1/t2", "task:w2/t1", "agent:writing_agent", "shared:team"):
-        for use in (context.retrieve("key", scope), context.keys(scope), context.store("key", 1, scope)):
+        for way in (context.retrieve("key", scope), context.keys(scope), context.store("key", 1, scope)):
             with pytest.raises(PermissionDenied):
-                await use
+                await way
 
 
 async def test_an_agent_looks_in_its_task_its_workflow_its_own_scope_and_then_globally(memory: MemorySystem) -> None:

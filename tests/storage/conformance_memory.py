@@ -10,6 +10,7 @@ from orcs_server.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from orcs_server.storage.memory_rows import (
     EntrySource,
     KeyReads,
+    MemoryChange,
     MemoryCheck,
     MemoryDelete,
     Origin,
@@ -103,7 +104,7 @@ class MemoryConformance:
 
     async def test_a_batch_compares_first_and_is_all_or_nothing(self, store: Store) -> None:
         await remember(store, NS, "a")
-        batch = [putting("a", "new"), putting("b", "new"), MemoryCheck("global", "c", 1)]
+        batch: list[MemoryChange] = [putting("a", "new"), putting("b", "new"), MemoryCheck("global", "c", 1)]
         with pytest.raises(Conflict, match="'c' in global is absent"):
             await store.memory.write(NS, batch, note())
         assert (await text_of(store, NS, "a"), await text_of(store, NS, "b")) == ("value", None)

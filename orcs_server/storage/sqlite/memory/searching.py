@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from orcs_server.storage.memory_rows import Hit, SearchQuery
 from orcs_server.storage.sqlite.memory import index
@@ -60,8 +60,8 @@ def _candidates(reader: Reader, number: int, wanted: SearchQuery) -> Iterator[tu
         newest = reader.page(index.statement("match_memory", number), (expression, NEWEST))
         yield from ((version_id, 0.0) for (version_id,) in newest)
         return
-    ranked = reader.page(index.statement("rank_memory", number), (index.any_of(ranking),))
-    ranked.sort(key=lambda one: (one[1], -one[0]))
+    found = reader.page(index.statement("rank_memory", number), (index.any_of(ranking),))
+    ranked: Iterable[tuple[int, float]] = sorted(found, key=lambda one: (one[1], -one[0]))
     if not wanted.any_word and len(words) > 1:
         holding = index.statement("holds_memory", number)
         expression = index.all_of(words)
