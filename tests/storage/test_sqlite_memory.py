@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import OutOfRange, ResourceExhausted, Unavailable
+from orcs_server.storage.journal import JournalKey, MessageRead
 from orcs_server.storage.memory_rows import SearchQuery
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.examination import examine
@@ -156,5 +157,9 @@ async def test_memory_of_version_4_is_read_searched_and_followed(tmp_path: Path)
     assert await text_of(store, "user:1", "style", "agent:writing_agent") == "plain"
     assert await remember(store, "user:1", "style", "plainer", "agent:writing_agent") == (2, 2)
     assert (await store.memory.moment(NS)).position == 7
+    # What else version 4 brought.
+    messages = (await store.open_journal(JournalKey(NS, "w1", "t0", 1), 2)).messages
+    assert messages == [MessageRead("", 0, 1, "m1")]
+    assert [freeze.namespace for freeze in await store.freezes()] == ["frozen"]
     await store.close()
     assert examine(path).findings == []

@@ -153,7 +153,7 @@ class Writer(aiosqlite.Connection):
             return
         try:
             await self.transact(_empty_log)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  # whatever it was, the writer goes on
             _log.error("the log of the data file was not emptied", exc_info=error)
             emptied.set_exception(unavailable(error))
         else:
