@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
-import httpx
-import openai
 from agents import Agent, Model, ModelResponse, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
@@ -26,6 +25,7 @@ from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.task_input import is_note, read_note, read_task_input
 from tests.control.calls import BEGUN, ENDED, MODEL, TOOL, Call, folder, note
 from tests.control.usage import INPUT_TOKENS, MODEL_NAME, OUTPUT_TOKENS, TOKENS
+from tests.torture.failing import broken
 
 
 def here(kind: str, path: str, name: str) -> Call:
@@ -71,7 +71,7 @@ class ByRule(Model):
         note(BEGUN, call)
         await pass_gate(script["gates"].get(str(place + answers)))
         if script["broken_until"] and not is_open(script["broken_until"]):
-            raise openai.APIConnectionError(request=httpx.Request("POST", "https://model.test"))
+            raise broken()
         if place < len(script["turns"]):
             output = [function_call(one["tool"], one["arguments"], call_id=one["id"]) for one in script["turns"][place]]
         else:
@@ -91,10 +91,8 @@ class ByRule(Model):
 
 def _script(text: str) -> dict[str, Any]:
     script: dict[str, Any] = {"turns": [], "answer": "", "gates": {}, "broken_until": ""}
-    try:
+    with suppress(ValueError):
         script |= json.loads(_request(text))
-    except ValueError:
-        pass
     return script
 
 

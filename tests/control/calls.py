@@ -82,8 +82,8 @@ def _read(connection: sqlite3.Connection, lines: int) -> Death:
     tools = connection.execute(
         "SELECT workflow_id, task_id, run, path, call_id FROM journal_tool_calls WHERE result IS NOT NULL"
     )
-    stored = {Call(MODEL, *key, str(turn)) for *key, turn in models}
-    stored |= {Call(TOOL, *key, name) for *key, name in tools}
+    stored = {Call(MODEL, workflow, task, run, path, str(turn)) for workflow, task, run, path, turn in models}
+    stored |= {Call(TOOL, *row) for row in tools}
     tasks = connection.execute("SELECT workflow_id, id, progress FROM tasks WHERE status = 'COMPLETED'")
     completed = {(workflow, task, decode_task_progress(body).run) for workflow, task, body in tasks}
     return Death(lines, frozenset(stored), frozenset(completed))

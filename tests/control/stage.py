@@ -82,6 +82,8 @@ class Stage:
         self.folder = folder
         self.data = folder / "data" / "orcs.db"
         self.deaths: list[Death] = []
+        self.failed = False
+        """Its test has failed, so that there is nothing to check."""
         self.histories: dict[str, list[event_pb2.Event]] = {}
         self._zygote = zygote
         self._settings = settings
@@ -166,7 +168,7 @@ class Stage:
     async def until(self, workflow_id: str, *states: W.WorkflowState.ValueType) -> W.Workflow:
         """Wait until the workflow is in one of these states; return it."""
         async with asyncio.timeout(LIMIT_S):
-            while (workflow := await self.workflow(workflow_id)).state not in states:
+            while (workflow := await self.workflow(workflow_id)).state not in states:  # noqa: ASYNC110 - another process changes it
                 await asyncio.sleep(PAUSE_S)
         return workflow
 
@@ -293,6 +295,7 @@ async def staged(zygote: Zygote, folder: Path, **settings: Any) -> AsyncIterator
     try:
         await stage.start()
         yield stage
-        await stage.check()
+        if not stage.failed:
+            await stage.check()
     finally:
         await stage.close()

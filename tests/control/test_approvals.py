@@ -39,7 +39,6 @@ async def test_a_tool_waits_for_approval_of_exactly_its_arguments(
     with pytest.raises(IllegalTransition) as late:
         await stage.decide(asked, REJECT if decision == APPROVE else APPROVE)
     assert late.value.reason == "INPUT_ALREADY_RESOLVED"
-    await stage.restart()
     await stage.end_of(workflow_id)
     assert read in (await stage.output(workflow_id, "a"))[1]
     calls = stage.calls("a")
@@ -111,15 +110,15 @@ async def test_whoever_creates_does_not_approve_and_whoever_answers_does_not_eit
         first, second = await stage.inputs(workflow_id, 2)
         tool, question = (first, second) if first.kind == w.PENDING_INPUT_KIND_TOOL_APPROVAL else (second, first)
         await asyncio.sleep(1.1)  # Until their tokens hold.
-        shown = {"subject_sha256": tool.subject_sha256}
+        shown = tool.subject_sha256
         for client in (stage.client, answering, operating):
             with pytest.raises(PermissionDenied):
-                await client.resolve_approval(workflow_id, tool.id, APPROVE, **shown)
+                await client.resolve_approval(workflow_id, tool.id, APPROVE, subject_sha256=shown)
         with pytest.raises(PermissionDenied):
             await operating.answer_input(workflow_id, question.id, "yes")
         await answering.answer_input(workflow_id, question.id, "yes")
         await stage.restart()
-        await approving.resolve_approval(workflow_id, tool.id, APPROVE, **shown)
+        await approving.resolve_approval(workflow_id, tool.id, APPROVE, subject_sha256=shown)
         await stage.end_of(workflow_id)
         resolved = (await stage.client.get_pending_input(workflow_id, tool.id)).input
         assert (resolved.principal, resolved.resolution) == ("bob", w.INPUT_RESOLUTION_APPROVED)

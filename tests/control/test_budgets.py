@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from orcs_client import budget
 from orcs_client.v1 import common_pb2
 from orcs_client.v1 import workflow_pb2 as w
-from tests.control.usage import COST_MICROS, PRICE, TOKENS
 from tests.control.script import look, task
-from tests.control.stage import APPROVE, EDIT, FAILED, REJECT, Stage, Zygote, staged
+from tests.control.stage import APPROVE, EDIT, FAILED, REJECT, Stage
+from tests.control.usage import COST_MICROS, PRICE, TOKENS
 
 TURNS = ([look("one")], [look("two")], [look("three")], [look("four")])
-EVERY_CALL = sorted([*(f"model {turn}" for turn in range(5)), *(f"tool {name}" for name in ("one", "two", "three", "four"))])
+EVERY_CALL = sorted(
+    [*(f"model {turn}" for turn in range(5)), *(f"tool {name}" for name in ("one", "two", "three", "four"))]
+)
 
 
-@pytest.fixture
-async def stage(zygote: Zygote, tmp_path: Path) -> AsyncIterator[Stage]:
-    """A server with a price list."""
-    async with staged(zygote, tmp_path / "stage", prices=PRICE) as found:
-        yield found
+pytestmark = pytest.mark.parametrize("stage", [{"prices": PRICE}], indirect=True, ids=["priced"])
 
 
 @pytest.mark.parametrize("limit", [{"tokens": 2 * TOKENS}, {"cost_micros": 2 * COST_MICROS}])

@@ -23,7 +23,7 @@ async def test_the_inbox_shows_what_waits_whatever_happens_to_the_server(stage: 
 
     def known() -> dict[tuple[str, str], w.InputResolution.ValueType]:
         found: dict[tuple[str, str], w.InputResolution.ValueType] = {}
-        for update in list(updates):
+        for update in updates:
             if update.snapshot:
                 found.clear()
             found |= {(one.workflow_id, one.id): one.resolution for one in update.inputs}
@@ -54,12 +54,11 @@ async def test_the_inbox_shows_what_waits_whatever_happens_to_the_server(stage: 
         (wiring, "i1"): w.INPUT_RESOLUTION_APPROVED,
     }
     await until(lambda: known() == wanted, lambda: str(known()))
-    await stage.kill()
-    await stage.start()
+    await stage.end_of(wiring)
+    await stage.restart()
     assert [one.workflow_id async for one in stage.client.list_pending_inputs()] == [asking[2]]
     whole = [one async for one in stage.client.list_pending_inputs(include_resolved=True)]
     assert {(one.workflow_id, one.id): one.resolution for one in whole} == wanted
-    await stage.end_of(wiring)
     await stage.client.delete_workflow(wiring)
     await until(lambda: (wiring, "i1") not in known())
     later = await stage.create(task("a", [ask("q", "Later?")]))
@@ -86,9 +85,7 @@ async def test_a_watch_of_one_workflow_and_kind_goes_on_after_its_cursor(stage: 
     await stage.until(workflow_id, PAUSED)
     await stage.client.answer_input(workflow_id, asked.id, "yes")
     async with aclosing(
-        stage.client.watch_pending_inputs(
-            workflow_id=workflow_id, kinds=[QUESTION], after_cursor=first.cursor
-        )
+        stage.client.watch_pending_inputs(workflow_id=workflow_id, kinds=[QUESTION], after_cursor=first.cursor)
     ) as items:
         second = await anext(items)
     assert [(one.id, one.resolution) for one in second.inputs] == [(asked.id, w.INPUT_RESOLUTION_ANSWERED)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,24 @@ async def test_a_freeze_stops_a_namespace_across_restarts_and_a_thaw_leaves_a_pe
         await world.until(WorkflowStatus.PAUSED, "w2")
         assert await world.engine.thaw(ADA) == 0
         assert await world.store.freezes() == []
+
+
+async def test_freezes_and_thaws_at_once_take_turns_and_the_last_one_counts(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    async with server(path, Stage()) as world:
+        await world.create("w1", [task("a")], auto_start=False)
+        for _ in range(5):
+            counts = await asyncio.gather(
+                world.engine.freeze(ADA, StopMode.DRAIN, "an incident"), world.engine.thaw(ADA), world.engine.thaw(ADA)
+            )
+            assert counts == [1, 1, 0]
+            await asyncio.gather(world.engine.thaw(ADA), world.engine.freeze(ADA, StopMode.DRAIN, "another"))
+            await world.until(WorkflowStatus.PAUSED, "w1")
+            assert len(await world.store.freezes()) == 1
+            with pytest.raises(IllegalTransition, match="frozen"):
+                await world.send(m.ResumeWorkflow(), "w1")
+            assert await world.engine.thaw(ADA) == 1
+            await world.until(WorkflowStatus.READY, "w1")
 
 
 async def test_a_task_waits_for_its_approval_out_of_memory_and_over_a_restart(tmp_path: Path) -> None:

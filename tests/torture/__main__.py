@@ -67,7 +67,7 @@ def show_calls(ledger: Ledger) -> None:
     show("answers that came after their attempt's time", repeats.late.total())
     show("calls finished again, each for one of these", repeats.again.total())
     show("tools that must not run twice, cut off", len(repeats.in_doubt))
-    show("  tasks stopped for it", ledger.stopped_in_doubt)
+    show("  tasks that asked a person about it", ledger.asked_in_doubt)
 
 
 def show_cuts(report: CutReport) -> None:

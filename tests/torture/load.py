@@ -9,12 +9,22 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from orcs_client import DeadlineExceeded, Event, InternalError, InvalidArgument, NotFound, OrcsClient, Unavailable, plan
+from orcs_client import (
+    DeadlineExceeded,
+    Event,
+    IllegalTransition,
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    OrcsClient,
+    Unavailable,
+    plan,
+)
 from orcs_client.v1 import event_pb2, workflow_pb2
 
 T = TypeVar("T")
@@ -62,6 +72,7 @@ ODD = (("a", "slow", ""), ("odd", "broken", ""), ("b", "steady", "odd"), ("c", "
 CHAIN = (("a", "steady", ""), ("b", "steady", "a"), ("c", "slow", "b"))
 TOOLS = (("a", "worker", ""), ("b", "worker", ""), ("c", "steady", "a b"))
 ACTS_ONCE = "tools that act once"
+STOPPED = "paused and resumed"
 FAST = workflow_pb2.FAILURE_POLICY_FAIL_FAST
 LATE = workflow_pb2.EXECUTION_SEQUENTIAL
 
@@ -83,13 +94,26 @@ KINDS: dict[str, Callable[[str], dict[str, Any]]] = {
     "tools": lambda w: {"plan": make_plan(w, *TOOLS)},
     "shaky tools": lambda w: {"plan": make_plan(w, ("odd", "shaky", ""), ("b", "worker", "odd"), max_attempts=8)},
     ACTS_ONCE: lambda w: {"plan": make_plan(w, ("a", "payer", ""), ("b", "steady", ""))},
+    STOPPED: lambda w: {"plan": make_plan(w, *TOOLS)},
 }
 MUST_COMPLETE = frozenset(
-    {"query", "fan", "optional", "sequential", "later", "planned later", "late", "resources", "tools", ACTS_ONCE}
+    {
+        "query",
+        "fan",
+        "optional",
+        "sequential",
+        "later",
+        "planned later",
+        "late",
+        "resources",
+        "tools",
+        ACTS_ONCE,
+        STOPPED,
+    }
 )
-"""Kinds with no failure of their own; they may only fail where attempts were lost several times in a row, and the last where a
-tool was cut off.
-"""
+"""Kinds with no failure of their own; they may only fail where attempts were lost several times in a row."""
+STOPS = (workflow_pb2.STOP_MODE_DRAIN, workflow_pb2.STOP_MODE_AFTER_TURN)
+"""Those that cut nothing off."""
 MEETING_WORKFLOW = "meeting"
 MEETING = 8
 """So many calls of its agent wait for each other."""
@@ -146,6 +170,10 @@ class Load:
             group.create_task(self._watch(story))
             if story.kind in STARTED_BY_HAND:
                 group.create_task(self._start(story))
+            if story.kind == STOPPED:
+                group.create_task(self._stop_and_go(story))
+            if story.kind == ACTS_ONCE:
+                group.create_task(self._refuse_reruns(story))
         if self._random.random() < 0.5:
             story.log_before_deletion = await self.log(story.id)
             story.deletion_asked = True
@@ -182,6 +210,38 @@ class Load:
             if story.ended:
                 return
         await self._acknowledged(story, "start")
+
+    async def _stop_and_go(self, story: Story) -> None:
+        """Pause the workflow and let it go on, again and again, until it has ended."""
+        number = 0
+        while not story.ended:
+            number += 1
+            await asyncio.sleep(self._random.uniform(0.02, 0.3))
+            mode, name = self._random.choice(STOPS), f"{number}-{story.id}"
+            with suppress(IllegalTransition):  # It has ended meanwhile.
+                await insist(lambda: self.client.pause_workflow(story.id, mode=mode, request_id=f"pause-{name}"))  # noqa: B023 - called at once
+                await asyncio.sleep(self._random.uniform(0, 0.2))
+                await insist(lambda: self.client.resume_workflow(story.id, request_id=f"resume-{name}"))  # noqa: B023 - called at once
+
+    async def _refuse_reruns(self, story: Story) -> None:
+        """Say of every call that was cut off, and must not run twice, that it is not to."""
+        while not story.ended:
+            await asyncio.sleep(0.05)
+            for asked in await insist(lambda: self._asked(story)):
+                with suppress(IllegalTransition):  # Nobody needs it any more.
+                    await insist(lambda: self._refuse(asked))  # noqa: B023 - called at once
+
+    async def _asked(self, story: Story) -> list[workflow_pb2.PendingInput]:
+        return [one async for one in self.client.list_pending_inputs(workflow_id=story.id)]
+
+    async def _refuse(self, asked: workflow_pb2.PendingInput) -> None:
+        await self.client.resolve_approval(
+            asked.workflow_id,
+            asked.id,
+            workflow_pb2.DECISION_REJECT,
+            subject_sha256=asked.subject_sha256,
+            request_id=f"refuse-{asked.workflow_id}-{asked.id}",
+        )
 
     async def _state(self, story: Story) -> workflow_pb2.WorkflowState.ValueType:
         return (await insist(lambda: self.client.get_workflow(story.id))).workflow.state

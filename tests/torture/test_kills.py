@@ -9,7 +9,7 @@ from tests.torture.faults import ONCE_START
 from tests.torture.kills import STATES, Scale, missing, run_over_kills
 
 SHORT = Scale(
-    clients=17, states=(*STATES, ONCE_START), random_kills=2, cold_every=5, orderly_every=1, commit_points_s=0
+    clients=18, states=(*STATES, ONCE_START), random_kills=2, cold_every=5, orderly_every=1, commit_points_s=0
 )
 
 
