@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from orcs_server.engines.local import freezing
 from orcs_server.errors import IllegalTransition
 from orcs_server.identity import Caller
 from orcs_server.storage.people import InputFilter
@@ -120,6 +122,38 @@ async def test_a_freeze_stops_a_namespace_across_restarts_and_a_thaw_leaves_a_pe
         await world.until(WorkflowStatus.PAUSED, "w2")
         assert await world.engine.thaw(ADA) == 0
         assert await world.store.freezes() == []
+
+
+async def test_a_thaw_that_meets_a_freeze_under_way_leaves_nothing_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "AT_ONCE", 1)
+    names = [f"w{index}" for index in range(10)]
+    async with server(tmp_path / "orcs.db") as world:
+        for name in names:
+            await world.create(name, [task("a")], auto_start=False)
+        freeze = asyncio.create_task(world.engine.freeze(ADA, StopMode.DRAIN, ""))
+        await world.until(WorkflowStatus.PAUSED, names[0])
+        await world.engine.thaw(ADA)
+        assert await freeze == len(names)
+        for name in names:
+            await world.until(WorkflowStatus.READY, name)
+        assert await world.store.freezes() == []
+
+
+async def test_a_freeze_reaches_everything_though_whoever_asked_for_it_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "AT_ONCE", 1)
+    names = [f"w{index}" for index in range(10)]
+    async with server(tmp_path / "orcs.db") as world:
+        for name in names:
+            await world.create(name, [task("a")], auto_start=False)
+        freeze = asyncio.create_task(world.engine.freeze(ADA, StopMode.DRAIN, ""))
+        await world.until(WorkflowStatus.PAUSED, names[0])
+        freeze.cancel()
+        for name in names:
+            await world.until(WorkflowStatus.PAUSED, name)
 
 
 async def test_a_task_waits_for_its_approval_out_of_memory_and_over_a_restart(tmp_path: Path) -> None:
