@@ -144,7 +144,9 @@ class Freezing:
                 try:
                     async with self._turns[freeze.namespace]:
                         if self._freezes.get(freeze.namespace) == freeze:
-                            await (self._move(workflow_id, freeze, caller) if workflow_id else self._finish(freeze, caller))
+                            await (
+                                self._move(workflow_id, freeze, caller) if workflow_id else self._finish(freeze, caller)
+                            )
                 except (ResourceExhausted, Unavailable) as error:
                     if self._engine.draining:
                         return
