@@ -13,10 +13,10 @@ from typing import Any, Protocol
 class RunMemory(Protocol):
     """The part of the memory system that agents see; access is checked behind it."""
 
-    async def store(self, key: str, value: object, scope: str = "global") -> object:
+    async def store(self, key: str, value: object, scope: str = ...) -> object:
         """Store a value under a key within a scope."""
 
-    async def retrieve(self, key: str, scope: str = "global") -> object | None:
+    async def retrieve(self, key: str, scope: str = ...) -> object | None:
         """Return the value of a key within a scope, or None."""
 
 

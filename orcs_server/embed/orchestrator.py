@@ -15,7 +15,8 @@ from orcs_server.embed.session import Session, bond_of, definitions, session
 from orcs_server.embed.workflows import Task, Workflow, message_of, read_result, read_task, read_workflow
 from orcs_server.errors import IllegalTransition, InvalidArgument
 from orcs_server.hooks import NO_TELEMETRY, UNLIMITED_RESOURCES, HookSet, ResourcesHook, TelemetryHook
-from orcs_server.memory import MemorySystem, workflow_scope
+from orcs_server.memory import Actor, MemorySystem, workflow_scope
+from orcs_server.memory.values import encode
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.requests import WatchWish
 from orcs_server.storage.store import EventRecord
@@ -129,13 +130,9 @@ async def _show(workflow: Workflow, record: EventRecord, at: Session) -> Task | 
 
 async def _remember(workflow: Workflow, task: Task, at: Session) -> None:
     try:
-        await at.memory.put(
-            at.namespace,
-            f"task_result:{task.id}",
-            task.result,
-            workflow_scope(workflow.id),
-            writer=f"agent:{task.agent_id}",
-        )
+        writer = Actor(at.caller.principal, task.agent_id, workflow.id, task.id)
+        scope = workflow_scope(workflow.id)
+        await at.memory.put(at.namespace, writer, f"task_result:{task.id}", encode(task.result), scope)
     except InvalidArgument as error:
         _log.warning("the result of task %s is not in memory, only in the workflow's output: %s", task.id, error)
 

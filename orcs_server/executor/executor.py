@@ -239,7 +239,7 @@ class Executor:
             depth=0 if task is None else task.depth,
             principal=caller.principal,
             external_context=await self._texts.read_json(state.namespace, state.spec.context),
-            memory=AgentContext(place, agent_id, state.id, task_id),
+            memory=AgentContext(place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal),
         )
 
     async def _journal(

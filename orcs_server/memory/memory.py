@@ -1,71 +1,341 @@
-"""Memory over a store that is open: every call names the namespace that it is for."""
+"""Memory over a store that is open: entries that are read and written, by whoever may, in the namespace that a call names."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
 
+from msgspec import Struct
+
+from orcs_server.errors import InvalidArgument
 from orcs_server.identity import Clock
-from orcs_server.memory.scopes import GLOBAL, check_key, check_scope
-from orcs_server.memory.values import decode, encode
-from orcs_server.storage.store import Store
+from orcs_server.memory.access import AccessControl, Actor, OnRefusal, Permission, View
+from orcs_server.memory.flow import ReadSet
+from orcs_server.memory.history import History
+from orcs_server.memory.scopes import check_key, check_prefix, check_scope, invalid
+from orcs_server.memory.statistics import ReadCounter
+from orcs_server.memory.values import Value, check_value
+from orcs_server.storage.memory import MemoryStore
+from orcs_server.storage.memory_rows import (
+    Changes,
+    EntrySource,
+    MemoryChange,
+    MemoryCheck,
+    MemoryDelete,
+    MemoryPut,
+    MemoryValue,
+    MemoryVersion,
+    Note,
+    Place,
+    SearchQuery,
+    Written,
+)
+from orcs_server.storage.memory_text import words_of
+from orcs_server.storage.store import Store, blob_of
 
-KEYS_AT_ONCE: Final = 500
+BATCH_LIMIT: Final = 100
+"""Changes in a batch."""
+BATCH_BYTES: Final = 4_194_304
+"""Bytes of all values of a batch."""
+PAGE_LIMIT: Final = 500
+TTL_LIMIT_US: Final = 10 * 365 * 86_400_000_000
+SEARCH_LIMIT: Final = 100
+"""Hits on a page."""
+QUERY_LIMIT: Final = 4096
+"""Characters of a search."""
+
+
+class Put(Struct, frozen=True):
+    """Store a value under a key."""
+
+    scope: str
+    key: str
+    value: Value
+    ttl_us: int | None = None
+    """How long it is there; None: until it is deleted."""
+    expected: int | None = None
+    """The version that the key must be at; 0: it must be absent; None: anything."""
+
+
+class Delete(Struct, frozen=True):
+    """Delete a key, if it is there."""
+
+    scope: str
+    key: str
+    expected: int | None = None
+
+
+class Check(Struct, frozen=True):
+    """Only compare: the batch goes through if the key is at this version; 0: if it is absent."""
+
+    scope: str
+    key: str
+    expected: int
+
+
+Change = Put | Delete | Check
+
+
+class Page(NamedTuple):
+    """A page of keys."""
+
+    entries: list[MemoryVersion]
+    after: str | None
+    """The key after which the next page begins; None at the end."""
+
+
+class Found(NamedTuple):
+    """What a search has found."""
+
+    entry: MemoryVersion
+    score: float
+    snippet: str
 
 
 class Memory:
-    """Values under keys. Whoever calls has been let in already.
+    """Entries of all namespaces. Every call says for whom it is: what that one may not do raises PermissionDenied.
 
-    Keys, scopes and values that are none raise InvalidArgument (FIELD_INVALID); a store that does not answer, Unavailable.
+    Keys, scopes and values that are none raise InvalidArgument (FIELD_INVALID); a store that does not answer, Unavailable. With
+    `reads`, an attempt's read set, what is read is noted there, and what is written is no more trusted than it.
     """
 
-    def __init__(self, store: Store, clock: Clock | None = None) -> None:
-        self._store = store
+    def __init__(self, store: Store, clock: Clock | None = None, on_refusal: OnRefusal | None = None) -> None:
+        self._store: MemoryStore = store.memory
         self._clock = clock or Clock()
+        self.access = AccessControl(self._store, on_refusal)
+        self.reads = ReadCounter(self._store, self._clock)
+        self.history = History(self._store, self._clock, self.access)
+
+    # Reading
+
+    async def get(
+        self, namespace: str, actor: Actor, key: str, scope: str = "", reads: ReadSet | None = None
+    ) -> MemoryValue | None:
+        """Return the newest version of a key with its value, or None where there is none.
+
+        Without a scope it is looked for in those of the actor's task, workflow and agent and in `global`, in this order.
+        """
+        check_key(key)
+        if scope:
+            check_scope(scope)
+        view = await self.access.view(namespace, actor)
+        if scope:
+            view.require(Permission.READ, scope, key)
+        now_us = self._clock.now_us()
+        for one in (scope,) if scope else actor.scopes:
+            if not view.may(Permission.READ, one, key):
+                continue
+            found = await self._store.newest(namespace, one, key, now_us)
+            if found is not None:
+                self.reads.count(namespace, one, key)
+                if reads is not None:
+                    reads.entry(found.entry)
+                return found
+        return None
+
+    async def page(
+        self,
+        namespace: str,
+        actor: Actor,
+        scope: str,
+        prefix: str = "",
+        after: str = "",
+        limit: int = PAGE_LIMIT,
+        reads: ReadSet | None = None,
+    ) -> Page:
+        """Return up to `limit` keys of a scope that begin so, in the order of their UTF-8 bytes, without their values."""
+        check_scope(scope)
+        check_prefix(prefix)
+        check_prefix(after, "after")
+        limit = min(max(limit, 1), PAGE_LIMIT)
+        view = await self.access.view(namespace, actor)
+        view.require_some(Permission.READ, scope, prefix)
+        found = await self._store.page(namespace, scope, prefix, after, limit, self._clock.now_us())
+        seen = [entry for entry in found if view.may(Permission.READ, scope, entry.key)]
+        if reads is not None:
+            for entry in seen:
+                reads.glimpse(entry)
+        return Page(seen, found[-1].key if len(found) == limit else None)
+
+    async def search(
+        self,
+        namespace: str,
+        actor: Actor,
+        query: str,
+        scopes: Sequence[str] = (),
+        *,
+        any_word: bool = False,
+        offset: int = 0,
+        limit: int = 20,
+        reads: ReadSet | None = None,
+    ) -> list[Found]:
+        """Return the best of the entries that hold all words of a query, or any of them, with the part around the words.
+
+        Without scopes, all that the actor may read are searched. A query is words, nothing in it is an operator.
+        """
+        if len(query) > QUERY_LIMIT:
+            raise invalid("query", f"The query has {len(query)} characters, and {QUERY_LIMIT} are allowed: shorten it.")
+        words = words_of(query)
+        if not words:
+            raise invalid("query", "The query holds no word: use letters or digits.")
+        for scope in scopes:
+            check_scope(scope, "scopes")
+        view = await self.access.view(namespace, actor)
+        for scope in scopes:
+            view.require_some(Permission.READ, scope)
+        # An agent's few scopes are searched by name, so that what it may not read takes no room among the hits.
+        wanted = tuple(dict.fromkeys(scopes)) or view.readable()
+        sought = SearchQuery(
+            words,
+            wanted,
+            any_word,
+            lambda scope, key: view.may(Permission.READ, scope, key),
+            max(offset, 0),
+            min(max(limit, 1), SEARCH_LIMIT),
+        )
+        shown = await self._store.search(namespace, sought, self._clock.now_us())
+        snippets = await self._store.snippets(namespace, shown, words)
+        if reads is not None:
+            for hit in shown:
+                reads.entry(hit.entry)
+        return [Found(hit.entry, hit.score, snippet) for hit, snippet in zip(shown, snippets, strict=True)]
+
+    # Writing
 
     async def put(
         self,
         namespace: str,
+        actor: Actor,
         key: str,
-        value: object,
-        scope: str = GLOBAL,
+        value: Value,
+        scope: str,
         *,
-        writer: str,
-        expected_version: int | None = None,
-    ) -> int:
-        """Store a value (text, bytes or JSON, at most 1 MiB) as a new version and return the version's number.
+        ttl_us: int | None = None,
+        expected: int | None = None,
+        reads: ReadSet | None = None,
+    ) -> Written:
+        """Store a value as a new version. Raises Conflict (MEMORY_VERSION_STALE) where the version is not the expected one."""
+        (written,) = await self.batch(namespace, actor, [Put(scope, key, value, ttl_us, expected)], reads)
+        return written
 
-        With an `expected_version` (0: there is none yet) Conflict (MEMORY_VERSION_STALE) is raised where it is another.
+    async def delete(
+        self,
+        namespace: str,
+        actor: Actor,
+        key: str,
+        scope: str,
+        *,
+        expected: int | None = None,
+        reads: ReadSet | None = None,
+    ) -> Written:
+        """Delete a key; older versions stay. The version that comes back is 0 where there was nothing to delete."""
+        (written,) = await self.batch(namespace, actor, [Delete(scope, key, expected)], reads)
+        return written
+
+    async def batch(
+        self, namespace: str, actor: Actor, changes: Sequence[Change], reads: ReadSet | None = None
+    ) -> list[Written]:
+        """Compare all that is to be compared, then carry out all changes, or nothing at all; each is of another key."""
+        now_us = self._clock.now_us()
+        stored = _checked(changes, now_us)
+        view = await self.access.view(namespace, actor)
+        for change in changes:
+            view.require(_PERMISSIONS[type(change)], change.scope, change.key)
+            if change.expected is not None:
+                # Whether it is the expected version tells what is there.
+                view.require(Permission.READ, change.scope, change.key)
+        return await self._store.write(namespace, stored, _note(actor, now_us, reads))
+
+    async def share(
+        self, namespace: str, actor: Actor, key: str, scope: str, target: str, reads: ReadSet | None = None
+    ) -> Written:
+        """Put a copy of a key's newest version into another scope, under the same key, no more trusted than it was.
+
+        Raises NotFound (MEMORY_NOT_FOUND) where there is none.
         """
         check_key(key)
         check_scope(scope)
-        blob, media_type = encode(value)
-        return await self._store.put_memory(
-            namespace, scope, key, blob, media_type, writer, self._clock.now_us(), expected_version
-        )
+        check_scope(target, "target")
+        if scope == target:
+            raise invalid("target", "An entry cannot be shared with its own scope: name another one.")
+        view = await self.access.view(namespace, actor)
+        view.require(Permission.READ, scope, key)
+        view.require(Permission.SHARE, scope, key)
+        view.require(Permission.WRITE, target, key)
+        now_us = self._clock.now_us()
+        found = await self._store.newest(namespace, scope, key, now_us)
+        source = EntrySource(scope, key, 0 if found is None else found.entry.version)
+        return await self._store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
 
-    async def get(self, namespace: str, key: str, scope: str = GLOBAL, default: object = None) -> Any:
-        """Return the newest value, or the default where there is none."""
-        check_key(key)
-        check_scope(scope)
-        entry = await self._store.get_memory(namespace, scope, key)
-        if entry is None:
-            return default
-        return decode(await self._store.blob(namespace, entry.digest), entry.media_type)
+    # Watching
 
-    async def delete(self, namespace: str, key: str, scope: str = GLOBAL, *, writer: str) -> bool:
-        """Delete a key; older versions stay. Returns whether there was anything to delete."""
-        check_key(key)
-        check_scope(scope)
-        version = await self._store.delete_memory(namespace, scope, key, writer, self._clock.now_us())
-        return version is not None
+    async def watch(
+        self, namespace: str, actor: Actor, scope: str = "", prefix: str = "", after: int | None = None
+    ) -> AsyncIterator[Changes]:
+        """Give the changes of a scope, or of all, after a position, as they come, without a gap; without one, from now on.
 
-    async def keys(self, namespace: str, scope: str = GLOBAL, prefix: str = "") -> list[str]:
-        """Return all keys of a scope that begin so, in the order of their UTF-8 bytes."""
-        check_scope(scope)
-        found: list[str] = []
+        There is no queue: whoever takes them reads on from where it was. A piece without changes tells only how far the log was
+        read. Raises OutOfRange (CURSOR_EXPIRED) where the log no longer holds what followed, InvalidArgument (CURSOR_INVALID).
+        """
+        if scope:
+            check_scope(scope)
+        check_prefix(prefix)
+        position = (await self._store.moment(namespace)).position if after is None else after
+        if position < 0:
+            raise InvalidArgument("CURSOR_INVALID", "A position in the log is not negative: begin without one.")
         while True:
-            after = found[-1] if found else ""
-            page = await self._store.list_memory(namespace, scope, prefix, after, KEYS_AT_ONCE)
-            found.extend(entry.key for entry in page)
-            if len(page) < KEYS_AT_ONCE:
-                return found
+            # The rules are asked anew each time: who may not read any more hears nothing more.
+            view = await self.access.view(namespace, actor)
+            if scope:
+                view.require_some(Permission.READ, scope, prefix)
+            piece = await self._store.changes(namespace, position, PAGE_LIMIT, scope or None, prefix)
+            allowed = [one for one in piece.versions if view.may(Permission.READ, one.scope, one.key)]
+            if piece.position > position:
+                position = piece.position
+                yield Changes(allowed, position)
+            else:
+                await self._store.wait(namespace, position)
+
+    async def close(self) -> None:
+        """Store what is only in memory: how often keys were read."""
+        await self.reads.close()
+
+
+_PERMISSIONS: Final = {Put: Permission.WRITE, Delete: Permission.DELETE, Check: Permission.READ}
+
+
+def _note(actor: Actor, now_us: int, reads: ReadSet | None) -> Note:
+    if reads is None:
+        return Note(now_us, actor.writer, actor.trust)
+    return Note(now_us, actor.writer, reads.label(actor.trust), reads.origin())
+
+
+def _checked(changes: Sequence[Change], now_us: int) -> list[MemoryChange]:
+    """Return the changes as the store takes them. Raises InvalidArgument (FIELD_INVALID)."""
+    if not 0 < len(changes) <= BATCH_LIMIT:
+        raise invalid("changes", f"A batch has 1 to {BATCH_LIMIT} changes, not {len(changes)}.")
+    size = sum(len(change.value.data) for change in changes if isinstance(change, Put))
+    if len(changes) > 1 and size > BATCH_BYTES:
+        raise invalid("changes", f"The values of a batch have {size} bytes, more than the {BATCH_BYTES} allowed.")
+    return [_stored(change, now_us) for change in changes]
+
+
+def _stored(change: Change, now_us: int) -> MemoryChange:
+    check_scope(change.scope)
+    check_key(change.key)
+    if change.expected is not None and not 0 <= change.expected < 2**62:
+        raise invalid("expected", "A version is 0, for an absent key, or more.")
+    if isinstance(change, Check):
+        return MemoryCheck(change.scope, change.key, change.expected)
+    if isinstance(change, Delete):
+        return MemoryDelete(change.scope, change.key, change.expected)
+    check_value(change.value)
+    if change.ttl_us is not None and not 0 < change.ttl_us <= TTL_LIMIT_US:
+        raise invalid("ttl", "A time to live is more than nothing and at most ten years.")
+    expires_us = None if change.ttl_us is None else now_us + change.ttl_us
+    return MemoryPut(
+        change.scope, change.key, blob_of(change.value.data), change.value.media_type, expires_us, change.expected
+    )
+
+
+__all__ = ["Change", "Check", "Delete", "Found", "Memory", "Page", "Put", "View"]

@@ -12,20 +12,23 @@ from orcs_server.config import Settings
 from orcs_server.errors import InvalidArgument
 from orcs_server.hooks.protocols import IsolationHook
 from orcs_server.identity import NAMESPACE
-from orcs_server.memory.access import AgentContext
+from orcs_server.memory.access import Actor
+from orcs_server.memory.context import AgentContext, check_names
 from orcs_server.memory.memory import Memory
-from orcs_server.memory.scopes import GLOBAL, check_scope, workflow_scope
+from orcs_server.memory.scopes import GLOBAL
 from orcs_server.memory.shared_store import SharedStore, borrow, give_back
+from orcs_server.memory.values import Value, decode, encode
 from orcs_server.storage.store import Store
 
 DEFAULT_NAMESPACE: Final = "default"
 DEFAULT_FILE: Final = "embedded.db"
 """Beside the server's own data file, so that a server can run at the same time."""
-WRITER: Final = "program"
+PROGRAM: Final = Actor("program")
+"""Who stores what the program stores."""
 
 
 class MemorySystem:
-    """Values under keys within scopes: `global`, `workflow:ID`, `task:WORKFLOW_ID/TASK_ID`, `agent:NAME`.
+    """Values under keys within scopes: `global`, `workflow:ID`, `task:WORKFLOW_ID/TASK_ID`, `agent:NAME`, `shared:NAME`.
 
     Several of them may share one `path` in a process (in one event loop); another process, a server say, may not have the
     file open meanwhile. The `isolation_provider`'s prefix is the namespace: its users see nothing of each other. Without one
@@ -54,7 +57,9 @@ class MemorySystem:
     async def close(self) -> None:
         """Let go of the data file. May be repeated; the next use opens it again."""
         if self._shared is not None and self._loop is asyncio.get_running_loop():
-            self._shared = self._memory = None
+            memory, self._shared, self._memory = self._memory, None, None
+            if memory is not None:
+                await memory.close()
             await give_back(self._path)
 
     async def namespace(self) -> str:
@@ -72,34 +77,61 @@ class MemorySystem:
             )
         return prefix
 
-    async def store(self, key: str, value: object, scope: str = GLOBAL) -> int:
+    async def store(
+        self,
+        key: str,
+        value: object,
+        scope: str = GLOBAL,
+        *,
+        ttl_s: float | None = None,
+        expected_version: int | None = None,
+    ) -> int:
         """Store text, bytes or a JSON value of at most 1 MiB; return the version's number: 1, 2, 3… within the key.
 
-        Raises InvalidArgument for a key, a scope or a value that is none, Unavailable when the storage does not answer.
+        After `ttl_s` seconds, if given, it is gone. With an `expected_version` (0: there is none yet) Conflict
+        (MEMORY_VERSION_STALE) is raised where it is another. Raises InvalidArgument for a key, a scope or a value that is none,
+        Unavailable when the storage does not answer.
         """
-        memory, namespace = await self._place()
-        return await memory.put(namespace, key, value, scope, writer=WRITER)
+        memory, namespace = await self.place()
+        ttl_us = None if ttl_s is None else round(ttl_s * 1_000_000)
+        written = await memory.put(
+            namespace, PROGRAM, key, encode(value), scope, ttl_us=ttl_us, expected=expected_version
+        )
+        return written.version
 
     async def retrieve(self, key: str, scope: str = GLOBAL, default: object = None) -> Any:
         """Return the newest value of a key, or the default where there is none."""
-        memory, namespace = await self._place()
-        return await memory.get(namespace, key, scope, default)
+        memory, namespace = await self.place()
+        found = await memory.get(namespace, PROGRAM, key, scope)
+        return default if found is None else decode(Value(found.entry.media_type, found.value))
 
     async def delete(self, key: str, scope: str = GLOBAL) -> bool:
         """Delete a key; return whether there was one."""
-        memory, namespace = await self._place()
-        return await memory.delete(namespace, key, scope, writer=WRITER)
+        memory, namespace = await self.place()
+        return (await memory.delete(namespace, PROGRAM, key, scope)).version > 0
 
     async def keys(self, scope: str = GLOBAL, prefix: str = "") -> list[str]:
-        """Return all keys of a scope that begin so."""
-        memory, namespace = await self._place()
-        return await memory.keys(namespace, scope, prefix)
+        """Return all keys of a scope that begin so, in the order of their UTF-8 bytes."""
+        memory, namespace = await self.place()
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = await memory.page(namespace, PROGRAM, scope, prefix, after)
+            found += [entry.key for entry in page.entries]
+            after = page.after
+        return found
+
+    async def search(self, query: str, scope: str = "", *, limit: int = 20) -> list[tuple[str, str, str]]:
+        """Return (scope, key, the part around the words) of the best of the texts that hold all words of a query."""
+        memory, namespace = await self.place()
+        scopes = (scope,) if scope else ()
+        found = await memory.search(namespace, PROGRAM, query, scopes, limit=limit)
+        return [(one.entry.scope, one.entry.key, one.snippet) for one in found]
 
     def create_agent_context(self, agent_id: str, workflow_id: str, task_id: str = "") -> AgentContext:
         """Return what this agent may see of the memory while it works for the workflow."""
-        check_scope(f"agent:{agent_id}")
-        check_scope(workflow_scope(workflow_id))
-        return AgentContext(self._place, agent_id, workflow_id, task_id)
+        check_names(agent_id, workflow_id, task_id)
+        return AgentContext(self.place, agent_id, workflow_id, task_id)
 
     async def shared(self) -> SharedStore:
         """Return the data file, open. Raises StartupError where it cannot be opened."""
@@ -112,7 +144,8 @@ class MemorySystem:
                 self._memory = None
             return self._shared
 
-    async def _place(self) -> tuple[Memory, str]:
+    async def place(self) -> tuple[Memory, str]:
+        """Return memory with all that it can do (history, snapshots, rules, watching), and the namespace to name to it."""
         store: Store = (await self.shared()).store
         if self._memory is None:
             self._memory = Memory(store)

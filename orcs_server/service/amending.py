@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from orcs_server.config import Settings
-from orcs_server.errors import InvalidArgument, Violation
+from orcs_server.errors import InvalidArgument, PermissionDenied, Violation
 from orcs_server.identity import Caller, Clock
 from orcs_server.service.approvers import Approvers
 from orcs_server.service.commands import Changed, Commands, begin, check_said
@@ -86,10 +86,11 @@ class Amending:
             findings.priority(priority)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "workflows.update", workflow_id)
-        if budget is not None and await self._waits(visit.namespace, workflow_id, InputKind.BUDGET):
-            # The creator of a workflow must not get round its approval like this.
-            summary = await self._commands.summary(visit.namespace, workflow_id)
-            self._approvers.check(visit.caller, summary)
+        waits = budget is not None and await self._waits(visit.namespace, workflow_id, InputKind.BUDGET)
+        if waits and not await self._approvers.may_lift(visit, workflow_id):
+            raise PermissionDenied(
+                "PERMISSION_DENIED", "The budget is used up and waits for approval: ask somebody who may approve it."
+            )
         request = UpdateWorkflow(budget, labels, priority, visit.caller.principal)
         return await self._commands.change(visit, workflow_id, request, "UpdateWorkflow", request_id)
 
@@ -111,7 +112,7 @@ class Amending:
         only_edits = all(one.field.startswith("edits[") for one in findings.all)
         findings.raise_any("PLAN_INVALID" if only_edits else "FIELD_INVALID")
         visit = await self._commands.authorisation.enter(caller, "plans.edit", workflow_id)
-        request = EditPlan(edits, revision)
+        request = EditPlan(edits, revision, await self._approvers.may_lift(visit, workflow_id))
         blobs = tuple(texts.blobs.values())
         try:
             after = await self._commands.change(visit, workflow_id, request, "EditPlan", request_id, blobs)
@@ -140,7 +141,8 @@ class Amending:
         if findings:
             return EditedPlan(summary, before, waits, violations=findings.all)
         try:
-            after, events = take(state, EditPlan(edits, revision), self._clock.now_us())
+            request = EditPlan(edits, revision, await self._approvers.may_lift(visit, workflow_id))
+            after, events = take(state, request, self._clock.now_us())
         except InvalidArgument as error:
             violations = _placed(error.violations, edits) or (Violation("edits", error.message),)
             return EditedPlan(summary, before, waits, violations=violations)
@@ -165,9 +167,8 @@ class Amending:
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "plans.replan", workflow_id)
         blob = blob_of(instructions)
-        return await self._commands.change(
-            visit, workflow_id, Replan(blob.digest, revision), "Replan", request_id, (blob,)
-        )
+        request = Replan(blob.digest, revision, await self._approvers.may_lift(visit, workflow_id))
+        return await self._commands.change(visit, workflow_id, request, "Replan", request_id, (blob,))
 
     def _read(self, changes: Sequence[PlanChange], findings: Findings) -> tuple[tuple[PlanEdit, ...], Texts]:
         texts = Texts(self._limits.max_description_bytes)

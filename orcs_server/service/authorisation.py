@@ -91,6 +91,15 @@ class Authorisation:
             caller = replace(caller, namespace=namespace)
         return Visit(caller, hooks)
 
+    async def allows(self, visit: Visit, operation: str, resource_id: str = ANYTHING) -> bool:
+        """Return whether the caller, who is here for something else, may do this, too."""
+        try:
+            check_role(visit.caller, operation)
+            await self._hooks.authorize(visit.hooks, operation, resource_id)
+        except PermissionDenied:
+            return False
+        return True
+
     async def permitted(self, visit: Visit, operation: str, resource_ids: Sequence[str]) -> frozenset[str]:
         """Return those that the caller may see: lists are filtered by it."""
         return frozenset(await self._hooks.permitted(visit.hooks, operation, resource_ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orcs_server.engines.base import Command
 from orcs_server.errors import NotFound
 from orcs_server.identity import Caller
+from orcs_server.service.approvers import Approvers
 from orcs_server.service.commands import Changed, Commands, begin, changed, check_reason, check_said
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.requests import Content, MessageWish, command_hash
@@ -27,8 +28,9 @@ MESSAGE_BYTES = 64 * 1024
 class Control:
     """Controls workflows. Everything raises NotFound, IllegalTransition and what all commands raise."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, approvers: Approvers) -> None:
         self._commands = commands
+        self._approvers = approvers
 
     async def start(self, caller: Caller, workflow_id: str, request_id: str = "") -> Changed:
         """Start a READY workflow."""
@@ -116,7 +118,8 @@ class Control:
         resource = f"{workflow_id}/{wish.task_id}" if wish.task_id else workflow_id
         visit = await self._commands.authorisation.enter(caller, "workflows.message", resource)
         blob = blob_of(wish.text.text)
-        request = SendMessage(blob.digest, wish.mode, wish.task_id, visit.caller.principal)
+        lifts = await self._approvers.may_lift(visit, workflow_id)
+        request = SendMessage(blob.digest, wish.mode, wish.task_id, visit.caller.principal, lifts)
         return await self._commands.change(visit, workflow_id, request, "SendMessage", request_id, (blob,))
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from orcs_server.engines.base import Command, Engine
 from orcs_server.errors import IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller, Clock
+from orcs_server.memory import upkeep
 from orcs_server.storage.store import Store
 from orcs_server.workflow.messages import DeleteWorkflow
 
@@ -54,6 +55,7 @@ class Retention:
             deleted = await self._workflows(now_us - self._finished_kept_us)
             if deleted:
                 _log.info("%d workflows that ended long ago were deleted", deleted)
+        await upkeep.go_over(self._store.memory, now_us)
         await self._blobs()
 
     async def _requests(self, before_us: int) -> None:

@@ -74,7 +74,7 @@ def build_services(
     open_watches = OpenWatches(settings.limits.max_watches_per_caller)
     for_workflows = WorkflowSettings(settings, catalog, hooks)
     commands = Commands(engine=engine, store=store, authorisation=authorisation)
-    approvers = Approvers(separate=settings.approvals.separate_approver)
+    approvers = Approvers(store, authorisation, separate=settings.approvals.separate_approver)
     pages = settings.limits.max_page_size
     return Services(
         authorisation=authorisation,
@@ -87,8 +87,8 @@ def build_services(
             settings=for_workflows,
             clock=clock,
         ),
-        control=Control(commands),
-        tasks=Tasks(commands, settings, clock),
+        control=Control(commands, approvers),
+        tasks=Tasks(commands, settings, approvers, clock),
         amending=Amending(commands, settings, approvers, clock),
         inbox=Inbox(commands, settings, approvers),
         revisions=Revisions(commands, pages),

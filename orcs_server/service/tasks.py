@@ -10,6 +10,7 @@ from orcs_server.config import Settings
 from orcs_server.errors import InvalidArgument, NotFound, Violation
 from orcs_server.identity import Caller, Clock
 from orcs_server.service.amending import Texts, core_edit
+from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
 from orcs_server.service.requests import Content, RetryTaskWish, TaskChange
@@ -61,8 +62,9 @@ class RetryPreview(Struct, frozen=True):
 class Tasks:
     """Controls tasks. Everything raises NotFound, IllegalTransition and what all commands raise."""
 
-    def __init__(self, commands: Commands, settings: Settings, clock: Clock) -> None:
+    def __init__(self, commands: Commands, settings: Settings, approvers: Approvers, clock: Clock) -> None:
         self._commands = commands
+        self._approvers = approvers
         self._limits = settings.limits
         self._clock = clock
 
@@ -109,7 +111,7 @@ class Tasks:
             await self._check_fits(visit, workflow_id, task_id, substitute, request_id)
             output = Output(blob.digest, _media_type(substitute), len(blob.data))
         blobs = () if blob is None else (blob,)
-        request = SkipTask(task_id, reason, output)
+        request = SkipTask(task_id, reason, output, await self._approvers.may_lift(visit, workflow_id))
         return await self._change(visit, workflow_id, task_id, request, "SkipTask", request_id, blobs)
 
     async def cancel(
@@ -141,7 +143,7 @@ class Tasks:
         edit = core_edit(change, "", findings, texts)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "tasks.update", f"{workflow_id}/{change.task_id}")
-        request = EditPlan((edit,), revision)
+        request = EditPlan((edit,), revision, await self._approvers.may_lift(visit, workflow_id))
         blobs = tuple(texts.blobs.values())
         try:
             return await self._change(visit, workflow_id, change.task_id, request, "UpdateTask", request_id, blobs)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalStore
+from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import PeopleStore
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
@@ -218,6 +219,11 @@ class Store(JournalStore, PeopleStore, Protocol):
         """The log's identity: 16 hex digits, drawn when the storage was created. Known once open."""
         ...
 
+    @property
+    def memory(self) -> MemoryStore:
+        """What agents remember."""
+        ...
+
     async def open(self) -> None:
         """Open, create or migrate the storage. Raises StartupError when that is not possible."""
         ...
@@ -335,45 +341,4 @@ class Store(JournalStore, PeopleStore, Protocol):
 
     async def prune_requests(self, before_us: int, limit: int) -> int:
         """Forget up to `limit` of the requests created before that time, in all namespaces; return how many."""
-        ...
-
-    # Memory
-
-    async def put_memory(
-        self,
-        namespace: str,
-        scope: str,
-        key: str,
-        blob: Blob,
-        media_type: str,
-        writer: str,
-        time_us: int,
-        expected_version: int | None = None,
-    ) -> int:
-        """Store a new version and return its number.
-
-        `expected_version`: None is any, 0 demands that the key is absent (or deleted), another number that it is the
-        newest version. Raises Conflict (MEMORY_VERSION_STALE) otherwise.
-        """
-        ...
-
-    async def get_memory(self, namespace: str, scope: str, key: str, version: int | None = None) -> MemoryEntry | None:
-        """Return that version, be it a deletion; without one, the newest, or None when that is a deletion."""
-        ...
-
-    async def delete_memory(
-        self, namespace: str, scope: str, key: str, writer: str, time_us: int, expected_version: int | None = None
-    ) -> int | None:
-        """Add a version that says deleted and return its number; None when there is nothing to delete.
-
-        Raises Conflict (MEMORY_VERSION_STALE) like `put_memory`.
-        """
-        ...
-
-    async def list_memory(
-        self, namespace: str, scope: str, prefix: str = "", after: str = "", limit: int = 100
-    ) -> list[MemoryEntry]:
-        """Return the newest version of up to `limit` keys with that prefix after the key `after`, by key, less those
-        deleted. Keys are ordered by their UTF-8 bytes.
-        """
         ...

@@ -34,7 +34,8 @@ def decide(state: WorkflowState | None, message: m.Message, now_us: int) -> list
     """Return the events that `message` causes.
 
     Raises for a refused request: NotFound or AlreadyExists (of the workflow), InvalidArgument with every violation,
-    IllegalTransition where the state does not allow it, Conflict where the caller saw an older plan.
+    IllegalTransition where the state does not allow it, Conflict where the caller saw an older plan, PermissionDenied where
+    an approval would be taken away by somebody who may not approve.
     """
     return take(state, message, now_us)[1]
 
@@ -118,7 +119,7 @@ def _control(turn: Turn, message: m.Control) -> None:  # noqa: C901, PLR0912
         case m.EditPlan():
             planning.edit(turn, message)
         case m.Replan():
-            planning.replan(turn, message.instructions, message.revision)
+            planning.replan(turn, message.instructions, message.revision, may_approve=message.may_approve)
         case m.SendMessage():
             mail.send(turn, message)
         case m.AnswerInput():

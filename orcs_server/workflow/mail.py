@@ -17,7 +17,7 @@ def send(turn: Turn, message: m.SendMessage) -> None:
     if message.mode is MessageMode.REPLAN:
         if message.task_id:
             raise IllegalTransition("ILLEGAL_TRANSITION", "A message that asks for another plan is for the workflow.")
-        planning.replan(turn, message.text)
+        planning.replan(turn, message.text, may_approve=message.may_approve)
     else:
         require_live(turn)
         if state.status is WorkflowStatus.CANCELLING:

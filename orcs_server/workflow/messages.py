@@ -88,6 +88,8 @@ class SkipTask(Struct, frozen=True):
     task_id: str
     reason: str = ""
     output: Output | None = None
+    may_approve: bool = True
+    """Whoever asks for it may approve, too: only then a task that needs approval can be skipped."""
 
 
 class CancelTask(Struct, frozen=True):
@@ -103,6 +105,8 @@ class EditPlan(Struct, frozen=True):
     edits: tuple[PlanEdit, ...]
     revision: int | None = None
     """The plan's revision that the editor saw; None means any."""
+    may_approve: bool = True
+    """Whoever edits may approve, too: only then the need for an approval can be taken away."""
 
 
 class Replan(Struct, frozen=True):
@@ -110,6 +114,8 @@ class Replan(Struct, frozen=True):
 
     instructions: Digest
     revision: int | None = None
+    may_approve: bool = True
+    """As in `EditPlan`."""
 
 
 class SendMessage(Struct, frozen=True):
@@ -119,6 +125,8 @@ class SendMessage(Struct, frozen=True):
     mode: MessageMode = MessageMode.QUEUE
     task_id: str = ""
     principal: str = ""
+    may_approve: bool = True
+    """With REPLAN: as in `EditPlan`."""
 
 
 class AnswerInput(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from orcs_server.errors import Conflict, IllegalTransition, InvalidArgument, Violation
 from orcs_server.workflow import events as e
-from orcs_server.workflow import inputs, progress, reruns
+from orcs_server.workflow import gates, inputs, progress, reruns
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.backoff import backoff_us
 from orcs_server.workflow.edits import Amendment, amended, has_begun
@@ -100,6 +100,8 @@ def edit(turn: Turn, message: m.EditPlan) -> None:
         raise InvalidArgument("PLAN_INVALID", "The plan cannot be edited like this.", change.problems)
     if change.empty:
         return
+    if not message.may_approve:
+        gates.refuse_to_lift(gates.lifted_by(state, change))
     revived = reruns.reopen(turn)
     amend(turn, change, PlanSource.CLIENT, others=revived)
 
@@ -160,7 +162,7 @@ def check_addition(turn: Turn, tasks: Sequence[TaskSpec]) -> tuple[Violation, ..
     return problems or _check_ids(state, tasks) or _check_rests(state, tasks) or _check_proposals(state, tasks)
 
 
-def replan(turn: Turn, instructions: Digest, revision: int | None = None) -> None:
+def replan(turn: Turn, instructions: Digest, revision: int | None = None, *, may_approve: bool = True) -> None:
     """Plan anew what has not begun; a planning of the kind that is under way gives way."""
     state = turn.state
     if state.spec.query is None:
@@ -170,6 +172,8 @@ def replan(turn: Turn, instructions: Digest, revision: int | None = None) -> Non
     _check_revision(turn, revision)
     if state.status is WorkflowStatus.PLANNING and not state.terminal:
         raise IllegalTransition("ILLEGAL_TRANSITION", "The first plan is still being made: send the planner a message.")
+    if not may_approve:
+        gates.refuse_to_lift(gates.lifted_by(state, Amendment(removed=_that_leave(state))))
     revived = reruns.reopen(turn)
     progress.make_ready(turn, revived)
     inputs.plan_anew(turn, instructions)
@@ -177,9 +181,14 @@ def replan(turn: Turn, instructions: Digest, revision: int | None = None) -> Non
 
 def _adopt_anew(turn: Turn, tasks: tuple[TaskSpec, ...]) -> None:
     """The new tasks take the place of all that have not begun."""
-    stay = set(_that_stay(turn.state))
-    leave = tuple(task.spec.id for task in turn.tasks_in_order() if task.spec.id not in stay)
-    amend(turn, Amendment(added=tasks, removed=leave), PlanSource.PLANNER)
+    amend(turn, Amendment(added=tasks, removed=_that_leave(turn.state)), PlanSource.PLANNER)
+
+
+def _that_leave(state: WorkflowState) -> tuple[str, ...]:
+    """What a new plan takes the place of."""
+    stay = set(_that_stay(state))
+    leave = [task for name, task in state.tasks.items() if name not in stay]
+    return tuple(task.spec.id for task in sorted(leave, key=lambda task: task.ordinal))
 
 
 def _that_stay(state: WorkflowState) -> tuple[str, ...]:

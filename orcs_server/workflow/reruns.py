@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from orcs_server.errors import IllegalTransition, NotFound
-from orcs_server.workflow import budgets, inputs, progress
+from orcs_server.workflow import budgets, gates, inputs, progress
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.evolve_tasks import is_dead, is_met
@@ -58,6 +58,8 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
     if task.status is TaskStatus.SKIPPED and before.waived and before.output == message.output:
         return
     require_open(turn)
+    if not message.may_approve:
+        gates.refuse_to_lift(gates.gates_before(turn.state, name))
     if task.status is TaskStatus.COMPLETED:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Task {name} has completed: retry it, if its output is not good."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orcs_server.engines.local import freezing
 from orcs_server.errors import IllegalTransition
 from orcs_server.identity import Caller
 from orcs_server.storage.people import InputFilter
@@ -131,7 +132,7 @@ async def test_freezes_and_thaws_at_once_take_turns_and_the_last_one_counts(tmp_
             counts = await asyncio.gather(
                 world.engine.freeze(ADA, StopMode.DRAIN, "an incident"), world.engine.thaw(ADA), world.engine.thaw(ADA)
             )
-            assert counts == [1, 1, 0]
+            assert [*counts] == [1, 1, 0]
             await asyncio.gather(world.engine.thaw(ADA), world.engine.freeze(ADA, StopMode.DRAIN, "another"))
             await world.until(WorkflowStatus.PAUSED, "w1")
             assert len(await world.store.freezes()) == 1
@@ -139,6 +140,38 @@ async def test_freezes_and_thaws_at_once_take_turns_and_the_last_one_counts(tmp_
                 await world.send(m.ResumeWorkflow(), "w1")
             assert await world.engine.thaw(ADA) == 1
             await world.until(WorkflowStatus.READY, "w1")
+
+
+async def test_a_thaw_that_meets_a_freeze_under_way_leaves_nothing_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "AT_ONCE", 1)
+    names = [f"w{index}" for index in range(10)]
+    async with server(tmp_path / "orcs.db") as world:
+        for name in names:
+            await world.create(name, [task("a")], auto_start=False)
+        freeze = asyncio.create_task(world.engine.freeze(ADA, StopMode.DRAIN, ""))
+        await world.until(WorkflowStatus.PAUSED, names[0])
+        await world.engine.thaw(ADA)
+        assert await freeze == len(names)
+        for name in names:
+            await world.until(WorkflowStatus.READY, name)
+        assert await world.store.freezes() == []
+
+
+async def test_a_freeze_reaches_everything_though_whoever_asked_for_it_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "AT_ONCE", 1)
+    names = [f"w{index}" for index in range(10)]
+    async with server(tmp_path / "orcs.db") as world:
+        for name in names:
+            await world.create(name, [task("a")], auto_start=False)
+        freeze = asyncio.create_task(world.engine.freeze(ADA, StopMode.DRAIN, ""))
+        await world.until(WorkflowStatus.PAUSED, names[0])
+        freeze.cancel()
+        for name in names:
+            await world.until(WorkflowStatus.PAUSED, name)
 
 
 async def test_a_task_waits_for_its_approval_out_of_memory_and_over_a_restart(tmp_path: Path) -> None:

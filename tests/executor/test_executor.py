@@ -17,6 +17,7 @@ from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
 from orcs_server.executor.configuration import freeze, pack
 from orcs_server.hooks import HookSet, Origin
 from orcs_server.identity import Caller
+from orcs_server.storage.memory_rows import Trust, Writer
 from orcs_server.storage.store import Snapshot, blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import Failure, FailureKind
@@ -144,9 +145,10 @@ async def test_tools_get_the_context_and_the_memory_of_their_workflow(tmp_path: 
     async with server(tmp_path / "orcs.db", agents=[coded]) as world:
         await world.create(tasks=[task("a", agent_id="coded")])
         await world.end()
-        entry = await world.store.get_memory("default", "workflow:w1", "found")
+        entry = await world.store.memory.version("default", "workflow:w1", "found", 1)
         assert entry is not None
-        assert entry.writer == "agent:coded"
+        assert entry.writer == Writer("ada", "coded", "w1", "a", 1)
+        assert entry.trust is Trust.AGENT
     assert [(one.namespace, one.workflow_id, one.task_id, one.principal) for one in seen] == [
         ("default", "w1", "a", "ada")
     ]

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from orcs_client.v1 import common_pb2, control_service_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import (
+    common_pb2,
+    control_service_pb2,
+    plan_edit_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
 from orcs_server.app import Server
 from orcs_server.identity.tokens import TokenRegistry
 from tests.rpc.control import asked, resolve
@@ -73,6 +80,40 @@ async def test_with_a_separate_approver_the_creator_may_reject_and_not_approve(t
         assert (await refused(creator.call("UpdateWorkflow", more))).reason == "PERMISSION_DENIED"
         await other.call("UpdateWorkflow", more)
         assert (await other.finished("u")).state == workflow_pb2.WORKFLOW_STATE_COMPLETED
+
+
+async def test_with_a_separate_approver_the_creator_may_not_take_an_approval_away(tmp_path: Path) -> None:
+    registry = TokenRegistry(tmp_path / "orcs.db")
+    ann = registry.create("ann", "default", ("operate", "approve"))
+    bob, eve = (
+        registry.create("bob", "default", ("operate", "approve")),
+        registry.create("eve", "default", ("operate",)),
+    )
+    settings = settings_in(tmp_path, approvals={"separate_approver": True})
+    async with (
+        Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server,
+        connected(str(server.address), ann) as creator,
+        connected(str(server.address), bob) as approver,
+        connected(str(server.address), eve) as operator,
+    ):
+        plan = plan_of(a=(), b=("a",))
+        plan.tasks[0].needs_approval = True
+        await creator.create(plan=plan, workflow_id="w")
+        await asked(creator, "w")
+        change = workflow_service_pb2.EditPlanRequest(
+            workflow_id="w",
+            edits=[plan_edit_pb2.PlanEdit(change=plan_edit_pb2.ChangeTask(task_id="a", needs_approval=False))],
+        )
+        tried = workflow_service_pb2.EditPlanRequest(validate_only=True)
+        tried.MergeFrom(change)
+        update = task_service_pb2.UpdateTaskRequest(workflow_id="w", task_id="a", description="do something else")
+        skip = task_service_pb2.SkipTaskRequest(workflow_id="w", task_id="a")
+        for wire in (creator, operator):
+            for name, request in (("EditPlan", change), ("EditPlan", tried), ("SkipTask", skip)):
+                assert (await refused(wire.call(name, request))).reason == "PERMISSION_DENIED", name
+        await creator.call("UpdateTask", update)
+        await approver.call("SkipTask", skip)
+        assert (await approver.finished("w")).state == workflow_pb2.WORKFLOW_STATE_COMPLETED
 
 
 async def test_approvals_expire_after_the_time_that_is_set(tmp_path: Path) -> None:

@@ -8,19 +8,24 @@ import asyncio
 
 import pytest
 
-from orcs_server.errors import Conflict, Unavailable
+from orcs_server.errors import Unavailable
 from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
 from orcs_server.workflow.model import Digest
 from tests.storage.conformance_journal import JournalConformance
+from tests.storage.conformance_memory import MemoryConformance
+from tests.storage.conformance_memory_past import MemoryPastConformance
 from tests.storage.conformance_people import PeopleConformance
 from tests.storage.conformance_rows import Reopen, WorkflowConformance
-from tests.storage.samples import START_US, Draft, task
+from tests.storage.memories import remember
+from tests.storage.samples import Draft, task
 
 NS = "default"
 
 
-class StoreConformance(WorkflowConformance, JournalConformance, PeopleConformance):
-    """Everything: rows, journals, what waits for people, events, requests, blobs, memory, opening and closing."""
+class StoreConformance(
+    WorkflowConformance, JournalConformance, PeopleConformance, MemoryConformance, MemoryPastConformance
+):
+    """Everything: rows, journals, what waits for people, memory, events, requests, blobs, opening and closing."""
 
     # Events
 
@@ -78,7 +83,7 @@ class StoreConformance(WorkflowConformance, JournalConformance, PeopleConformanc
     async def test_blobs_to_which_nothing_refers_are_erased_a_slice_at_a_time(self, store: Store) -> None:
         draft = Draft("w1")
         await store.commit(draft.create())
-        await store.put_memory(NS, "shared", "key", blob_of("kept"), "text/plain", "ada", 1)
+        await remember(store, NS, "key", "kept")
         unused = [blob_of(f"unused {number}") for number in range(7)]
         await store.put_blobs(NS, unused)
         await store.put_blobs("other", unused[:1])
@@ -106,58 +111,6 @@ class StoreConformance(WorkflowConformance, JournalConformance, PeopleConformanc
     async def test_a_blob_that_is_missing_is_damage(self, store: Store) -> None:
         with pytest.raises(Unavailable, match="backup"):
             await store.blob(NS, Digest("0" * 64))
-
-    # Memory
-
-    async def test_memory_keeps_every_version(self, store: Store) -> None:
-        for number in (1, 2):
-            blob = blob_of(f"value {number}")
-            version = await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US + number)
-            assert version == number
-        newest, first = await store.get_memory(NS, "shared", "key"), await store.get_memory(NS, "shared", "key", 1)
-        assert newest is not None
-        assert first is not None
-        assert (newest.version, newest.time_us, newest.deleted) == (2, START_US + 2, False)
-        assert await store.blob(NS, first.digest) == b"value 1"
-        assert await store.get_memory(NS, "shared", "key", 3) is None
-
-    async def test_a_memory_key_can_be_deleted_and_come_back(self, store: Store) -> None:
-        blob = blob_of("value")
-        assert await store.delete_memory(NS, "shared", "key", "ada", START_US) is None
-        await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=0)
-        assert await store.delete_memory(NS, "shared", "key", "ada", START_US, expected_version=1) == 2
-        assert await store.get_memory(NS, "shared", "key") is None
-        assert await store.list_memory(NS, "shared") == []
-        deletion = await store.get_memory(NS, "shared", "key", 2)
-        assert deletion is not None
-        assert deletion.deleted
-        assert await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=0) == 3
-
-    async def test_a_stale_memory_version_is_refused(self, store: Store) -> None:
-        blob = blob_of("value")
-        await store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US)
-        outcomes = await asyncio.gather(
-            store.put_memory(NS, "shared", "key", blob, "text/plain", "ada", START_US, expected_version=1),
-            store.put_memory(NS, "shared", "key", blob, "text/plain", "bob", START_US, expected_version=1),
-            return_exceptions=True,
-        )
-        assert outcomes[0] == 2
-        assert isinstance(outcomes[1], Conflict)
-        with pytest.raises(Conflict, match="absent"):
-            await store.put_memory(NS, "shared", "new", blob, "text/plain", "ada", START_US, expected_version=4)
-
-    async def test_memory_is_listed_by_prefix_and_page(self, store: Store) -> None:
-        for key in ("a/1", "a/2", "a/\U0010ffff", "b", "\ud7ff", "\ue000"):
-            await store.put_memory(NS, "shared", key, blob_of(key), "text/plain", "ada", START_US)
-        await store.put_memory(NS, "other", "a/3", blob_of("x"), "text/plain", "ada", START_US)
-
-        async def keys(prefix: str = "", after: str = "", limit: int = 100) -> list[str]:
-            return [entry.key for entry in await store.list_memory(NS, "shared", prefix, after, limit)]
-
-        assert await keys() == ["a/1", "a/2", "a/\U0010ffff", "b", "\ud7ff", "\ue000"]
-        assert await keys("a/", after="a/1", limit=1) == ["a/2"]
-        assert await keys("a/\U0010ffff") == ["a/\U0010ffff"]
-        assert await keys("\ud7ff") == ["\ud7ff"]
 
     # Opening and closing
 

@@ -14,6 +14,7 @@ from orcs_server.workflow import events as e
 from orcs_server.workflow.model import PlanSource
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
+from tests.storage.memories import remember
 from tests.storage.samples import CALLER, FAILURE, START_US, Draft, task
 
 Reopen = Callable[[], Awaitable[Store]]
@@ -144,11 +145,11 @@ class WorkflowConformance:
         await planned(store, "w1", "theirs")
         secret = blob_of("theirs alone")
         await store.put_blobs("theirs", [secret])
-        await store.put_memory("theirs", "shared", "key", secret, "text/plain", "ada", START_US)
+        await remember(store, "theirs", "key", "theirs alone")
         assert await store.load("others", "w1") is None
         assert len(await store.list_summaries("ours", WorkflowFilter(), 10)) == 1
         assert {record.namespace for record in await store.events_after_position("ours", 0, 100)} == {"ours"}
-        assert await store.get_memory("ours", "shared", "key") is None
+        assert await store.memory.newest("ours", "global", "key", START_US) is None
         with pytest.raises(Unavailable):
             await store.blob("ours", secret.digest)
 
@@ -199,7 +200,7 @@ class WorkflowConformance:
         draft, other = await planned(store, "w1"), await planned(store, "w2")
         remembered, own = blob_of("remembered"), draft.query
         await store.commit(draft.write(e.ResourcesAllocated(), blobs=(remembered,)))
-        await store.put_memory(NS, "shared", "key", remembered, "text/plain", "ada", START_US)
+        await remember(store, NS, "key", "remembered")
         await store.delete(draft.erase())
         with pytest.raises(Unavailable):
             await store.blob(NS, own.digest)

@@ -16,6 +16,7 @@ from orcs_server.storage.sqlite.examination import MOST_OF_A_KIND, examine
 from orcs_server.storage.store import blob_of
 from orcs_server.workflow.model import Usage
 from orcs_server.workflow.state import WorkflowState
+from tests.storage.memories import remember
 from tests.storage.samples import Draft, task
 from tests.storage.test_sqlite_copies import damage
 
@@ -36,7 +37,7 @@ async def path(tmp_path: Path) -> Path:
         await store.commit(draft.create())
         await store.commit(draft.fail())
     await store.delete(deleted.erase())
-    await store.put_memory("default", "agent", "key", blob_of("kept in memory"), "text/plain", "ada", 1)
+    await remember(store, "default", "key", "kept in memory")
     await store.close()
     return tmp_path / "orcs.db"
 
@@ -123,7 +124,7 @@ async def test_blobs_that_are_missing_or_not_what_was_stored_are_found(path: Pat
     assert sorted(message for _, _, message in found(path)) == sorted(
         (
             f"blob {result.digest} of workflow live is missing",
-            f"blob {remembered.digest} of memory agent/key is missing",
+            f"blob {remembered.digest} of memory global/key is missing",
             f"blob {query.digest} is not what was stored: its digest differs",
         )
     )

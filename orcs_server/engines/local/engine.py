@@ -261,12 +261,12 @@ class LocalEngine:
 
     async def _submit(self, command: Command) -> Receipt:
         namespace = command.caller.namespace
-        command = replace(command, request=self.freezing.frozen(command.request, namespace))
         key = (namespace, command.workflow_id)
         if isinstance(command.request, m.CreateWorkflow):
             if key in self._loading:
                 # There is such a workflow, or soon known to be none: an empty actor must not take its place.
                 await asyncio.wait((self._loading[key],))
+            command = replace(command, request=self.freezing.frozen(command.request, namespace))
             actor = self._actors.get(key)
             if actor is None:
                 if not self._active.take(namespace):

@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from orcs_server.engines.base import Command
-from orcs_server.errors import IllegalTransition, NotFound, Unavailable
+from orcs_server.engines.local.letters import draining
+from orcs_server.errors import IllegalTransition, NotFound, OrcsError, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller
 from orcs_server.storage.people import Freeze
 from orcs_server.storage.store import EventRecord
@@ -38,14 +39,14 @@ class Freezing:
         self._engine = engine
         self._freezes: dict[str, Freeze] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """One freeze or thaw of a namespace at a time: two at once would each undo a part of the other."""
-        self._work: set[asyncio.Task[None]] = set()
+        """Of each namespace: a thaw that overtook a freeze would leave workflows frozen that nothing thaws."""
+        self._work: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Go on with what a crash may have cut short."""
         self._freezes = {freeze.namespace: freeze for freeze in await self._engine.store.freezes()}
         for freeze in self._freezes.values():
-            self._background(freeze)
+            self._finish_later(freeze)
 
     async def close(self) -> None:
         """Leave the rest to the next start."""
@@ -53,12 +54,9 @@ class Freezing:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
 
-    def frozen(self, request: m.Request, namespace: str) -> m.Request:
+    def frozen(self, request: m.CreateWorkflow, namespace: str) -> m.CreateWorkflow:
         """Return the request as it is to be carried out: a new workflow of a frozen namespace begins frozen."""
-        freeze = self._freezes.get(namespace)
-        if freeze is None or freeze.thawing or not isinstance(request, m.CreateWorkflow):
-            return request
-        return replace(request, frozen=True)
+        return replace(request, frozen=True) if self.is_frozen(namespace) else request
 
     def is_frozen(self, namespace: str) -> bool:
         """Whether everything in the namespace stands still."""
@@ -67,30 +65,45 @@ class Freezing:
 
     async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
         """Pause everything in the caller's namespace, and what is created from now on; return how many were paused."""
-        freeze = Freeze(caller.namespace, mode, reason)
-        async with self._turns[caller.namespace]:
-            await self._engine.store.put_freeze(freeze)
-            self._freezes[caller.namespace] = freeze
-            return await self._apply(freeze, caller)
+        return await self._whole(self._freeze(Freeze(caller.namespace, mode, reason), caller))
 
     async def thaw(self, caller: Caller) -> int:
         """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
-        async with self._turns[caller.namespace]:
-            known = self._freezes.get(caller.namespace)
-            if known is None:
-                return 0
-            freeze = replace(known, thawing=True)
-            await self._engine.store.put_freeze(freeze)
-            self._freezes[caller.namespace] = freeze
-            return await self._finish(freeze, caller)
+        return await self._whole(self._thaw(caller))
 
     def committed(self, namespace: str, workflow_id: str, records: Sequence[EventRecord]) -> None:
         """A workflow that is reopened in a frozen namespace stands still with the rest."""
         if self._freezes and self.is_frozen(namespace):
             for record in records:
                 if isinstance(record.event, e.WorkflowReopened):
-                    task = asyncio.create_task(self._freeze_one(workflow_id, self._freezes[namespace]))
-                    self._keep(task)
+                    self._finish_later(self._freezes[namespace], workflow_id)
+
+    async def _whole(self, change: Coroutine[None, None, int]) -> int:
+        """Carry a change out to its end, even if whoever asked for it has gone: half of it would be nobody's wish."""
+        work = asyncio.create_task(change)
+        self._keep(work)
+        await asyncio.wait((work,))
+        if work.cancelled():
+            raise draining()
+        return work.result()
+
+    async def _freeze(self, freeze: Freeze, caller: Caller) -> int:
+        async with self._turns[caller.namespace]:
+            return await self._begin(freeze, caller)
+
+    async def _thaw(self, caller: Caller) -> int:
+        async with self._turns[caller.namespace]:
+            known = self._freezes.get(caller.namespace)
+            return 0 if known is None else await self._begin(replace(known, thawing=True), caller)
+
+    async def _begin(self, freeze: Freeze, caller: Caller) -> int:
+        await self._engine.store.put_freeze(freeze)
+        self._freezes[freeze.namespace] = freeze
+        try:
+            return await self._finish(freeze, caller)
+        except OrcsError:
+            self._finish_later(freeze)
+            raise
 
     async def _finish(self, freeze: Freeze, caller: Caller) -> int:
         count = await self._apply(freeze, caller)
@@ -100,11 +113,11 @@ class Freezing:
         return count
 
     async def _apply(self, freeze: Freeze, caller: Caller) -> int:
+        # Those whose creation is on its way may not be among the live ones yet, and may have left memory afterwards.
+        active = [name for space, name in self._engine.active if space == freeze.namespace]
         live = [one.workflow_id for one in await self._engine.store.live() if one.namespace == freeze.namespace]
-        # Those whose creation is on its way are not among the live ones yet.
-        known = dict.fromkeys([*live, *(name for space, name in self._engine.active if space == freeze.namespace)])
+        names = list(dict.fromkeys([*live, *active]))
         count = 0
-        names = list(known)
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
             count += sum(await asyncio.gather(*(self._move(name, freeze, caller) for name in some)))
@@ -122,26 +135,33 @@ class Freezing:
             return False  # It has ended, or is about to.
         return True
 
-    async def _freeze_one(self, workflow_id: str, freeze: Freeze) -> None:
-        async with self._turns[freeze.namespace]:
-            if self._freezes.get(freeze.namespace) == freeze:
-                await self._move(workflow_id, freeze, Caller("", freeze.namespace))
+    def _finish_later(self, freeze: Freeze, workflow_id: str = "") -> None:
+        """Bring everything, or the one workflow, to the freeze in the background, unless another command has overtaken it."""
+        caller = Caller("", freeze.namespace)
 
-    def _background(self, freeze: Freeze) -> None:
         async def go_on() -> None:
             while True:
                 try:
                     async with self._turns[freeze.namespace]:
                         if self._freezes.get(freeze.namespace) == freeze:
-                            await self._finish(freeze, Caller("", freeze.namespace))
-                except Unavailable as error:
-                    _log.error("the freeze of namespace %s waits for the store: %s", freeze.namespace, error)
+                            await (
+                                self._move(workflow_id, freeze, caller) if workflow_id else self._finish(freeze, caller)
+                            )
+                except (ResourceExhausted, Unavailable) as error:
+                    if self._engine.draining:
+                        return
+                    _log.error("the freeze of namespace %s will be tried again: %s", freeze.namespace, error)
                     await asyncio.sleep(TRY_AGAIN_S)
                 else:
                     return
 
         self._keep(asyncio.create_task(go_on(), name=f"freeze {freeze.namespace}"))
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, OrcsError):
+            _log.error("a freeze or a thaw could not be carried out", exc_info=error)

@@ -43,6 +43,8 @@ USAGE_SINCE = 3
 
 PEOPLE_SINCE = 4
 """The version from which on there is what waits for people."""
+MEMORY_SINCE = 5
+"""The version from which on memory's rows are where they are now."""
 
 Obstacles = Callable[[WorkflowState, bytes | None], Sequence[str]]
 """Says of a live workflow and its configuration's bytes why a server could not continue it."""
@@ -118,6 +120,7 @@ class _Examiner:
         self.findings: list[Finding] = []
         self._has_usage = read_version(connection) >= USAGE_SINCE
         self._has_people = read_version(connection) >= PEOPLE_SINCE
+        self._memory = "memory_versions" if read_version(connection) >= MEMORY_SINCE else "memory_entries"
         connection.execute("BEGIN")
 
     def note(self, found: Iterator[Finding] | Sequence[Finding]) -> None:
@@ -149,7 +152,7 @@ class _Examiner:
 
     def blobs(self) -> Iterator[Finding]:
         """Find texts that something refers to and that are missing, and texts that are not what was stored."""
-        for namespace, whose, digest in self._connection.execute(QUERIES["missing_blobs"]):
+        for namespace, whose, digest in self._connection.execute(self._query("missing_blobs")):
             yield Finding("blobs", f"blob {digest} of {whose} is missing", namespace)
         for namespace, digest, codec, key_id, packed in self._connection.execute(QUERIES["all_blobs"]):
             if key_id:
@@ -222,7 +225,10 @@ class _Examiner:
             return None  # Found among the blobs.
 
     def _one(self, query: str, *parameters: object) -> Any:
-        return self._connection.execute(QUERIES[query], parameters).fetchone()
+        return self._connection.execute(self._query(query), parameters).fetchone()
+
+    def _query(self, name: str) -> str:
+        return QUERIES[name].replace("memory_versions", self._memory)
 
 
 def _sequence(last: int, rows: Sequence[Any]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orcs_server.errors import StartupError
 from orcs_server.storage.sqlite.faults import startup_error
+from orcs_server.storage.sqlite.memory.index import complete_migration
 
 APPLICATION_ID = 0x4F524353
 """`ORCS`: tells our files from other SQLite databases."""
@@ -20,8 +21,10 @@ PRAGMAS = (
     "wal_autocheckpoint = 4000",
     "cache_size = -4096",
     "trusted_schema = OFF",
+    "secure_delete = ON",
 )
-"""Of the writer: durable at every commit; a checkpoint every 16 MiB of log; 4 MiB of pages in memory at most, the rest is in the operating system's."""
+"""Of the writer: durable at every commit; a checkpoint every 16 MiB of log; 4 MiB of pages in memory at most, the rest is in the
+operating system's; what is removed is overwritten, since a purge of memory has to reach what was removed before it, too."""
 
 
 def _load() -> tuple[str, ...]:
@@ -32,6 +35,8 @@ def _load() -> tuple[str, ...]:
 
 MIGRATIONS = _load()
 """The scripts in order; the n-th brings a file to version n."""
+MEMORY = MIGRATIONS[4]
+"""After this one, what memory holds is measured and indexed, which SQL alone cannot do: values are compressed."""
 
 
 def create_file(path: Path) -> None:
@@ -55,6 +60,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         raise startup_error(path, error) from error
     try:
         refuse_foreign(connection, path)
+        _refuse_without_search(connection)
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
@@ -78,6 +84,8 @@ def migrate(connection: sqlite3.Connection, scripts: tuple[str, ...] = MIGRATION
         try:
             for statement in _statements(script):
                 connection.execute(statement)
+            if script is MEMORY:
+                complete_migration(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {version}")
             connection.execute("COMMIT")
@@ -98,6 +106,11 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has version {version} and this program knows versions up to {len(MIGRATIONS)}: "
             "install a newer orcs, or choose another file with --data."
         )
+
+
+def _refuse_without_search(connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone() is None:
+        raise StartupError("Python's SQLite has no full-text search (FTS5): use a Python whose SQLite has it.")
 
 
 def read_version(connection: sqlite3.Connection) -> int:

@@ -178,7 +178,7 @@ WHERE namespace = :namespace
         WHERE other.namespace = :namespace AND other.sha256 = blobs.sha256 AND other.workflow_id <> :workflow_id
     )
     AND NOT EXISTS (
-        SELECT 1 FROM memory_entries WHERE memory_entries.namespace = :namespace AND digest = blobs.sha256
+        SELECT 1 FROM memory_versions WHERE memory_versions.namespace = :namespace AND digest = blobs.sha256
     )
 RETURNING sha256
 
@@ -189,7 +189,7 @@ SELECT namespace, sha256,
         SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
     )
     AND NOT EXISTS (
-        SELECT 1 FROM memory_entries AS entries
+        SELECT 1 FROM memory_versions AS entries
         WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
     )
 FROM blobs WHERE (namespace, sha256) > (?, ?) ORDER BY namespace, sha256 LIMIT ?
@@ -202,7 +202,7 @@ WHERE namespace = ? AND sha256 = ? AND
         SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
     )
     AND NOT EXISTS (
-        SELECT 1 FROM memory_entries AS entries
+        SELECT 1 FROM memory_versions AS entries
         WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
     )
 
@@ -284,27 +284,6 @@ SELECT min(seq) FROM events WHERE namespace = ? AND workflow_id = ?
 -- name: get_blob
 -- A blob's row.
 SELECT codec, key_id, bytes FROM blobs WHERE namespace = ? AND sha256 = ?
-
--- name: add_memory
--- Adds a version of a memory key.
-INSERT INTO memory_entries (namespace, scope, key, version, digest, media_type, deleted, time_us, writer)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-
--- name: newest_memory
--- The newest version of a memory key.
-SELECT version, digest, media_type, deleted, time_us, writer FROM memory_entries
-WHERE namespace = ? AND scope = ? AND key = ? ORDER BY version DESC LIMIT 1
-
--- name: get_memory
--- One version of a memory key.
-SELECT version, digest, media_type, deleted, time_us, writer FROM memory_entries
-WHERE namespace = ? AND scope = ? AND key = ? AND version = ?
-
--- name: list_memory
--- The newest version of each key after another, less those deleted. A further condition is put in the place of the comment.
-SELECT key, max(version), digest, media_type, deleted, time_us, writer FROM memory_entries
-WHERE namespace = ? AND scope = ? AND key > ? /*conditions*/
-GROUP BY key HAVING deleted = 0 ORDER BY key LIMIT ?
 
 -- name: journal_writer
 -- The attempt that writes a run's journal.
@@ -424,7 +403,7 @@ HAVING count(*) > 1 OR max(type) <> 'WorkflowDeleted'
 SELECT namespace, 'workflow ' || workflow_id, sha256 FROM blob_uses AS uses
 WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.namespace = uses.namespace AND blobs.sha256 = uses.sha256)
 UNION ALL
-SELECT namespace, 'memory ' || scope || '/' || key, digest FROM memory_entries AS entries
+SELECT namespace, 'memory ' || scope || '/' || key, digest FROM memory_versions AS entries
 WHERE deleted = 0
     AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.namespace = entries.namespace AND sha256 = digest)
 
@@ -435,6 +414,6 @@ WHERE NOT EXISTS (
         SELECT 1 FROM blob_uses AS uses WHERE uses.namespace = blobs.namespace AND uses.sha256 = blobs.sha256
     )
     AND NOT EXISTS (
-        SELECT 1 FROM memory_entries AS entries
+        SELECT 1 FROM memory_versions AS entries
         WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
     )

@@ -21,11 +21,13 @@ from orcs_server.storage.journal import (
     JournalRows,
     Spent,
 )
+from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
-from orcs_server.storage.sqlite import batch, journal, memory, people, retention
+from orcs_server.storage.sqlite import batch, journal, people, retention
 from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
+from orcs_server.storage.sqlite.memory.store import SqliteMemory
 from orcs_server.storage.sqlite.migrate import create_file
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
@@ -35,7 +37,6 @@ from orcs_server.storage.store import (
     EventRecord,
     FinishedWorkflow,
     LiveWorkflow,
-    MemoryEntry,
     PageKey,
     RequestKey,
     RequestRecord,
@@ -63,10 +64,15 @@ class SqliteStore:
         self._cache = at_rest.BlobCache()
         self._open_writer: Writer | None = None
         self._open_reader: Reader | None = None
+        self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack)
 
     @property
     def epoch(self) -> str:
         return self._writer.epoch
+
+    @property
+    def memory(self) -> MemoryStore:
+        return self._memory
 
     @property
     def _writer(self) -> Writer:
@@ -102,6 +108,7 @@ class SqliteStore:
     async def close(self) -> None:
         writer, self._open_writer = self._open_writer, None
         reader, self._open_reader = self._open_reader, None
+        self._memory.release()
         try:
             if reader is not None:
                 await reader.close()
@@ -295,46 +302,6 @@ class SqliteStore:
     async def prune_requests(self, before_us: int, limit: int) -> int:
         pruned: int = await self._writer.submit(retention.forget_requests(before_us, limit))
         return pruned
-
-    # Memory
-
-    async def put_memory(
-        self,
-        namespace: str,
-        scope: str,
-        key: str,
-        blob: Blob,
-        media_type: str,
-        writer: str,
-        time_us: int,
-        expected_version: int | None = None,
-    ) -> int:
-        (packed,) = await _pack((blob,))
-
-        def put(connection: sqlite3.Connection) -> int:
-            place, note = (namespace, scope, key), (time_us, writer)
-            return memory.put(connection, place, packed, media_type, note, expected_version)
-
-        version: int = await self._writer.submit(batch.Change(put), namespace)
-        self._remember(namespace, (blob,))
-        return version
-
-    async def get_memory(self, namespace: str, scope: str, key: str, version: int | None = None) -> MemoryEntry | None:
-        return memory.get(self._reader, (namespace, scope, key), version)
-
-    async def delete_memory(
-        self, namespace: str, scope: str, key: str, writer: str, time_us: int, expected_version: int | None = None
-    ) -> int | None:
-        def delete(connection: sqlite3.Connection) -> int | None:
-            return memory.delete(connection, (namespace, scope, key), (time_us, writer), expected_version)
-
-        version: int | None = await self._writer.submit(batch.Change(delete), namespace)
-        return version
-
-    async def list_memory(
-        self, namespace: str, scope: str, prefix: str = "", after: str = "", limit: int = 100
-    ) -> list[MemoryEntry]:
-        return memory.page(self._reader, namespace, scope, prefix, after, limit)
 
 
 async def _pack(blobs: Sequence[Blob]) -> Sequence[at_rest.PackedBlob]:

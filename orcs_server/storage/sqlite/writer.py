@@ -70,6 +70,8 @@ class Writer(aiosqlite.Connection):
         self.damaged = False
         """True once a batch has met a damaged page: mending that takes a restore, and with it a restart."""
         self._began = 0.0
+        self._log_emptied: asyncio.Future[None] | None = None
+        """Somebody waits for the file's log to be emptied."""
 
     @property
     def stalled(self) -> bool:
@@ -106,6 +108,20 @@ class Writer(aiosqlite.Connection):
             self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
         return await future
 
+    async def empty_log(self) -> None:
+        """Write everything into the file itself and empty its log, which still holds what was removed.
+
+        A reader that is in the midst of a long read keeps some of it there until the log is emptied another time.
+        """
+        if self._closing:
+            raise closed()
+        if self._log_emptied is None:
+            self._log_emptied = asyncio.get_running_loop().create_future()
+            if self._drain is None:
+                self._began = monotonic()
+                self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
+        await asyncio.shield(self._log_emptied)
+
     async def finish(self) -> None:
         """Commit what waits, take no more, and close the file."""
         self._closing = True
@@ -114,9 +130,12 @@ class Writer(aiosqlite.Connection):
         await self.close()
 
     async def _commit_all(self) -> None:
-        while self._pending:
+        while self._pending or self._log_emptied is not None:
             self._began = monotonic()
+            await self._empty_log()
             batch = self._gather()
+            if not batch:
+                continue
             outcomes = await self._commit([operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if future.done():
@@ -126,6 +145,19 @@ class Writer(aiosqlite.Connection):
                 else:
                     future.set_result(outcome)
         self._drain = None
+
+    async def _empty_log(self) -> None:
+        """Between two batches: within one, the log cannot be emptied."""
+        emptied, self._log_emptied = self._log_emptied, None
+        if emptied is None:
+            return
+        try:
+            await self.transact(_empty_log)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the writer goes on
+            _log.error("the log of the data file was not emptied", exc_info=error)
+            emptied.set_exception(unavailable(error))
+        else:
+            emptied.set_result(None)
 
     def _gather(self) -> list[_Waiting]:
         """Return what goes into the next transaction."""
@@ -222,6 +254,10 @@ def _run_apart(connection: sqlite3.Connection, log: LogEnd, operations: Sequence
             outcomes.append(Refused(error))
         connection.execute("RELEASE alone")
     return outcomes
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def _read_start(connection: sqlite3.Connection) -> tuple[str, int]:

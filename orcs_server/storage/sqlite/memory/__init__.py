@@ -1,0 +1,1 @@
+"""Memory in the SQLite file: versions, their log, the text index of each namespace."""
