@@ -162,6 +162,11 @@ class Stage:
                 assert isinstance(item, Event)
                 self.histories[workflow_id].append(item.message)
 
+    async def watched(self, workflow_id: str) -> None:
+        """Wait until the watch has seen the workflow's end."""
+        async with asyncio.timeout(LIMIT_S):
+            await self._watches[workflow_id]
+
     async def workflow(self, workflow_id: str) -> W.Workflow:
         return (await self.client.get_workflow(workflow_id)).workflow
 
@@ -245,9 +250,8 @@ class Stage:
 
     async def check(self) -> None:
         """Stop the server; nothing that was stored was made again, the histories have no gaps, and the file is sound."""
-        for workflow_id, watch in self._watches.items():
-            async with asyncio.timeout(LIMIT_S):
-                await watch
+        for workflow_id in self._watches:
+            await self.watched(workflow_id)
             seen = self.histories[workflow_id]
             assert [one.sequence for one in seen] == list(range(1, len(seen) + 1))
             try:

@@ -59,6 +59,7 @@ async def test_the_inbox_shows_what_waits_whatever_happens_to_the_server(stage: 
     assert [one.workflow_id async for one in stage.client.list_pending_inputs()] == [asking[2]]
     whole = [one async for one in stage.client.list_pending_inputs(include_resolved=True)]
     assert {(one.workflow_id, one.id): one.resolution for one in whole} == wanted
+    await stage.watched(wiring)
     await stage.client.delete_workflow(wiring)
     await until(lambda: (wiring, "i1") not in known())
     later = await stage.create(task("a", [ask("q", "Later?")]))
