@@ -64,6 +64,8 @@ class Amendment(Struct, frozen=True):
     changed: tuple[TaskSpec, ...] = ()
     removed: tuple[str, ...] = ()
     problems: tuple[Violation, ...] = ()
+    begun: tuple[str, ...] = ()
+    """Tasks that were to be changed and have begun, where nothing else is wrong: the edits came too late."""
 
     @property
     def empty(self) -> bool:
@@ -87,6 +89,7 @@ class _Editing:
         """Where each task was last touched."""
         self.removed: dict[str, str] = {}
         self.problems: list[Violation] = []
+        self.begun: list[str] = []
 
     def make(self, at: str, edit: PlanEdit) -> None:
         if isinstance(edit, AddTask):
@@ -96,6 +99,7 @@ class _Editing:
         if name not in self.specs:
             self._wrong(f"{at}.task_id", f"There is no task {quote(name)} in the plan.")
         elif name in self.state.tasks and has_begun(self.state, name):
+            self.begun.append(name)
             self._wrong(f"{at}.task_id", f"Task {quote(name)} has begun: retry, skip or cancel it instead.")
         elif isinstance(edit, RemoveTask):
             del self.specs[name]
@@ -132,7 +136,8 @@ class _Editing:
 
     def amendment(self) -> Amendment:
         if self.problems:
-            return Amendment(problems=limited(self.problems, "edits"))
+            only_late = self.begun if len(self.begun) == len(self.problems) else ()
+            return Amendment(problems=limited(self.problems, "edits"), begun=tuple(only_late))
         tasks = self.state.tasks
         added = tuple(spec for name, spec in self.specs.items() if name not in tasks)
         changed = tuple(spec for name, spec in self.specs.items() if name in tasks and spec != tasks[name].spec)

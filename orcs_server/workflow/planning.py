@@ -96,6 +96,9 @@ def edit(turn: Turn, message: m.EditPlan) -> None:
     if state.progress.planning.replanning:
         raise IllegalTransition("ILLEGAL_TRANSITION", "The plan is being made anew: edit it once that is done.")
     change = amended(state, message.edits)
+    if change.begun:
+        late = ", ".join(change.begun)
+        raise IllegalTransition("ILLEGAL_TRANSITION", f"It is too late: {late} has begun. Retry, skip or cancel it.")
     if change.problems:
         raise InvalidArgument("PLAN_INVALID", "The plan cannot be edited like this.", change.problems)
     if change.empty:
