@@ -149,8 +149,8 @@ TASK_ANSWERS: dict[str, Answers] = {
         "nothing": ["CANCELLED"],
         "ILLEGAL_TRANSITION": [*DONE, "FAILED", *DOOMED, *WAIVED],
     },
-    "EditPlan, changes it": {"PlanAmended": [*BEFORE, *HELD], "PLAN_INVALID": [*BEGUN, *OVER]},
-    "EditPlan, removes it": {"PlanAmended": BEFORE, "InputResolved": HELD, "PLAN_INVALID": [*BEGUN, *OVER]},
+    "EditPlan, changes it": {"PlanAmended": [*BEFORE, *HELD], "ILLEGAL_TRANSITION": [*BEGUN, *OVER]},
+    "EditPlan, removes it": {"PlanAmended": BEFORE, "InputResolved": HELD, "ILLEGAL_TRANSITION": [*BEGUN, *OVER]},
     "SendMessage": {"MessageReceived": [*BEFORE, *BEGUN, *HELD], "ILLEGAL_TRANSITION": OVER},
     "AnswerInput": {
         "InputResolved": ASKS,
