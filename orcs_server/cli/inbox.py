@@ -60,7 +60,7 @@ def inbox(
             if as_json:
                 printing.print_json(message_to_dict(reply))
             else:
-                print_input(reply.input)
+                print_input(client, reply.input)
             return
         found = client.list_pending_inputs(
             workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=min(limit, 500)
@@ -189,7 +189,7 @@ def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: b
         raise typer.TyperException(
             "Say what you have seen with --sha256, or approve what is asked now with --yes; on a terminal you are asked."
         )
-    print_input(asked)
+    print_input(client, asked)
     typer.confirm("\nApprove it?", abort=True)
     return asked.subject_sha256
 
@@ -204,11 +204,12 @@ def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
         print(words)
 
 
-def print_input(asked: PendingInput) -> None:
-    """Print a pending input with all that is shown of it."""
+def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
+    """Print a pending input with all that is shown of it, and the descriptions that this names."""
     from orcs_client.messages import InputResolution, PendingInputKind, short_name
-    from orcs_server.cli import printing
+    from orcs_server.cli import printing, subjects
     from orcs_server.cli.wording import local_time, state_words
+    from orcs_server.outputs.safe_text import safe_text
 
     has_end = asked.HasField("deadline_time")
     settled = state_words(short_name(InputResolution, asked.resolution)) if asked.resolution else ""
@@ -231,3 +232,9 @@ def print_input(asked: PendingInput) -> None:
     if asked.HasField("subject"):
         print()
         printing.print_part(asked.subject)
+    tasks = subjects.described(asked)
+    for one in tasks[: subjects.TASKS_SHOWN]:
+        text = subjects.text_of(client.get_task(asked.workflow_id, one.task_id, full=True).task, one)
+        print(f"\n{one.task_id}:\n{safe_text(text)}")
+    if len(tasks) > subjects.TASKS_SHOWN:
+        print(f"\n… and {len(tasks) - subjects.TASKS_SHOWN} more tasks: orcs show {asked.workflow_id}")

@@ -45,10 +45,13 @@ def shown_digest(shown: bytes) -> Digest:
 
 def _material(spec: TaskSpec) -> dict[str, object]:
     """What makes a task another one. Its title, priority and limits of time do not."""
+    # Models read the schema of their output, too.
+    schema = {} if spec.output_schema is None else {"output_schema_sha256": spec.output_schema}
     return {
         "id": spec.id,
         "agent_id": spec.agent_id,
         "description_sha256": spec.description,
+        **schema,
         "dependencies": spec.dependencies,
         "optional": spec.optional,
         "needs_approval": spec.needs_approval,

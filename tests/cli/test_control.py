@@ -102,6 +102,7 @@ def test_what_waits_is_listed_shown_approved_and_rejected(plan_file: str, orcs_s
     assert "for people: orcs inbox gated" in orcs("show", "gated", server=orcs_server_process).out
     shown = orcs("inbox", "gated", "i1", "--json", server=orcs_server_process).json["input"]
     assert [task["id"] for task in json.loads(shown["subject"]["json"])] == ["left", "right", "both"]
+    assert "\nboth:\nJoin.\n" in orcs("inbox", "gated", "i1", server=orcs_server_process).out
     unseen = orcs("approve", "gated", "i1", server=orcs_server_process)
     assert (unseen.code, "--sha256" in unseen.err) == (2, True)
     stale = orcs("approve", "gated", "i1", "--sha256", "0" * 64, server=orcs_server_process)
@@ -149,6 +150,8 @@ def test_an_approval_is_given_in_the_midst_of_the_live_view(plan_file: str, orcs
     assert done.code == 0, screen
     assert "? the workflow waits (plan approval): Shall the plan with its 3 tasks be carried out?" in screen
     assert "| [{" in screen, "what is approved is shown"
+    assert "both: Join." in screen
+    assert "… all of it: orcs inbox" in screen, "its line is longer than what is shown"
     assert "✔ both" in screen
 
 

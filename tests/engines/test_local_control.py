@@ -14,7 +14,7 @@ from orcs_server.storage.people import InputFilter
 from orcs_server.storage.store import blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.edits import AddTask, SetDependencies
-from orcs_server.workflow.model import ApprovalPolicy, Budget, Output, StopMode
+from orcs_server.workflow.model import ApprovalPolicy, Budget, Failure, FailureKind, Output, StopMode
 from orcs_server.workflow.people import Decision, InputKind
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from tests.engines.support import PLANNING, Gate, Stage, World, plan_of, server, statuses, task
@@ -77,6 +77,26 @@ async def test_a_pause_while_planning_holds_the_plan_until_resume(tmp_path: Path
         await world.send(m.ResumeWorkflow())
         await world.end()
         assert stage.calls == [PLANNING, "a"]
+
+
+async def test_an_attempt_that_is_only_stopped_does_not_end_an_outage(tmp_path: Path) -> None:
+    stage, gate = Stage(), Gate()
+    stage.acts["a"] = [gate]
+    hello = blob_of("Hello?")
+    down = Failure(FailureKind.CONNECTION, "It is down.", retryable=True, retry_after_us=10**12, spares_budget=True)
+    async with server(tmp_path / "orcs.db", stage) as world:
+        await world.create("w1", [task("a")])
+        await gate.reached.wait()
+        world.engine.outages.note("worker", down)
+        # Its answer does not count, for it does not know of the message: it stops instead of asking again.
+        await world.send(m.SendMessage(hello.digest), "w1", blobs=(hello,))
+        await world.send(m.PauseWorkflow(StopMode.AFTER_TURN), "w1")
+        gate.opened.set()
+        await world.until(WorkflowStatus.PAUSED, "w1")
+        await world.create("w2", [task("b")])
+        assert world.engine.slots.waiting == 1
+        world.engine.outages.note("worker", None)
+        await world.end("w2")
 
 
 @pytest.mark.parametrize("mode", [StopMode.AFTER_TURN, StopMode.IMMEDIATE])

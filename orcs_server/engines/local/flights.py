@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("orcs.engine")
 
-_ALLOCATION = Flight(AllocateResources)
 CUT_PATIENCE_S = 5.0
 """How long a pause or a cancellation waits for an attempt that was cut off and does not react."""
 HOOK_RETRY_S = (1.0, 60.0)
@@ -246,7 +245,8 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = AttemptOutcome(failure=_internal(f"task {effect.task_id}", state.id, error))
-        self._actor.engine.outages.note(effect.agent_id, outcome.failure)
+        if outcome.needs or not outcome.stopped:
+            self._actor.engine.outages.note(effect.agent_id, outcome.failure)
         report: m.Report = m.AttemptFinished(
             effect.task_id, effect.attempt, outcome.output, outcome.failure, _jitter(), outcome.read
         )
@@ -261,7 +261,8 @@ class Flights:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = PlanOutcome(failure=_internal("planning", state.id, error))
-        self._actor.engine.outages.note(PLANNER_ID, outcome.failure)
+        if outcome.needs or not outcome.stopped:
+            self._actor.engine.outages.note(PLANNER_ID, outcome.failure)
         report: m.Report
         if outcome.needs or outcome.stopped:
             report = _stopped(effect.attempt, "", outcome.needs)

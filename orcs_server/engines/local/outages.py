@@ -21,7 +21,9 @@ class Outages:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def note(self, agent_id: str, failure: Failure | None) -> None:
-        """An attempt of this agent ended. A failure that spares its budget is an outage; anything else is the end of one."""
+        """An attempt of this agent ended, not merely stopped. A failure that spares its budget is an outage; anything else is the
+        end of one.
+        """
         if failure is not None and failure.spares_budget:
             self._slots.hold_back(agent_id)
             self._look_again(agent_id, (failure.retry_after_us or 0) / 1e6)

@@ -216,10 +216,10 @@ class SqliteStore:
         return people.freezes(self._reader)
 
     async def put_freeze(self, freeze: Freeze) -> None:
-        await self._writer.submit(people.put_freeze(freeze))
+        await self._writer.submit(people.put_freeze(freeze), freeze.namespace)
 
     async def end_freeze(self, namespace: str) -> None:
-        await self._writer.submit(people.end_freeze(namespace))
+        await self._writer.submit(people.end_freeze(namespace), namespace)
 
     # Events
 
