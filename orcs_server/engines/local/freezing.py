@@ -58,7 +58,7 @@ class Freezing:
         freeze = self._freezes.get(namespace)
         if freeze is None or freeze.thawing or not isinstance(request, m.CreateWorkflow):
             return request
-        return replace(request, frozen=True)
+        return replace(request, frozen=True, frozen_because=freeze.reason)
 
     def is_frozen(self, namespace: str) -> bool:
         """Whether everything in the namespace stands still."""
