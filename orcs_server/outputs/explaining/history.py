@@ -281,7 +281,8 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
             return ReasonCode.REOPENED, f"It was reopened{who}."
         case e.WorkflowUpdated():
             names = [name for name in ("budget", "labels", "priority") if getattr(event, name) is not None]
-            return ReasonCode.UPDATED, f"Its {listed(names)} {'was' if len(names) == 1 and names != ['labels'] else 'were'} changed{who}."
+            were = "was" if names in (["budget"], ["priority"]) else "were"
+            return ReasonCode.UPDATED, f"Its {listed(names)} {were} changed{who}."
         case e.WorkflowCompleted():
             return ReasonCode.COMPLETED, "It completed."
         case e.WorkflowFailed():
