@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from orcs_client import DeadlineExceeded, Event, InvalidArgument, OrcsError, Snapshot, Unavailable
 from orcs_client.messages import Decision, PendingInput, PendingInputKind, short_name, value_named
+from orcs_server.cli.subjects import task_lines, tasks_of
 from orcs_server.outputs.safe_text import one_line, safe_text
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 40
 """Lines of what is to be approved that are shown."""
+SHOWN_WIDTH = 400
+"""Characters of each of them."""
 READ_BYTES = 4096
 AGAIN_S = 1.0
 """After how long a server that was away is asked again what waits."""
@@ -114,11 +117,10 @@ class Asker:
     async def _approval(self, asked: PendingInput) -> None:
         kind = short_name(PendingInputKind, asked.kind).lower().replace("_", " ")
         self._say(f"? {_whose(asked)} waits ({kind}): {asked.prompt}", "\n")
-        subject = asked.subject.text or asked.subject.json
-        lines = safe_text(subject).splitlines()
+        lines = await self._subject(asked)
         for line in lines[:SHOWN_LINES]:
-            self._say(line[:400], "  | ")
-        if len(lines) > SHOWN_LINES or len(subject) > SHOWN_LINES * 400:
+            self._show(line[:SHOWN_WIDTH])
+        if len(lines) > SHOWN_LINES or any(len(line) > SHOWN_WIDTH for line in lines[:SHOWN_LINES]):
             self._say(f"… all of it: orcs inbox {asked.workflow_id} {asked.id}")
         for _ in range(TRIES):
             said = (await self._line(asked.id, "Approve it? [y/n, Enter leaves it]: ")).lower()
@@ -133,6 +135,19 @@ class Asker:
                 )
                 return
         self._left(asked, "approve", "")
+
+    async def _subject(self, asked: PendingInput) -> list[str]:
+        """Return what is to be approved in lines."""
+        lines: list[str] = []
+        for shown in tasks_of(asked):
+            known = len(lines) <= SHOWN_LINES
+            task = (await self._client.get_task(asked.workflow_id, shown["id"], full=True)).task if known else None
+            lines.extend(task_lines(shown, task, asked.workflow_id))
+        return lines or safe_text(asked.subject.text or asked.subject.json).splitlines()
+
+    def _show(self, line: str) -> None:
+        self._out.write(f"  | {safe_text(line)}\n")
+        self._out.flush()
 
     def _left(self, asked: PendingInput, verb: str, more: str) -> None:
         if asked.id not in self._settled:

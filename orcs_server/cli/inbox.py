@@ -60,7 +60,7 @@ def inbox(
             if as_json:
                 printing.print_json(message_to_dict(reply))
             else:
-                print_input(reply.input)
+                print_input(client, reply.input)
             return
         found = client.list_pending_inputs(
             workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=min(limit, 500)
@@ -189,7 +189,7 @@ def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: b
         raise typer.TyperException(
             "Say what you have seen with --sha256, or approve what is asked now with --yes; on a terminal you are asked."
         )
-    print_input(asked)
+    print_input(client, asked)
     typer.confirm("\nApprove it?", abort=True)
     return asked.subject_sha256
 
@@ -204,12 +204,16 @@ def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
         print(words)
 
 
-def print_input(asked: PendingInput) -> None:
-    """Print a pending input with all that is shown of it."""
+def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
+    """Print a pending input with all that is shown of it, and how it is settled."""
     from orcs_client.messages import InputResolution, PendingInputKind, short_name
     from orcs_server.cli import printing
+    from orcs_server.cli.subjects import TEXTS_SHOWN, task_lines, tasks_of
     from orcs_server.cli.wording import local_time, state_words
 
+    place = f"{asked.workflow_id} {asked.id}"
+    question = asked.kind == PendingInputKind.PENDING_INPUT_KIND_QUESTION
+    settle = f"orcs answer {place} ANSWER" if question else f"orcs approve {place}, or orcs reject {place}"
     has_end = asked.HasField("deadline_time")
     settled = state_words(short_name(InputResolution, asked.resolution)) if asked.resolution else ""
     printing.print_fields(
@@ -226,8 +230,13 @@ def print_input(asked: PendingInput) -> None:
             ("default", asked.default_answer.text or asked.default_answer.json),
             ("answer", asked.answer.text or asked.answer.json),
             ("sha256", asked.subject_sha256),
+            ("settle it", "" if settled else settle),
         )
     )
-    if asked.HasField("subject"):
+    tasks = tasks_of(asked)
+    for index, shown in enumerate(tasks):
+        known = client.get_task(asked.workflow_id, shown["id"], full=True).task if index < TEXTS_SHOWN else None
+        print("\n".join(("", *task_lines(shown, known, asked.workflow_id))))
+    if asked.HasField("subject") and not tasks:
         print()
         printing.print_part(asked.subject)

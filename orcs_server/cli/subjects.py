@@ -1,0 +1,52 @@
+"""What is to be approved, as people read it: the tasks of a plan, or one, with the texts that the server shows by their hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from orcs_client.messages import Budget, PendingInput, PendingInputKind, Task, value_named
+from orcs_server.cli.wording import budget_words
+from orcs_server.outputs.safe_text import one_line, safe_text
+
+TEXTS_SHOWN = 20
+"""Tasks of a plan that are shown with their texts; the others with their ids only."""
+
+
+def tasks_of(asked: PendingInput) -> list[dict[str, Any]]:
+    """Return the tasks that are to be approved, as the server shows them; none where something else is."""
+    if not asked.subject.json:
+        return []
+    if asked.kind == value_named(PendingInputKind, "plan-approval"):
+        return list(json.loads(asked.subject.json))
+    if asked.kind == value_named(PendingInputKind, "task-approval"):
+        return [json.loads(asked.subject.json)]
+    return []
+
+
+def task_lines(shown: dict[str, Any], task: Task | None, workflow_id: str) -> Iterator[str]:
+    """Yield a task that is to be approved in lines; `task` holds its texts, None where they were not fetched."""
+    notes = [one_line(shown["agent_id"])]
+    if shown["dependencies"]:
+        notes.append(f"after {one_line(', '.join(shown['dependencies']), 400)}")
+    notes.extend(note for key, note in (("optional", "optional"), ("needs_approval", "needs approval")) if shown[key])
+    limits = {key: value for key, value in (shown["budget"] or {}).items() if value is not None}
+    if limits:
+        notes.append(f"at most {_limits_words(limits)}")
+    title = "" if task is None else f"  {one_line(task.title)}"
+    yield f"{one_line(shown['id'])}{title}  ({', '.join(notes)})"
+    if task is None:
+        yield f"    its text: orcs show {workflow_id} {shown['id']}"
+    elif task.description_sha256 != shown["description_sha256"]:
+        yield "    its text has changed since: ask again"
+    else:
+        for line in safe_text(task.description.text).splitlines():
+            yield f"    {line}".rstrip()
+
+
+def _limits_words(limits: dict[str, Any]) -> str:
+    budget = Budget(**{key: value for key, value in limits.items() if key in {"tokens", "cost_micros"}})
+    if "wall_time_us" in limits:
+        budget.wall_time.FromMicroseconds(limits["wall_time_us"])
+    return budget_words(budget)
