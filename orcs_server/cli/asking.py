@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from orcs_client import DeadlineExceeded, Event, InvalidArgument, OrcsError, Snapshot, Unavailable
 from orcs_client.messages import Decision, PendingInput, PendingInputKind, short_name, value_named
-from orcs_server.cli.subjects import TASKS_SHOWN, described, text_of
+from orcs_server.cli.subjects import task_lines, tasks_of
 from orcs_server.outputs.safe_text import one_line, safe_text
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 40
 """Lines of what is to be approved that are shown."""
-LINE_LIMIT = 400
-"""Characters of each."""
+SHOWN_WIDTH = 400
+"""Characters of each of them."""
 READ_BYTES = 4096
 AGAIN_S = 1.0
 """After how long a server that was away is asked again what waits."""
@@ -117,14 +117,11 @@ class Asker:
     async def _approval(self, asked: PendingInput) -> None:
         kind = short_name(PendingInputKind, asked.kind).lower().replace("_", " ")
         self._say(f"? {_whose(asked)} waits ({kind}): {asked.prompt}", "\n")
-        subject = asked.subject.text or asked.subject.json
-        lines = safe_text(subject).splitlines()
+        lines = await self._subject(asked)
         for line in lines[:SHOWN_LINES]:
-            self._say(line[:LINE_LIMIT], "  | ")
-        cut = len(lines) > SHOWN_LINES or any(len(line) > LINE_LIMIT for line in lines)
-        if cut or (asked.subject_sha256 and not lines):
+            self._show(line[:SHOWN_WIDTH])
+        if len(lines) > SHOWN_LINES or any(len(line) > SHOWN_WIDTH for line in lines[:SHOWN_LINES]):
             self._say(f"… all of it: orcs inbox {asked.workflow_id} {asked.id}")
-        await self._descriptions(asked)
         for _ in range(TRIES):
             said = (await self._line(asked.id, "Approve it? [y/n, Enter leaves it]: ")).lower()
             if not said:
@@ -139,13 +136,18 @@ class Asker:
                 return
         self._left(asked, "approve", "")
 
-    async def _descriptions(self, asked: PendingInput) -> None:
-        tasks = described(asked)
-        for one in tasks[:TASKS_SHOWN]:
-            task = (await self._client.get_task(asked.workflow_id, one.task_id, full=True)).task
-            self._say(f"{one.task_id}: {text_of(task, one)}")
-        if len(tasks) > TASKS_SHOWN:
-            self._say(f"… and {len(tasks) - TASKS_SHOWN} more tasks: orcs show {asked.workflow_id}")
+    async def _subject(self, asked: PendingInput) -> list[str]:
+        """Return what is to be approved in lines."""
+        lines: list[str] = []
+        for shown in tasks_of(asked):
+            known = len(lines) <= SHOWN_LINES
+            task = (await self._client.get_task(asked.workflow_id, shown["id"], full=True)).task if known else None
+            lines.extend(task_lines(shown, task, asked.workflow_id))
+        return lines or safe_text(asked.subject.text or asked.subject.json).splitlines()
+
+    def _show(self, line: str) -> None:
+        self._out.write(f"  | {safe_text(line)}\n")
+        self._out.flush()
 
     def _left(self, asked: PendingInput, verb: str, more: str) -> None:
         if asked.id not in self._settled:

@@ -205,12 +205,15 @@ def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
 
 
 def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
-    """Print a pending input with all that is shown of it, and the descriptions that this names."""
+    """Print a pending input with all that is shown of it, and how it is settled."""
     from orcs_client.messages import InputResolution, PendingInputKind, short_name
-    from orcs_server.cli import printing, subjects
+    from orcs_server.cli import printing
+    from orcs_server.cli.subjects import TEXTS_SHOWN, task_lines, tasks_of
     from orcs_server.cli.wording import local_time, state_words
-    from orcs_server.outputs.safe_text import safe_text
 
+    place = f"{asked.workflow_id} {asked.id}"
+    question = asked.kind == PendingInputKind.PENDING_INPUT_KIND_QUESTION
+    settle = f"orcs answer {place} ANSWER" if question else f"orcs approve {place}, or orcs reject {place}"
     has_end = asked.HasField("deadline_time")
     settled = state_words(short_name(InputResolution, asked.resolution)) if asked.resolution else ""
     printing.print_fields(
@@ -227,14 +230,13 @@ def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
             ("default", asked.default_answer.text or asked.default_answer.json),
             ("answer", asked.answer.text or asked.answer.json),
             ("sha256", asked.subject_sha256),
+            ("settle it", "" if settled else settle),
         )
     )
-    if asked.HasField("subject"):
+    tasks = tasks_of(asked)
+    for index, shown in enumerate(tasks):
+        known = client.get_task(asked.workflow_id, shown["id"], full=True).task if index < TEXTS_SHOWN else None
+        print("\n".join(("", *task_lines(shown, known, asked.workflow_id))))
+    if asked.HasField("subject") and not tasks:
         print()
         printing.print_part(asked.subject)
-    tasks = subjects.described(asked)
-    for one in tasks[: subjects.TASKS_SHOWN]:
-        text = subjects.text_of(client.get_task(asked.workflow_id, one.task_id, full=True).task, one)
-        print(f"\n{one.task_id}:\n{safe_text(text)}")
-    if len(tasks) > subjects.TASKS_SHOWN:
-        print(f"\n… and {len(tasks) - subjects.TASKS_SHOWN} more tasks: orcs show {asked.workflow_id}")

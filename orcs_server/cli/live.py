@@ -199,7 +199,7 @@ def _row(task: TaskProgress, now_us: int, frame: int, *, wide: bool) -> list[Tex
         Text(one_line(task.id), "dim"),
         Text(f"{branch}{one_line(task.title)}{again}", "dim" if colour == "dim" else ""),
         Text(one_line(task.agent_id)),
-        Text(duration_words(_elapsed(task, now_us))),
+        Text(duration_words(task.took_us(now_us))),
         Text(_tokens(task)),
         Text(_note(task), "red" if task.state == "FAILED" else ""),
     ]
@@ -243,12 +243,6 @@ def _last_words(text: str) -> str:
 
 def _symbol(state: str, frame: int) -> str:
     return _TURNING[frame % len(_TURNING)] if state in {"RUNNING", "PLANNING"} else SYMBOLS.get(state, " ")
-
-
-def _elapsed(task: TaskProgress, now_us: int) -> int | None:
-    if task.started_us is None:
-        return None
-    return (task.ended_us if task.ended_us is not None else now_us) - task.started_us
 
 
 def _choose(tasks: list[TaskProgress], room: int) -> tuple[list[TaskProgress], list[TaskProgress]]:

@@ -57,7 +57,10 @@ class TaskProgress:
     """Length of the longest chain of tasks that it waits for."""
     state: str = "PENDING"
     attempt: int = 0
-    started_us: int | None = None
+    ran_us: int = 0
+    """How long its attempts that have ended took together."""
+    attempt_us: int | None = None
+    """When its attempt that runs began."""
     ended_us: int | None = None
     retry_us: int | None = None
     tokens: int = 0
@@ -70,6 +73,12 @@ class TaskProgress:
     """Characters that its running attempt has written."""
     uncounted: int = 0
     """Those of them that came after its tokens were last counted."""
+
+    def took_us(self, now_us: int) -> int | None:
+        """Return how long its attempts have taken so far, waiting left out; None before the first."""
+        if not self.attempt:
+            return None
+        return self.ran_us + (0 if self.attempt_us is None else max(0, now_us - self.attempt_us))
 
     def write(self, offset: int, text: str) -> None:
         """Put text of a delta in its place; only the end is kept."""
@@ -138,7 +147,8 @@ class Progress:
             known = self._known(task.id)
             _set_plan(known, task)
             known.state = short_name(TaskState, task.state)
-            known.started_us = _time(task, "start_time")
+            known.ran_us = task.run_time.ToMicroseconds()
+            known.attempt_us = _time(task, "attempt_start_time") if known.state == "RUNNING" else None
             known.ended_us = _time(task, "end_time")
             known.retry_us = _time(task, "retry_time")
             known.failure = task.failure.message
@@ -183,10 +193,13 @@ class Progress:
     def _apply_to_task(self, task: TaskProgress, name: str, body: Any, time_us: int) -> None:
         task.state = _TASK_AFTER.get(name, task.state)
         task.ended_us = time_us if task.state in TASK_ENDED else None
+        if task.state != "RUNNING" and task.attempt_us is not None:
+            task.ran_us += max(0, time_us - task.attempt_us)
+            task.attempt_us = None
         match name:
             case "attempt_started":
-                task.attempt = body.attempt
-                task.started_us = task.started_us or time_us
+                if body.attempt > task.attempt:  # else it has been learnt already
+                    task.attempt, task.attempt_us = body.attempt, time_us
                 task.text, task.written, task.uncounted, task.failure = "", 0, 0, ""
             case "task_retry_scheduled":
                 task.retry_us = body.retry_time.ToMicroseconds()

@@ -155,21 +155,18 @@ def _print_tasks(tasks: list[Task]) -> None:
     progress = Progress("")
     progress.learn(tasks)
     now_us = time.time_ns() // 1000
-    rows = []
-    for task in progress.tasks.values():
-        ended_us = now_us if task.ended_us is None else task.ended_us
-        took = None if task.started_us is None else ended_us - task.started_us
-        rows.append(
-            (
-                task.id,
-                state_words(task.state),
-                task.agent_id,
-                duration_words(took),
-                f"{task.tokens:,}" if task.tokens else "",
-                ids_words(task.dependencies),
-                f"{task.title}{f': {task.failure}' if task.failure else ''}",
-            )
+    rows = [
+        (
+            task.id,
+            state_words(task.state),
+            task.agent_id,
+            duration_words(task.took_us(now_us)),
+            f"{task.tokens:,}" if task.tokens else "",
+            ids_words(task.dependencies),
+            f"{task.title}{f': {task.failure}' if task.failure else ''}",
         )
+        for task in progress.tasks.values()
+    ]
     print()
     printing.print_table(
         ("TASK", "STATE", "AGENT", "TIME", "TOKENS", "AFTER", "TITLE"), rows, spare=("TOKENS", "AFTER", "TIME", "AGENT")

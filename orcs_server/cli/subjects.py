@@ -1,41 +1,52 @@
-"""The texts behind what is shown for approval: a plan or a task names its descriptions by their SHA-256 alone."""
+"""What is to be approved, as people read it: the tasks of a plan, or one, with the texts that the server shows by their hashes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from orcs_client.messages import PendingInput, Task
+from orcs_client.messages import Budget, PendingInput, PendingInputKind, Task, value_named
+from orcs_server.cli.wording import budget_words
+from orcs_server.outputs.safe_text import one_line, safe_text
 
-TASKS_SHOWN = 50
-"""Tasks of one plan whose descriptions are shown."""
-
-
-class Described(NamedTuple):
-    """A task that is to be approved, and the hash of its description as it is asked about."""
-
-    task_id: str
-    description_sha256: str
+TEXTS_SHOWN = 20
+"""Tasks of a plan that are shown with their texts; the others with their ids only."""
 
 
-def described(asked: PendingInput) -> list[Described]:
-    """Return the tasks that a pending input shows for approval; none where it is about something else."""
-    from orcs_client.messages import PendingInputKind
-
-    kinds = (PendingInputKind.PENDING_INPUT_KIND_PLAN_APPROVAL, PendingInputKind.PENDING_INPUT_KIND_TASK_APPROVAL)
-    if asked.kind not in kinds or not asked.subject.json:
+def tasks_of(asked: PendingInput) -> list[dict[str, Any]]:
+    """Return the tasks that are to be approved, as the server shows them; none where something else is."""
+    if not asked.subject.json:
         return []
-    shown = json.loads(asked.subject.json)
-    return [
-        Described(task["id"], task["description_sha256"]) for task in (shown if isinstance(shown, list) else [shown])
-    ]
+    if asked.kind == value_named(PendingInputKind, "plan-approval"):
+        return list(json.loads(asked.subject.json))
+    if asked.kind == value_named(PendingInputKind, "task-approval"):
+        return [json.loads(asked.subject.json)]
+    return []
 
 
-def text_of(task: Task, wanted: Described) -> str:
-    """Return the description if it is the one that is asked about."""
-    text = task.description.text
-    if hashlib.sha256(text.encode()).hexdigest() == wanted.description_sha256:
-        return text
-    return "(It is another one by now, or too long to be shown here: read it again before you approve it.)"
+def task_lines(shown: dict[str, Any], task: Task | None, workflow_id: str) -> Iterator[str]:
+    """Yield a task that is to be approved in lines; `task` holds its texts, None where they were not fetched."""
+    notes = [one_line(shown["agent_id"])]
+    if shown["dependencies"]:
+        notes.append(f"after {one_line(', '.join(shown['dependencies']), 400)}")
+    notes.extend(note for key, note in (("optional", "optional"), ("needs_approval", "needs approval")) if shown[key])
+    limits = {key: value for key, value in (shown["budget"] or {}).items() if value is not None}
+    if limits:
+        notes.append(f"at most {_limits_words(limits)}")
+    title = "" if task is None else f"  {one_line(task.title)}"
+    yield f"{one_line(shown['id'])}{title}  ({', '.join(notes)})"
+    if task is None:
+        yield f"    its text: orcs show {workflow_id} {shown['id']}"
+    elif task.description_sha256 != shown["description_sha256"]:
+        yield "    its text has changed since: ask again"
+    else:
+        for line in safe_text(task.description.text).splitlines():
+            yield f"    {line}".rstrip()
+
+
+def _limits_words(limits: dict[str, Any]) -> str:
+    budget = Budget(**{key: value for key, value in limits.items() if key in {"tokens", "cost_micros"}})
+    if "wall_time_us" in limits:
+        budget.wall_time.FromMicroseconds(limits["wall_time_us"])
+    return budget_words(budget)

@@ -109,9 +109,8 @@ def _task(body: Any, progress: Progress) -> str:
 
 def _task_completed(body: Any, progress: Progress) -> str:
     task = progress.tasks[body.task_id]
-    took = ""
-    if task.started_us is not None and task.ended_us is not None:
-        took = f" in {duration_words(task.ended_us - task.started_us)}"
+    took_us = task.took_us(task.ended_us or 0)
+    took = "" if took_us is None else f" in {duration_words(took_us)}"
     return f"{_task(body, progress)} completed{took}, {count_words(task.tokens, 'token')}"
 
 

@@ -143,7 +143,7 @@ def _create(turn: Turn, message: m.CreateWorkflow) -> None:
         raise InvalidArgument("PLAN_INVALID", "The plan cannot be carried out.", problems)
     turn.emit(e.WorkflowCreated(message.namespace, message.workflow_id, spec))
     if message.frozen:
-        turn.emit(e.WorkflowPausing(StopMode.AFTER_TURN, freeze=True))
+        turn.emit(e.WorkflowPausing(StopMode.AFTER_TURN, message.frozen_because, freeze=True))
     if tasks is not None:
         planning.adopt(turn, tasks, PlanSource.CLIENT)
 

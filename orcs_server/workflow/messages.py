@@ -32,6 +32,7 @@ class CreateWorkflow(Struct, frozen=True):
     tasks: tuple[TaskSpec, ...] | None = None
     frozen: bool = False
     """Its namespace is frozen: it waits for the thaw."""
+    frozen_because: str = ""
 
 
 class StartWorkflow(Struct, frozen=True):

@@ -16,6 +16,9 @@ from orcs_server.workflow.state import TaskState, WorkflowState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
+NO_REASON = "A person skipped it."
+"""Said of a task that was skipped without a reason."""
+
 _UNDER_WAY = frozenset({TaskStatus.READY, TaskStatus.RUNNING, TaskStatus.RETRYING, TaskStatus.INPUT_REQUIRED})
 
 
@@ -67,7 +70,7 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
     if is_met(task):
         _refuse_if_under_way(turn.state, name, "cancel it first")
     revived = reopen(turn, but=name)
-    why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or "A person skipped it.")
+    why = progress.failure(FailureKind.SKIPPED, progress.cut(message.reason, REASON_LIMIT) or NO_REASON)
     progress.withdraw_for(turn, name)
     turn.emit(e.TaskSkipped(name, "", why, message.output))
     _touch_dependants(turn, name)

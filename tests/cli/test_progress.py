@@ -100,7 +100,7 @@ def test_a_server_whose_clock_is_ahead_or_behind_still_gives_true_durations() ->
     for skew_us in (-3_600_000_000, 3_600_000_000):
         progress = Progress("w")
         task = running()
-        task.start_time.FromMicroseconds(NOW_US + skew_us - 5_000_000)
+        task.attempt_start_time.FromMicroseconds(NOW_US + skew_us - 5_000_000)
         progress.apply(Snapshot(workflow_pb2.Workflow(id="w"), (task,), "c1"), NOW_US)
         event = event_pb2.Event(sequence=1)
         event.time.FromMicroseconds(NOW_US + skew_us)
@@ -140,6 +140,19 @@ def test_a_reason_that_was_told_is_not_told_again_and_a_retry_says_when() -> Non
         "t1 failed",
         "t2 failed: the model hung up",
     ]
+
+
+def test_the_time_of_a_task_is_that_of_its_attempts_without_what_lies_between() -> None:
+    progress = Progress("w")
+    progress.tasks["t1"] = TaskProgress("t1", "Look")
+    started, interrupted = event_pb2.AttemptStarted, event_pb2.AttemptInterrupted
+    progress.apply(event(attempt_started=started(task_id="t1", attempt=1)), NOW_US)
+    progress.apply(event(NOW_US + 3_000_000, attempt_interrupted=interrupted(task_id="t1", attempt=1)), NOW_US)
+    later = event(NOW_US + 3_600_000_000, attempt_started=started(task_id="t1", attempt=2))
+    assert lines(progress, later)[0].endswith(", attempt 2")
+    done = event(NOW_US + 3_602_000_000, task_completed=event_pb2.TaskCompleted(task_id="t1"))
+    assert "completed in 5.0 s" in lines(progress, done)[0]
+    assert progress.tasks["t1"].took_us(NOW_US + 9_000_000_000) == 5_000_000
 
 
 def test_a_watch_from_the_middle_leaves_out_sums_that_it_does_not_know() -> None:

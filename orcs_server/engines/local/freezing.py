@@ -56,7 +56,9 @@ class Freezing:
 
     def frozen(self, request: m.CreateWorkflow, namespace: str) -> m.CreateWorkflow:
         """Return the request as it is to be carried out: a new workflow of a frozen namespace begins frozen."""
-        return replace(request, frozen=True) if self.is_frozen(namespace) else request
+        if not self.is_frozen(namespace):
+            return request
+        return replace(request, frozen=True, frozen_because=self._freezes[namespace].reason)
 
     def is_frozen(self, namespace: str) -> bool:
         """Whether everything in the namespace stands still."""

@@ -234,7 +234,14 @@ class History:
             code, text = told
             input_id = event.input.id if isinstance(event, e.InputRequested) else getattr(event, "input_id", "")
             why: Failure | None = getattr(event, "failure", None)
-            self._past.add(Reason(code, text, (), input_id, record.time_us, person(record.actor), why))
+            actor = "" if born_frozen(self._state, record) else person(record.actor)
+            self._past.add(Reason(code, text, (), input_id, record.time_us, actor, why))
+
+
+def born_frozen(state: WorkflowState, record: EventRecord) -> bool:
+    """Whether the event is the freeze into which the workflow was created; who created it did not freeze."""
+    event = record.event
+    return isinstance(event, e.WorkflowPausing) and event.freeze and record.time_us == state.progress.created_us
 
 
 def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] | None:  # noqa: C901, PLR0911, PLR0912 - one branch for each event
@@ -260,6 +267,8 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
         case e.WorkflowStarted():
             return ReasonCode.STARTED, "It started."
         case e.WorkflowPausing():
+            if born_frozen(state, record):
+                return ReasonCode.FROZEN, f"Its namespace was frozen already{because(event.reason)}"
             what = "Its namespace was frozen" if event.freeze else "It was paused"
             return (ReasonCode.FROZEN if event.freeze else ReasonCode.PAUSED), f"{what}{who}{because(event.reason)}"
         case e.WorkflowResumed():
@@ -267,12 +276,13 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
                 return ReasonCode.THAWED, f"Its namespace was thawed{who}."
             return ReasonCode.RESUMED, f"It was resumed{who}."
         case e.WorkflowCancelRequested():
-            return ReasonCode.CANCEL_REQUESTED, f"It was to be cancelled{who}{because(event.reason)}"
+            return ReasonCode.CANCEL_REQUESTED, f"Its cancellation was asked for{who}{because(event.reason)}"
         case e.WorkflowReopened():
             return ReasonCode.REOPENED, f"It was reopened{who}."
         case e.WorkflowUpdated():
             names = [name for name in ("budget", "labels", "priority") if getattr(event, name) is not None]
-            return ReasonCode.UPDATED, f"{listed(names).capitalize()} changed{who}."
+            were = "was" if names in (["budget"], ["priority"]) else "were"
+            return ReasonCode.UPDATED, f"Its {listed(names)} {were} changed{who}."
         case e.WorkflowCompleted():
             return ReasonCode.COMPLETED, "It completed."
         case e.WorkflowFailed():
@@ -290,7 +300,7 @@ def _told(state: WorkflowState, record: EventRecord) -> tuple[ReasonCode, str] |
         case e.InputResolved():
             return ReasonCode.INPUT_RESOLVED, resolved_words(state, event)
         case e.MessageReceived():
-            return ReasonCode.MESSAGE_RECEIVED, f"The message {event.message.id} came in{who}."
+            return ReasonCode.MESSAGE_RECEIVED, f"The message {event.message.id} was sent{who}."
         case _:
             return None
 

@@ -12,6 +12,7 @@ from orcs_server.workflow.due import is_suspected
 from orcs_server.workflow.evolve_tasks import is_met
 from orcs_server.workflow.model import Failure, FailureKind
 from orcs_server.workflow.people import MessageMode
+from orcs_server.workflow.reruns import NO_REASON
 from orcs_server.workflow.state import TaskState
 from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
 
@@ -125,7 +126,7 @@ def _losses(waits: Waits, task: TaskState) -> list[Reason]:
     alone = " Its attempts run one at a time with others like it." if is_suspected(losses, spec) else ""
     text = (
         f"Its attempts were lost {counted(losses, 'time')} in a row together with their server, without getting any further; "
-        f"{spec.max_losses} may be.{alone}"
+        f"more than {spec.max_losses} fail it.{alone}"
     )
     return [Reason(ReasonCode.LOSSES, text)]
 
@@ -165,7 +166,8 @@ def _failed(waits: Waits, task: TaskState) -> Reason:
 def _skipped(waits: Waits, task: TaskState) -> Reason:
     progress = task.progress
     if progress.waived:
-        said = because("" if progress.failure is None else progress.failure.message)
+        reason = "" if progress.failure is None else progress.failure.message
+        said = because("" if reason == NO_REASON else reason)
         rest = "without its output" if progress.output is None else "with a substitute for its output"
         text = f"A person skipped it, and what depends on it goes on {rest}{said}"
         return Reason(ReasonCode.SKIPPED_BY_PERSON, text, time_us=progress.finished_us, failure=progress.failure)

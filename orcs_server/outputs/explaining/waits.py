@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from orcs_server.outputs.explaining.explanation import Reason, ReasonCode
-from orcs_server.outputs.explaining.history import History
+from orcs_server.outputs.explaining.history import History, born_frozen
 from orcs_server.outputs.explaining.words import STOPPING, TASKS_NAMED, because, by, counted, listed, person
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
@@ -104,9 +104,7 @@ class Waits:
     def _stop(self, code: ReasonCode, what: str, record: EventRecord | None) -> Reason:
         if record is None or not isinstance(record.event, e.WorkflowPausing | e.WorkflowCancelRequested):
             return Reason(code, f"{what}.")
-        actor = record.actor
-        if code is ReasonCode.FROZEN and record.time_us == self.state.progress.created_us:
-            actor = ""  # It was created into the freeze: who created it did not freeze.
+        actor = "" if born_frozen(self.state, record) else record.actor
         return Reason(
             code, f"{what}{by(actor)}{because(record.event.reason)}", time_us=record.time_us, actor=person(actor)
         )

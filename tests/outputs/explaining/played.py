@@ -29,12 +29,13 @@ def task(name: str, *after: str, **more: object) -> TaskSpec:
 class Played:
     """Says messages to a workflow. One second passes before each."""
 
-    def __init__(self, *tasks: TaskSpec, frozen: bool = False, **spec: object) -> None:
+    def __init__(self, *tasks: TaskSpec, frozen: str | None = None, **spec: object) -> None:
         self.now_us = 100 * SECOND
         self.records: list[EventRecord] = []
         self._state: WorkflowState | None = None
         whole = WorkflowSpec("W", agents=(("a", "1"), ("b", "1")), **spec)  # type: ignore[arg-type]
-        self.say(m.CreateWorkflow("ns", "w", whole, tasks or None, frozen=frozen), actor="ada")
+        within = m.CreateWorkflow("ns", "w", whole, tasks or None, frozen is not None, frozen or "")
+        self.say(within, actor="ada")
 
     @property
     def state(self) -> WorkflowState:

@@ -132,7 +132,7 @@ def test_whatever_happens_everything_has_a_reason(seed: int) -> None:
     tasks = (task("x"), task("y", "x", needs_approval=draw.random() < 0.3), task("z", "y"), task("u", optional=True))
     played = Played(
         *(tasks if draw.random() < 0.7 else ()),
-        frozen=draw.random() < 0.1,
+        frozen="" if draw.random() < 0.1 else None,
         query=TEXT,
         auto_start=draw.random() < 0.8,
         holds_resources=draw.random() < 0.2,

@@ -112,6 +112,12 @@ def test_a_task_that_a_person_skipped_says_what_its_dependants_go_on_with() -> N
     assert set(played.task_why("y")) == {Code.SLOT}
 
 
+def test_a_task_that_was_skipped_without_a_reason_says_so_once() -> None:
+    played = Played(task("x"), task("y", "x")).say(m.SkipTask("x"), actor="bob")
+    reason = played.task_why("x")[Code.SKIPPED_BY_PERSON]
+    assert reason.text == "A person skipped it, and what depends on it goes on without its output."
+
+
 def test_a_cancelled_task_is_told_apart_from_a_cancelled_workflow() -> None:
     played = Played(task("x"), task("y")).begin("x").say(m.CancelTask("x", "wrong city"), actor="bob")
     assert played.task_why("x")[Code.CANCELLED_BY_PERSON].text == "A person cancelled it: wrong city."

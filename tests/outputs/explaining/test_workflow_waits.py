@@ -91,8 +91,11 @@ def test_a_freeze_is_told_apart_from_a_pause() -> None:
 
 
 def test_whoever_creates_a_workflow_within_a_freeze_is_not_said_to_have_frozen_it() -> None:
-    reason = Played(task("x"), frozen=True).why()[Code.FROZEN]
-    assert (reason.text, reason.actor) == ("Its namespace is frozen.", "")
+    played = Played(task("x"), frozen="incident")
+    reason = played.why()[Code.FROZEN]
+    assert (reason.text, reason.actor) == ("Its namespace is frozen: incident.", "")
+    told = next(one for one in played.explanation().past.latest if one.code is Code.FROZEN)
+    assert (told.text, told.actor) == ("Its namespace was frozen already: incident.", "")
 
 
 def test_a_cancellation_says_what_it_still_waits_for() -> None:
