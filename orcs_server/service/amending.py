@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from orcs_server.config import Settings
-from orcs_server.errors import InvalidArgument, PermissionDenied, Violation
+from orcs_server.errors import InvalidArgument, Violation
 from orcs_server.identity import Caller, Clock
 from orcs_server.service.approvers import Approvers
 from orcs_server.service.commands import Changed, Commands, begin, check_said
@@ -86,12 +86,8 @@ class Amending:
             findings.priority(priority)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "workflows.update", workflow_id)
-        waits = budget is not None and await self._waits(visit.namespace, workflow_id, InputKind.BUDGET)
-        if waits and not await self._approvers.may_lift(visit, workflow_id):
-            raise PermissionDenied(
-                "PERMISSION_DENIED", "The budget is used up and waits for approval: ask somebody who may approve it."
-            )
-        request = UpdateWorkflow(budget, labels, priority, visit.caller.principal)
+        lifts = await self._approvers.may_lift(visit, workflow_id)
+        request = UpdateWorkflow(budget, labels, priority, visit.caller.principal, lifts)
         return await self._commands.change(visit, workflow_id, request, "UpdateWorkflow", request_id)
 
     async def edit(

@@ -18,7 +18,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument, NotFound
+from orcs_server.errors import AlreadyExists, IllegalTransition, InvalidArgument, NotFound, PermissionDenied
 from orcs_server.workflow import budgets, holds, inputs, mail, planning, progress, reruns
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
@@ -177,6 +177,10 @@ def _update(turn: Turn, message: m.UpdateWorkflow) -> None:
     wrong = check_spec(replace(spec, priority=priority, budget=budget))
     if wrong:
         raise InvalidArgument("FIELD_INVALID", "The workflow cannot be changed like this.", wrong)
+    if new.budget is not None and turn.state.over_budget and not message.may_approve:
+        raise PermissionDenied(
+            "PERMISSION_DENIED", "The budget is used up and waits for approval: ask somebody who may approve it."
+        )
     turn.emit(new)
     if new.budget is not None:
         inputs.budget_raised(turn, message.principal)

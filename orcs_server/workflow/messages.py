@@ -72,6 +72,8 @@ class UpdateWorkflow(Struct, frozen=True):
     labels: tuple[tuple[str, str], ...] | None = None
     priority: int | None = None
     principal: str = ""
+    may_approve: bool = True
+    """Whoever asks for it may approve, too: only then a budget that is used up and waits for approval can be changed."""
 
 
 class RetryTask(Struct, frozen=True):

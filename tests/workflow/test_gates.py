@@ -8,7 +8,7 @@ from orcs_server.errors import PermissionDenied
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.edits import AddTask, ChangeTask, PlanEdit, RemoveTask, SetDependencies
-from orcs_server.workflow.model import ApprovalPolicy, Digest, TaskSpec, WorkflowSpec
+from orcs_server.workflow.model import ApprovalPolicy, Budget, Digest, TaskSpec, Usage, WorkflowSpec
 from orcs_server.workflow.people import MessageMode
 from orcs_server.workflow.state import WorkflowState
 
@@ -80,3 +80,17 @@ def test_planning_anew_does_not_take_a_gate_away(request_: m.Control) -> None:
         take(gated(), request_, 1)
     state, _ = take(gated(), m.SkipTask("gate"), 1)
     assert take(state, request_, 2)[1]
+
+
+def test_a_budget_that_is_used_up_is_raised_only_by_those_who_may_approve() -> None:
+    spec = WorkflowSpec(title="T", query=QUERY, agents=AGENTS, budget=Budget(tokens=10))
+    state, _ = take(None, m.CreateWorkflow("n", "w", spec, (task("a"),)), 0)
+    more = m.UpdateWorkflow(Budget(tokens=20), may_approve=False)
+    before, events = take(state, more, 1)
+    assert events, "what nobody is asked about needs no approval"
+    for report in (m.SlotGranted(1, "a"), m.UsageRecorded(1, 1, Usage(input_tokens=20), "a")):
+        before, _ = take(before, report, 2)
+    with pytest.raises(PermissionDenied, match="used up"):
+        take(before, m.UpdateWorkflow(Budget(tokens=40), may_approve=False), 3)
+    assert take(before, m.UpdateWorkflow(priority=5, may_approve=False), 3)[1]
+    assert take(before, m.UpdateWorkflow(Budget(tokens=40)), 3)[1]
