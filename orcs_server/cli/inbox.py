@@ -21,6 +21,7 @@ from orcs_server.cli.options import (
     WorkflowId,
     connect,
     read_budget,
+    read_choices,
     read_said,
     read_text_file,
 )
@@ -49,11 +50,11 @@ def inbox(
     as_json: AsJson = False,
 ) -> None:
     """List what waits for people, the oldest first. Questions, approvals, budgets that are used up."""
-    from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name, value_named
+    from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.wording import duration_words, state_words
 
-    wanted = [value_named(PendingInputKind, kind) for kind in kinds or ()]
+    wanted = read_choices("--kind", PendingInputKind, kinds)
     with connect(server, token_file) as client:
         if workflow_id is not None and input_id is not None:
             reply = client.get_pending_input(workflow_id, input_id)
