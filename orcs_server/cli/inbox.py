@@ -238,6 +238,8 @@ def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
     for index, shown in enumerate(tasks):
         known = client.get_task(asked.workflow_id, shown["id"], full=True).task if index < TEXTS_SHOWN else None
         print("\n".join(("", *task_lines(shown, known, asked.workflow_id))))
+    if asked.subject_sha256 and not settled and not asked.HasField("subject"):
+        print(f"\nWhat is to be approved is too long to be shown here: orcs show {asked.workflow_id}")
     if asked.HasField("subject") and not tasks:
         print()
         printing.print_part(asked.subject)
