@@ -178,7 +178,10 @@ def update(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole."""
+    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole.
+
+    So is a budget: limits that you leave out are taken away.
+    """
     from orcs_client import budget as no_limits
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json

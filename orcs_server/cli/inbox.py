@@ -137,7 +137,8 @@ def approve(
 ) -> None:
     """Approve what waits for approval. On a terminal it is shown, and you are asked.
 
-    Elsewhere say what you have seen with --sha256, or --yes. A budget that is used up gets as much again, or what you give.
+    Elsewhere say what you have seen with --sha256, or --yes. A budget that is used up gets as much again, or what
+    you give: that is then the whole budget, and limits that you leave out are taken away.
     """
     from orcs_client.messages import Decision, value_named
 
