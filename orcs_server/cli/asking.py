@@ -120,7 +120,8 @@ class Asker:
         lines = await self._subject(asked)
         for line in lines[:SHOWN_LINES]:
             self._show(line[:SHOWN_WIDTH])
-        if len(lines) > SHOWN_LINES or any(len(line) > SHOWN_WIDTH for line in lines[:SHOWN_LINES]):
+        cut = len(lines) > SHOWN_LINES or any(len(line) > SHOWN_WIDTH for line in lines)
+        if cut or (asked.subject_sha256 and not lines):
             self._say(f"… all of it: orcs inbox {asked.workflow_id} {asked.id}")
         for _ in range(TRIES):
             said = (await self._line(asked.id, "Approve it? [y/n, Enter leaves it]: ")).lower()

@@ -178,7 +178,10 @@ def update(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole."""
+    """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole.
+
+    So is a budget: limits that you leave out are taken away.
+    """
     from orcs_client import budget as no_limits
     from orcs_client.messages import message_to_dict
     from orcs_server.cli.printing import print_json
@@ -227,7 +230,8 @@ def edit(
 ) -> int:
     """Change a workflow's plan, all of it or nothing. A file has {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
 
-    Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
+    Others are {"change": {"task_id": "c", "description": "..."}} and {"set_dependencies": {"task_id": "d", "dependencies": ["c"]}};
+    a task that is added has the fields of one in a plan. Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
     """
     from orcs_client import load_edits
     from orcs_client.messages import message_to_dict
@@ -259,7 +263,10 @@ def replan(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have the planner plan anew what has not begun."""
+    """Have the planner plan anew what has not begun.
+
+    A workflow that has completed or failed goes on again with what is new.
+    """
     said = read_said(instructions)
     with connect(server, token_file) as client:
         reply = client.replan(workflow_id, said, plan_revision=revision)

@@ -21,6 +21,7 @@ from orcs_server.cli.options import (
     WorkflowId,
     connect,
     read_budget,
+    read_choices,
     read_said,
     read_text_file,
 )
@@ -49,11 +50,11 @@ def inbox(
     as_json: AsJson = False,
 ) -> None:
     """List what waits for people, the oldest first. Questions, approvals, budgets that are used up."""
-    from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name, value_named
+    from orcs_client.messages import InputResolution, PendingInputKind, message_to_dict, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.wording import duration_words, state_words
 
-    wanted = [value_named(PendingInputKind, kind) for kind in kinds or ()]
+    wanted = read_choices("--kind", PendingInputKind, kinds)
     with connect(server, token_file) as client:
         if workflow_id is not None and input_id is not None:
             reply = client.get_pending_input(workflow_id, input_id)
@@ -136,7 +137,8 @@ def approve(
 ) -> None:
     """Approve what waits for approval. On a terminal it is shown, and you are asked.
 
-    Elsewhere say what you have seen with --sha256, or --yes. A budget that is used up gets as much again, or what you give.
+    Elsewhere say what you have seen with --sha256, or --yes. A budget that is used up gets as much again, or what
+    you give: that is then the whole budget, and limits that you leave out are taken away.
     """
     from orcs_client.messages import Decision, value_named
 
@@ -237,6 +239,8 @@ def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
     for index, shown in enumerate(tasks):
         known = client.get_task(asked.workflow_id, shown["id"], full=True).task if index < TEXTS_SHOWN else None
         print("\n".join(("", *task_lines(shown, known, asked.workflow_id))))
+    if asked.subject_sha256 and not settled and not asked.HasField("subject"):
+        print(f"\nWhat is to be approved is too long to be shown here: orcs show {asked.workflow_id}")
     if asked.HasField("subject") and not tasks:
         print()
         printing.print_part(asked.subject)

@@ -120,6 +120,6 @@ def carry_out(arguments: Sequence[str]) -> int:
 def _misused(error: typer.TyperException, arguments: Sequence[str]) -> ExitCode:
     context = getattr(error, "ctx", None)
     path = f"orcs {arguments[0]}" if context is None else context.command_path
-    message = error.format_message().rstrip()
+    message = error.format_message().rstrip().replace("Value error, ", "")
     tell(f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{path} --help`.")
     return ExitCode.WRONG

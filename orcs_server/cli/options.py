@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from orcs_client import BlockingOrcsClient, OrcsClient
-    from orcs_client.messages import Budget
+    from orcs_client.messages import Budget, V, WireEnum
 
 JSON_LIMIT = 8 * 1024 * 1024
 """Bytes of a JSON file; no server accepts more."""
@@ -93,6 +93,17 @@ def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
             raise typer.TyperException(f"The label {key[:80]!r} is given twice: give it once.")
         read[key] = value
     return read
+
+
+def read_choices(option: str, enum: WireEnum[V], names: Sequence[str] | None) -> list[V]:
+    """Return the values of an enum that are named after an option."""
+    from orcs_client import InvalidArgument
+    from orcs_client.messages import value_named
+
+    try:
+        return [value_named(enum, name) for name in names or ()]
+    except InvalidArgument as error:
+        raise typer.TyperException(f"Invalid value for '{option}': {error.violations[0].description}.") from None
 
 
 def read_time(text: str | None) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orcs_server.cli.options import AsJson, Labels, Server, TokenFile, WorkflowId, connect, read_labels
+from orcs_server.cli.options import AsJson, Labels, Server, TokenFile, WorkflowId, connect, read_choices, read_labels
 
 if TYPE_CHECKING:
     from orcs_client.messages import OutputFormat, Part, Task, Workflow
@@ -47,12 +47,12 @@ def list_workflows(
     as_json: AsJson = False,
 ) -> None:
     """List workflows, the newest first."""
-    from orcs_client.messages import WorkflowState, message_to_dict, short_name, value_named
+    from orcs_client.messages import WorkflowState, message_to_dict, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.progress import tokens_of
     from orcs_server.cli.wording import duration_words, state_words
 
-    wanted = [value_named(WorkflowState, state) for state in states or ()]
+    wanted = read_choices("--state", WorkflowState, states)
     with connect(server, token_file) as client:
         page = min(limit, 500)
         found = client.list_workflows(states=wanted, labels=read_labels(labels), page_size=page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -38,11 +39,17 @@ def task_lines(shown: dict[str, Any], task: Task | None, workflow_id: str) -> It
     yield f"{one_line(shown['id'])}{title}  ({', '.join(notes)})"
     if task is None:
         yield f"    its text: orcs show {workflow_id} {shown['id']}"
-    elif task.description_sha256 != shown["description_sha256"]:
+    elif _sha256(task.description.text) != shown["description_sha256"]:
         yield "    its text has changed since: ask again"
     else:
         for line in safe_text(task.description.text).splitlines():
             yield f"    {line}".rstrip()
+        if _sha256(task.output_schema) == shown.get("output_schema_sha256"):
+            yield f"    its output fits {one_line(task.output_schema, 2_000)}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _limits_words(limits: dict[str, Any]) -> str:

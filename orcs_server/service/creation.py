@@ -210,7 +210,7 @@ def title_of(new: NewWorkflow) -> str:
     if new.plan is None:
         return one_line(new.query or "")
     first, more = one_line(new.plan[0].title), len(new.plan) - 1
-    return one_line(f"{first} and {more} more tasks") if more else first
+    return one_line(f"{first} and {more} more task{'' if more == 1 else 's'}") if more else first
 
 
 def merged_context(text: str, from_hook: Mapping[str, Any]) -> str | bytes:

@@ -50,6 +50,18 @@ def test_every_command_is_one(words: list[str]) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
+def test_the_edits_are_edits_of_the_plan_beside_them(orcs_server_process: ServerProcess, tmp_path: Path) -> None:
+    (edits,) = blocks("json")
+    file = tmp_path / "edits.json"
+    file.write_text(edits)
+    plan = str(ROOT / "examples" / "plan.json")
+    made = orcs("run", "--plan", plan, "--id", "edited", "--no-start", server=orcs_server_process)
+    assert made.code == 0, made.err
+    edited = orcs("edit", "edited", str(file), server=orcs_server_process)
+    assert (edited.code, edited.out) == (0, "the plan of edited is at revision 2\n"), edited.err
+    assert re.search(r"verdict .* tea, coffee, milk ", orcs("show", "edited", server=orcs_server_process).out)
+
+
 def test_every_setting_is_one() -> None:
     serve: Any = typer.main.get_command(app)
     flags = {name for parameter in serve.commands["serve"].params for name in parameter.opts}
