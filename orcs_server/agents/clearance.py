@@ -54,13 +54,13 @@ async def clear(
     path = below(current_path(), call_id)
     approval = tool.needs_approval
     if isinstance(approval, ApprovalInRuns) and await approval.wanted(context, _parsed(arguments), call_id):
-        said = _resolution(journal, path, InputKind.TOOL_APPROVAL, tool.name, arguments)
+        said = _resolution(journal, path, InputKind.TOOL_APPROVAL, tool, arguments)
         if said.resolution is Resolution.EDITED:
             arguments = await _text(journal, said)
         elif said.resolution is not Resolution.APPROVED:
             return Clearance(arguments, f"The call was not made: {_refusal(said)}")
     if journal.in_doubt(call_id, repeatable=repeatable):
-        said = _resolution(journal, path, InputKind.UNSAFE_RERUN, tool.name, arguments)
+        said = _resolution(journal, path, InputKind.UNSAFE_RERUN, tool, arguments)
         if said.resolution is Resolution.EDITED:
             return Clearance(arguments, await _text(journal, said))
         if said.resolution is not Resolution.APPROVED:
@@ -75,15 +75,25 @@ _PROMPTS = {
 }
 
 
-def _resolution(journal: RunJournal, path: str, kind: InputKind, tool: str, arguments: str) -> PendingInput:
+def _resolution(journal: RunJournal, path: str, kind: InputKind, tool: FunctionTool, arguments: str) -> PendingInput:
     """Return what was decided about exactly this call. Raises InputRequired where nothing was."""
-    shown = blob_of(_canonical({"tool": tool, "arguments": _value(arguments)}))
+    shown = blob_of(_canonical({"tool": tool.name, "arguments": _value(arguments)}))
     said = journal.needs.resolution(path, kind, shown.digest)
     if said is not None:
         return said
-    expires = journal.approvals_expire_us if kind is InputKind.TOOL_APPROVAL else None
-    prompt = _PROMPTS[kind].format(quoted(tool))
-    raise InputRequired(Need(kind, prompt, shown=shown.digest, expires_after_us=expires), [shown])
+    prompt = _PROMPTS[kind].format(quoted(tool.name))
+    if kind is InputKind.UNSAFE_RERUN:
+        raise InputRequired(Need(kind, prompt, shown=shown.digest), [shown])
+    # Arguments that a person changes have to fit the tool as much as a model's.
+    schema = blob_of(_canonical(tool.params_json_schema))
+    need = Need(
+        kind,
+        prompt,
+        shown=shown.digest,
+        answer_schema=schema.digest,
+        expires_after_us=journal.approvals_expire_us,
+    )
+    raise InputRequired(need, [shown, schema])
 
 
 def _refusal(said: PendingInput) -> str:

@@ -23,6 +23,7 @@ from orcs_server.cli.options import (
     read_labels,
     read_said,
     read_seconds,
+    with_limits,
 )
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def update(
 ) -> None:
     """Change a workflow's budget, labels or priority. With a task: its priority, description or timeout. Labels are given whole.
 
-    So is a budget: limits that you leave out are taken away.
+    Limits of the budget that you leave out stay; --no-budget takes all away.
     """
     from orcs_client import budget as no_limits
     from orcs_client.messages import message_to_dict
@@ -197,6 +198,8 @@ def update(
         raise typer.TyperException("Give limits or --no-budget, not both.")
     reply: Any
     with connect(server, token_file) as client:
+        if budget is not None:
+            budget = with_limits(client, workflow_id, "", budget)
         if task_id is None:
             reply = client.update_workflow(
                 workflow_id,

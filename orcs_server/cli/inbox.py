@@ -24,6 +24,7 @@ from orcs_server.cli.options import (
     read_choices,
     read_said,
     read_text_file,
+    with_limits,
 )
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def approve(
     """Approve what waits for approval. On a terminal it is shown, and you are asked.
 
     Elsewhere say what you have seen with --sha256, or --yes. A budget that is used up gets as much again, or what
-    you give: that is then the whole budget, and limits that you leave out are taken away.
+    you give; limits that you leave out stay.
     """
     from orcs_client.messages import Decision, value_named
 
@@ -150,6 +151,9 @@ def approve(
         raise typer.TyperException("Give --edit or a budget, not both.")
     with connect(server, token_file) as client:
         shown = sha256 or _seen(client, workflow_id, input_id, yes=yes)
+        if budget is not None:
+            task_id = client.get_pending_input(workflow_id, input_id).input.task_id
+            budget = with_limits(client, workflow_id, task_id, budget)
         changed = content is not None or budget is not None
         reply = client.resolve_approval(
             workflow_id,

@@ -142,6 +142,20 @@ def read_budget(tokens: int | None, cost: float | None, wall_time: str | None) -
     return budget(tokens=tokens, cost_micros=micros, wall_time=None if wall_time is None else read_seconds(wall_time))
 
 
+def with_limits(client: BlockingOrcsClient, workflow_id: str, task_id: str, changes: Budget) -> Budget:
+    """Return the budget of a workflow, or of its task, with these limits in place of its own."""
+    from orcs_client.messages import Budget
+
+    if task_id:
+        known = client.get_task(workflow_id, task_id).task.budget
+    else:
+        known = client.get_workflow(workflow_id).workflow.budget
+    whole = Budget()
+    whole.CopyFrom(known)
+    whole.MergeFrom(changes)
+    return whole
+
+
 def read_said(text: str) -> str:
     """Return a text that is written out, or comes by standard input where it is -."""
     return read_text_file(Path("/dev/stdin")) if text == _STANDARD_INPUT else text

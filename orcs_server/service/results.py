@@ -55,7 +55,8 @@ class Results:
         """
         visit, snapshot = await self._snapshot(caller, "workflows.output", workflow_id)
         status = snapshot.summary.progress.status
-        completed = [task.spec.id for task in snapshot.tasks if task.progress.status is TaskStatus.COMPLETED]
+        # A substitute for a task that was skipped counts as its output.
+        completed = [task.spec.id for task in snapshot.tasks if task.progress.output is not None]
         if not completed and (status not in WORKFLOW_TERMINAL or not snapshot.tasks):
             raise _nothing_yet(snapshot)
         final = final_tasks({task.spec.id: task.spec.dependencies for task in snapshot.tasks}, completed)
@@ -111,7 +112,7 @@ class Results:
         for task in snapshot.tasks:
             spec, progress = task.spec, task.progress
             output = progress.output
-            if progress.status is not TaskStatus.COMPLETED or output is None:
+            if output is None:
                 unfinished -= 1
                 whole = whole and unfinished >= 0
                 if unfinished >= 0:
@@ -120,13 +121,13 @@ class Results:
             elif spec.id in final and output.size <= room:
                 room -= output.size
                 content = await self._store.blob(visit.namespace, output.digest)
-                tasks.append(FinishedTask(spec.id, spec.title, progress.status, output.media_type, content))
+                tasks.append(FinishedTask(spec.id, spec.title, TaskStatus.COMPLETED, output.media_type, content))
             elif spec.id in final:
                 whole = False
                 note = f"({output.size} bytes are left out here: read the task {spec.id} by itself.)"
                 if room > len(note):
                     room -= len(note)
-                    tasks.append(FinishedTask(spec.id, spec.title, progress.status, "text/plain", note.encode()))
+                    tasks.append(FinishedTask(spec.id, spec.title, TaskStatus.COMPLETED, "text/plain", note.encode()))
         return tasks, whole
 
 

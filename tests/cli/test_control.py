@@ -44,6 +44,8 @@ def test_a_workflow_is_paused_resumed_updated_and_cancelled(ready: str, orcs_ser
     assert re.search(r"budget +1,000,000 tokens, 2 h 00 min\n", said("show", ready))
     workflow = json.loads(said("show", ready, "--json"))["workflow"]
     assert (workflow["priority"], workflow["budget"]["wall_time"]) == (5, "7200s")
+    said("update", ready, "--budget-tokens", "2000000")
+    assert re.search(r"budget +2,000,000 tokens, 2 h 00 min\n", said("show", ready)), "what is not named stays"
     assert (
         said("update", ready, "left", "--description", "Look well.", "--timeout", "90s") == f"left of {ready} updated"
     )

@@ -137,6 +137,9 @@ async def test_a_task_is_skipped_with_a_substitute_and_another_is_cancelled(clie
     task = (await client.call("GetTask", got)).task
     assert (task.output.text, task.output.media_type) == ("# Known already", "text/markdown")
     assert "known" in task.failure.message
+    await client.call("SkipTask", _t.SkipTaskRequest(workflow_id="w", task_id="b"))
+    output = await client.call("GetWorkflowOutput", _w.GetWorkflowOutputRequest(workflow_id="w"))
+    assert "# Known already" in output.content.text, "a substitute is part of what comes out"
 
 
 async def test_a_substitute_fits_the_tasks_schema(client: Wire) -> None:
