@@ -94,3 +94,17 @@ def test_a_budget_that_is_used_up_is_raised_only_by_those_who_may_approve() -> N
         take(before, m.UpdateWorkflow(Budget(tokens=40), may_approve=False), 3)
     assert take(before, m.UpdateWorkflow(priority=5, may_approve=False), 3)[1]
     assert take(before, m.UpdateWorkflow(Budget(tokens=40)), 3)[1]
+
+
+def test_a_skip_looks_for_gates_along_every_way_and_once() -> None:
+    plan = (
+        task("gate", needs_approval=True),
+        task("left", "gate"),
+        task("right", "gate"),
+        task("join", "left", "right"),
+    )
+    spec = WorkflowSpec(title="T", query=QUERY, agents=AGENTS)
+    state, _ = take(None, m.CreateWorkflow("n", "w", spec, plan), 0)
+    with pytest.raises(PermissionDenied, match="Task gate needs approval"):
+        take(state, m.SkipTask("join", may_approve=False), 1)
+    assert take(state, m.SkipTask("join"), 1)[1]
