@@ -125,6 +125,8 @@ class WorkflowStream:
         self._wish = wish
         self._namespace = summary.namespace
         self._status = summary.progress.status
+        self._status_seq = summary.seq
+        """Of the event after which the status was this: a stream that has not come so far has not come to its end."""
         self._deleted = False
         self._seq = seq
         self._pulse = pulse
@@ -166,7 +168,8 @@ class WorkflowStream:
             raise WatchCut(self.cursors.at(self._seq))
         await self._pulse.check()
         records: Sequence[EventRecord] | None = watch.after(self._seq)
-        if records is None:
+        # What the row tells of is stored, though it may not have been handed on in memory yet.
+        if records is None or (not records and self._seq < self._status_seq):
             store = self._watching.store
             records = await store.events(self._namespace, self._wish.workflow_id, self._seq, EVENTS_AT_ONCE)
         records = self._advance(records)
@@ -206,6 +209,8 @@ class WorkflowStream:
         """Return the end if the workflow has ended and nothing more is stored."""
         if self._deleted:
             return StreamEnd(self._status, deleted=True)
+        if self._seq < self._status_seq:
+            return None
         if self._status in WORKFLOW_TERMINAL and (at_rest or watch.after(self._seq) == []):
             return StreamEnd(self._status)
         return None

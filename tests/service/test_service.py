@@ -13,6 +13,8 @@ import pytest
 
 from orcs_server.app import Backend
 from orcs_server.config import Settings
+from orcs_server.engines.feed import WorkflowFeed
+from orcs_server.engines.local.engine import LocalEngine
 from orcs_server.errors import Unavailable
 from orcs_server.executor.configuration import Configuration
 from orcs_server.hooks import HookSet, Origin, inline
@@ -137,6 +139,26 @@ async def test_resources_are_given_and_taken_back_and_every_event_is_recorded(
     assert calls == ["allocate {'gpus': 1}", "release"]
     assert events == [(type(record.event).__name__, created.workflow.id, record.seq) for record in log]
     assert isinstance(log[-1].event, e.ResourcesReturned)
+
+
+async def test_a_watch_that_begins_between_a_commit_and_its_publication_does_not_end_too_early(
+    backend_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with backend_with() as backend:
+        services = backend.services
+        monkeypatch.setattr(LocalEngine, "rest", lambda *_: None)
+        created = await services.creation.create(ADA, NewWorkflow(plan=PLAN, auto_start=False))
+        monkeypatch.setattr(WorkflowFeed, "publish", lambda *_: None)
+        await services.control.start(ADA, created.workflow.id)
+        async with asyncio.timeout(20):
+            while (await backend.store.snapshot("default", created.workflow.id)).summary.progress.finished_us is None:  # type: ignore[union-attr]  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        wish = WatchWish(created.workflow.id, created.cursor)
+        stream = await services.watching.open(lambda: ADA, wish)
+        batches = [batch async for batch in stream.batches()]
+    names = [type(record.event).__name__ for batch in batches for record in batch.records]
+    assert names[0] == "WorkflowStarted"
+    assert names[-1] == "WorkflowCompleted"
 
 
 async def test_a_deletion_ends_a_watch_without_leaving_a_gap(backend_with: Open) -> None:
