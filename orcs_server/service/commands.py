@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from orcs_server.engines.base import Command, Engine, Receipt
 from orcs_server.errors import InvalidArgument, NotFound
+from orcs_server.executor.configuration import unpack
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
@@ -86,6 +87,13 @@ class Commands:
     async def _known(self, visit: Visit, method: str, request_id: str) -> RequestRecord | None:
         key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
         return await self.store.find_request(key)
+
+    async def check_costs(self, findings: Findings, namespace: str, workflow_id: str) -> None:
+        """Add what is wrong with limits of cost: a workflow without prices of its own has no use for them. Raises NotFound."""
+        if findings.limits_cost:
+            digest = (await self.summary(namespace, workflow_id)).spec.configuration
+            if digest is None or not unpack(await self.store.blob(namespace, digest)).prices:
+                findings.unpriced()
 
     async def state(self, namespace: str, workflow_id: str) -> WorkflowState:
         """Return a workflow's state as it is stored. Raises NotFound."""

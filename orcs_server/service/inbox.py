@@ -134,6 +134,8 @@ class Inbox:
         _check_edit(wish, findings)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "inputs.approve", workflow_id)
+        await self._commands.check_costs(findings, visit.namespace, workflow_id)
+        findings.raise_any()
         asked, _ = await self._find(visit, workflow_id, wish.input_id, "ResolveApproval", request_id)
         if wish.decision is Decision.EDIT and (wish.budget is None) == (asked.need.kind is InputKind.BUDGET):
             field = "content" if wish.budget is None else "budget"
