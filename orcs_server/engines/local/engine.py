@@ -211,7 +211,6 @@ class LocalEngine:
     def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
         """Tell the rest of the server what has just been stored."""
         self.feeds.wake_namespace(actor.namespace)
-        self.freezing.committed(actor.namespace, actor.workflow_id, records)
         if self._on_commit is not None:
             try:
                 self._on_commit(actor.caller, actor.state, records)

@@ -17,7 +17,6 @@ from orcs_server.engines.local.letters import draining
 from orcs_server.errors import IllegalTransition, NotFound, OrcsError, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller
 from orcs_server.storage.people import Freeze
-from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import StopMode
@@ -73,12 +72,12 @@ class Freezing:
         """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
         return await self._whole(self._thaw(caller))
 
-    def committed(self, namespace: str, workflow_id: str, records: Sequence[EventRecord]) -> None:
-        """A workflow that is reopened in a frozen namespace stands still with the rest."""
-        if self._freezes and self.is_frozen(namespace):
-            for record in records:
-                if isinstance(record.event, e.WorkflowReopened):
-                    self._finish_later(self._freezes[namespace], workflow_id)
+    def pause_of(self, namespace: str, events: Sequence[e.Event]) -> m.PauseWorkflow | None:
+        """Return what holds a workflow that is reopened in a frozen namespace: it belongs into the same transaction."""
+        if not self.is_frozen(namespace) or not any(isinstance(event, e.WorkflowReopened) for event in events):
+            return None
+        freeze = self._freezes[namespace]
+        return m.PauseWorkflow(freeze.mode, freeze.reason, freeze=True)
 
     async def _whole(self, change: Coroutine[None, None, int]) -> int:
         """Carry a change out to its end, even if whoever asked for it has gone: half of it would be nobody's wish."""
@@ -137,8 +136,8 @@ class Freezing:
             return False  # It has ended, or is about to.
         return True
 
-    def _finish_later(self, freeze: Freeze, workflow_id: str = "") -> None:
-        """Bring everything, or the one workflow, to the freeze in the background, unless another command has overtaken it."""
+    def _finish_later(self, freeze: Freeze) -> None:
+        """Bring everything to the freeze in the background, unless another command has overtaken it."""
         caller = Caller("", freeze.namespace)
 
         async def go_on() -> None:
@@ -146,9 +145,7 @@ class Freezing:
                 try:
                     async with self._turns[freeze.namespace]:
                         if self._freezes.get(freeze.namespace) == freeze:
-                            await (
-                                self._move(workflow_id, freeze, caller) if workflow_id else self._finish(freeze, caller)
-                            )
+                            await self._finish(freeze, caller)
                 except (ResourceExhausted, Unavailable) as error:
                     if self._engine.draining:
                         return
