@@ -185,13 +185,15 @@ class LocalEngine:
         finally:
             self._pending.give(namespace)
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+    async def freeze(
+        self, caller: Caller, mode: StopMode, reason: str, request_id: str = "", command_hash: str = ""
+    ) -> int:
         """Pause everything in the caller's namespace."""
-        return await self.freezing.freeze(caller, mode, reason)
+        return await self.freezing.freeze(caller, mode, reason, request_id, command_hash)
 
-    async def thaw(self, caller: Caller) -> int:
+    async def thaw(self, caller: Caller, request_id: str = "", command_hash: str = "") -> int:
         """Take the freeze of the caller's namespace back."""
-        return await self.freezing.thaw(caller)
+        return await self.freezing.thaw(caller, request_id, command_hash)
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
         """Return the committed state of a workflow that is in memory."""

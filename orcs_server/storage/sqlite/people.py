@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from orcs_server.storage.codec import decode_input
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
-from orcs_server.storage.sqlite.batch import Change
+from orcs_server.storage.sqlite.batch import Change, add_request
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
+from orcs_server.storage.store import RequestRecord
 from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.people import PendingInput
 
@@ -54,10 +56,16 @@ def freezes(reader: Reader) -> list[Freeze]:
     return [Freeze(namespace, StopMode(mode), reason, bool(thawing)) for namespace, mode, reason, thawing in rows]
 
 
-def put_freeze(freeze: Freeze) -> Change:
-    """Return the change that notes it."""
+def put_freeze(freeze: Freeze, request: RequestRecord | None) -> Change:
+    """Return the change that notes it, and its request. Raises DuplicateRequest when that was carried out before."""
     row = (freeze.namespace, freeze.mode, freeze.reason, freeze.thawing)
-    return Change(lambda connection: connection.execute(QUERIES["put_frozen"], row).rowcount)
+
+    def put(connection: sqlite3.Connection) -> None:
+        if request is not None:
+            add_request(connection, request)
+        connection.execute(QUERIES["put_frozen"], row)
+
+    return Change(put)
 
 
 def end_freeze(namespace: str) -> Change:
