@@ -24,8 +24,9 @@ def inputs(
     """Return a page of what was asked of people, oldest first."""
     conditions: list[str] = []
     parameters: list[Any] = [namespace]
+    plus = "+" if where.workflow_id else ""
     if where.open_only:
-        conditions.append("AND open = 1")
+        conditions.append(f"AND {plus}open = 1")
     if where.kinds:
         conditions.append(f"AND kind IN ({', '.join('?' * len(where.kinds))})")
         parameters += where.kinds
@@ -35,10 +36,10 @@ def inputs(
             parameters.append(wanted)
     if after is not None:
         conditions.append(
-            "AND (pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal) > (?, ?, ?)"
+            f"AND ({plus}pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal) > (?, ?, ?)"
         )
         parameters += after
-    query = QUERIES["list_inputs"].replace("/*conditions*/", " ".join(conditions))
+    query = QUERIES["list_inputs"].replace("/*conditions*/", " ".join(conditions)).replace("/*plus*/", plus)
     rows: list[Any] = reader.page(query, (*parameters, page_size))
     return [StoredInput(workflow_id, title, decode_input(body)) for workflow_id, title, body in rows]
 
