@@ -14,10 +14,10 @@ from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
 from orcs_server.service.requests import command_hash
 from orcs_server.service.validation import Findings, byte_size
+from orcs_server.storage.restored import restored
 from orcs_server.storage.store import Blob, RequestKey, RequestRecord, Store, WorkflowSummary
 from orcs_server.workflow.messages import Control
 from orcs_server.workflow.people import REASON_LIMIT
-from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
 
@@ -103,8 +103,7 @@ class Commands:
         stored = await self.store.load(namespace, workflow_id)
         if stored is None:
             raise no_workflow(workflow_id)
-        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
-        return restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
+        return restored(namespace, workflow_id, stored)
 
 
 def _reused(method: str, request_id: str) -> InvalidArgument:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from orcs_server.engines.base import Command
 from orcs_server.errors import NotFound
 from orcs_server.identity import Caller
 from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Visit
-from orcs_server.service.commands import Changed, Commands, begin, changed, check_reason, check_said
+from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.requests import Content, MessageWish, command_hash
 from orcs_server.service.validation import Findings
@@ -46,9 +45,7 @@ class Control:
         """Start a READY workflow."""
         begin(workflow_id, request_id).raise_any()
         visit = await self._commands.authorisation.enter(caller, "workflows.start", workflow_id)
-        hashed = command_hash(("StartWorkflow", workflow_id)) if request_id else ""
-        command = Command(visit.caller, workflow_id, StartWorkflow(), "StartWorkflow", request_id, hashed)
-        return await changed(self._commands.store, visit.namespace, await self._commands.engine.submit(command))
+        return await self._commands.change(visit, workflow_id, StartWorkflow(), "StartWorkflow", request_id)
 
     async def delete(self, caller: Caller, workflow_id: str, request_id: str = "") -> str:
         """Delete a workflow that has ended; return the cursor of its deletion among all workflows.
@@ -58,9 +55,7 @@ class Control:
         begin(workflow_id, request_id).raise_any()
         commands = self._commands
         visit = await commands.authorisation.enter(caller, "workflows.delete", workflow_id)
-        hashed = command_hash(("DeleteWorkflow", workflow_id)) if request_id else ""
-        command = Command(visit.caller, workflow_id, DeleteWorkflow(), "DeleteWorkflow", request_id, hashed)
-        receipt = await commands.engine.submit(command)
+        receipt = await commands.submit(visit, workflow_id, DeleteWorkflow(), "DeleteWorkflow", request_id)
         # Of a deleted workflow the last event stays.
         deletion = await commands.store.events(visit.namespace, workflow_id, receipt.seq - 1, 1)
         if not deletion:

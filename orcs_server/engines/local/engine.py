@@ -25,11 +25,11 @@ from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFo
 from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.storage.restored import restored
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import next_wake_us, waits_for_people
 from orcs_server.workflow.model import StopMode
-from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
 _log = logging.getLogger("orcs.engine")
@@ -242,9 +242,7 @@ class LocalEngine:
         stored = await self.store.load(namespace, workflow_id)
         if stored is None:
             return None
-        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
-        state = restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
-        return Loaded(state, stored.seq, stored.caller or NOBODY)
+        return Loaded(restored(namespace, workflow_id, stored), stored.seq, stored.caller or NOBODY)
 
     # Inside
 
