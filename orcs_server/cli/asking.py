@@ -117,7 +117,7 @@ class Asker:
     async def _approval(self, asked: PendingInput) -> None:
         kind = short_name(PendingInputKind, asked.kind).lower().replace("_", " ")
         self._say(f"? {_whose(asked)} waits ({kind}): {asked.prompt}", "\n")
-        lines = [line for line in subject_lines(asked) if line]
+        lines = list(subject_lines(asked))[1:]
         lines = lines or safe_text(asked.subject.text or asked.subject.json).splitlines()
         for line in lines[:SHOWN_LINES]:
             self._show(line[:SHOWN_WIDTH])
