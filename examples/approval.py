@@ -47,6 +47,11 @@ def decide(client: BlockingOrcsClient, workflow_id: str, input_id: str) -> None:
     if asked.resolution:
         return  # Somebody has decided in another terminal.
     print(f"{asked.prompt}\n{asked.subject.json}")
+    for task in asked.subject_tasks:  # What the subject names by hashes alone.
+        print(f"{task.title}:\n{task.description}")
+    if asked.subject_incomplete:
+        print("It is too long to be shown here: read its tasks with `orcs show`, then use `orcs approve`.")
+        return
     decision, reason, content = Decision.DECISION_APPROVE, "", None
     match input("yes, no, or change? "):
         case "no":

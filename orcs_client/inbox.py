@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orcs_client.snapshots import Progress
 from orcs_client.streams import replies
 from orcs_client.v1 import control_service_pb2, workflow_pb2
 from orcs_client.v1.control_service_pb2_grpc import ControlServiceStub
@@ -44,17 +45,15 @@ async def watch_pending_inputs(
     on_reconnect: Callable[[], object] | None,
 ) -> AsyncGenerator[InputsUpdate, None]:
     """Yield what `OrcsClient.watch_pending_inputs` promises."""
-    cursor = after_cursor
-    snapshot = not after_cursor
-    shown: dict[tuple[str, str], workflow_pb2.PendingInput] = {}
+    progress: Progress[workflow_pb2.PendingInput] = Progress(after_cursor, snapshot=not after_cursor)
     stub = ControlServiceStub(connection.watching)
 
     def open_stream() -> grpc.aio.UnaryStreamCall[_c.WatchPendingInputsRequest, _c.WatchPendingInputsResponse]:
-        shown.clear()
+        progress.begin()
         request = _c.WatchPendingInputsRequest(
             workflow_id=workflow_id,
             kinds=kinds,
-            after_cursor=cursor,
+            after_cursor=progress.cursor,
             heartbeat_interval=heartbeat(heartbeat_interval),
         )
         return stub.WatchPendingInputs(request, metadata=connection.metadata())
@@ -69,14 +68,6 @@ async def watch_pending_inputs(
     )
     async with aclosing(stream):
         async for reply in stream:
-            cursor = reply.cursor or cursor
-            if snapshot:
-                # Held back until it is whole: a part alone does not say what has come to its end.
-                shown.update(((one.workflow_id, one.id), one) for one in reply.inputs)
-                if not reply.snapshot_complete:
-                    continue
-                snapshot = False
-                yield InputsUpdate(tuple(shown.values()), (), cursor, snapshot=True)
-                shown.clear()
-            elif reply.inputs or reply.removed_workflow_ids:
-                yield InputsUpdate(tuple(reply.inputs), tuple(reply.removed_workflow_ids), cursor)
+            came = progress.take(reply, {(one.workflow_id, one.id): one for one in reply.inputs})
+            if came is not None:
+                yield InputsUpdate(*came)

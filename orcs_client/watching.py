@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from google.protobuf.duration_pb2 import Duration
 
 from orcs_client.errors import GapError, InternalError, SettingsError
+from orcs_client.snapshots import Progress
 from orcs_client.streams import replies
 from orcs_client.v1 import event_pb2, workflow_service_pb2
 from orcs_client.v1.workflow_service_pb2 import Delta
@@ -191,18 +192,17 @@ async def watch_workflows(
     """Yield what `OrcsClient.watch_workflows` promises."""
     if snapshot and after_cursor:
         raise SettingsError("a watch goes on after a cursor or starts with a snapshot, not both")
-    cursor = after_cursor
-    shown: dict[str, workflow_pb2.WorkflowSummary] = {}
+    progress: Progress[workflow_pb2.WorkflowSummary] = Progress(after_cursor, snapshot=snapshot)
     stub = WorkflowServiceStub(connection.watching)
 
     def open_stream() -> grpc.aio.UnaryStreamCall[
         workflow_service_pb2.WatchWorkflowsRequest, workflow_service_pb2.WatchWorkflowsResponse
     ]:
-        shown.clear()
+        progress.begin()
         request = workflow_service_pb2.WatchWorkflowsRequest(
             filter=workflow_filter,
-            after_cursor=cursor,
-            snapshot=snapshot,
+            after_cursor=progress.cursor,
+            snapshot=progress.snapshot,
             heartbeat_interval=heartbeat(heartbeat_interval),
         )
         return stub.WatchWorkflows(request, metadata=connection.metadata())
@@ -217,21 +217,9 @@ async def watch_workflows(
     )
     async with aclosing(stream):
         async for reply in stream:
-            if snapshot:
-                # Held back until it is whole: a part alone does not say which workflows are gone.
-                shown.update((workflow.id, workflow) for workflow in reply.workflows)
-                for gone in reply.removed_workflow_ids:
-                    shown.pop(gone, None)
-                if not reply.snapshot_complete:
-                    continue
-                snapshot = False
-                cursor = reply.cursor
-                yield WorkflowsUpdate(tuple(shown.values()), (), cursor, snapshot=True)
-                shown.clear()
-                continue
-            cursor = reply.cursor or cursor
-            if reply.workflows or reply.removed_workflow_ids:
-                yield WorkflowsUpdate(tuple(reply.workflows), tuple(reply.removed_workflow_ids), cursor)
+            came = progress.take(reply, {one.id: one for one in reply.workflows})
+            if came is not None:
+                yield WorkflowsUpdate(*came)
 
 
 def _assembled(parts: list[workflow_service_pb2.WorkflowSnapshot], cursor: str) -> Snapshot:

@@ -27,15 +27,15 @@ from orcs_client.v1 import common_pb2 as orcs_dot_v1_dot_common__pb2
 from orcs_client.v1 import workflow_pb2 as orcs_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dorcs/v1/control_service.proto\x12\x07orcs.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14orcs/v1/common.proto\x1a\x16orcs/v1/workflow.proto\"p\n\x14PauseWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x1f\n\x04mode\x18\x03 \x01(\x0e\x32\x11.orcs.v1.StopMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"L\n\x15PauseWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"@\n\x15ResumeWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\"M\n\x16ResumeWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"s\n\x15\x43\x61ncelWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.orcs.v1.CancelMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"M\n\x16\x43\x61ncelWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"]\n\x16\x46reezeNamespaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.orcs.v1.StopMode\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x17\x46reezeNamespaceResponse\x12\x16\n\x0eworkflow_count\x18\x01 \x01(\x05\"*\n\x14ThawNamespaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"/\n\x15ThawNamespaceResponse\x12\x16\n\x0eworkflow_count\x18\x01 \x01(\x05\"\x8f\x01\n\x12SendMessageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\"\n\x04mode\x18\x04 \x01(\x0e\x32\x14.orcs.v1.MessageMode\x12\x1b\n\x04text\x18\x05 \x01(\x0b\x32\r.orcs.v1.Part\"J\n\x13SendMessageResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xab\x01\n\x18ListPendingInputsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12(\n\x05kinds\x18\x03 \x03(\x0e\x32\x19.orcs.v1.PendingInputKind\x12\x18\n\x10include_resolved\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"[\n\x19ListPendingInputsResponse\x12%\n\x06inputs\x18\x01 \x03(\x0b\x32\x15.orcs.v1.PendingInput\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x16GetPendingInputRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08input_id\x18\x02 \x01(\t\"?\n\x17GetPendingInputResponse\x12$\n\x05input\x18\x01 \x01(\x0b\x32\x15.orcs.v1.PendingInput\"\xa7\x01\n\x19WatchPendingInputsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12(\n\x05kinds\x18\x02 \x03(\x0e\x32\x19.orcs.v1.PendingInputKind\x12\x14\n\x0c\x61\x66ter_cursor\x18\x03 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9e\x01\n\x1aWatchPendingInputsResponse\x12%\n\x06inputs\x18\x01 \x03(\x0b\x32\x15.orcs.v1.PendingInput\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x19\n\x11snapshot_complete\x18\x03 \x01(\x08\x12\x10\n\x08\x62ookmark\x18\x04 \x01(\x08\x12\x1c\n\x14removed_workflow_ids\x18\x05 \x03(\t\"}\n\x12\x41nswerInputRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x10\n\x08input_id\x18\x03 \x01(\t\x12\x1d\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\r.orcs.v1.Part\x12\r\n\x05share\x18\x05 \x01(\x08\"J\n\x13\x41nswerInputResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xed\x01\n\x16ResolveApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x10\n\x08input_id\x18\x03 \x01(\t\x12#\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x11.orcs.v1.Decision\x12\x16\n\x0esubject_sha256\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12 \n\x07\x63ontent\x18\x07 \x01(\x0b\x32\r.orcs.v1.PartH\x00\x12!\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x0f.orcs.v1.BudgetH\x00\x42\x06\n\x04\x65\x64it\"N\n\x17ResolveApprovalResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*^\n\nCancelMode\x12\x1b\n\x17\x43\x41NCEL_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41NCEL_MODE_GRACEFUL\x10\x01\x12\x19\n\x15\x43\x41NCEL_MODE_IMMEDIATE\x10\x02\x32\xa9\x07\n\x0e\x43ontrolService\x12N\n\rPauseWorkflow\x12\x1d.orcs.v1.PauseWorkflowRequest\x1a\x1e.orcs.v1.PauseWorkflowResponse\x12Q\n\x0eResumeWorkflow\x12\x1e.orcs.v1.ResumeWorkflowRequest\x1a\x1f.orcs.v1.ResumeWorkflowResponse\x12Q\n\x0e\x43\x61ncelWorkflow\x12\x1e.orcs.v1.CancelWorkflowRequest\x1a\x1f.orcs.v1.CancelWorkflowResponse\x12T\n\x0f\x46reezeNamespace\x12\x1f.orcs.v1.FreezeNamespaceRequest\x1a .orcs.v1.FreezeNamespaceResponse\x12N\n\rThawNamespace\x12\x1d.orcs.v1.ThawNamespaceRequest\x1a\x1e.orcs.v1.ThawNamespaceResponse\x12H\n\x0bSendMessage\x12\x1b.orcs.v1.SendMessageRequest\x1a\x1c.orcs.v1.SendMessageResponse\x12Z\n\x11ListPendingInputs\x12!.orcs.v1.ListPendingInputsRequest\x1a\".orcs.v1.ListPendingInputsResponse\x12T\n\x0fGetPendingInput\x12\x1f.orcs.v1.GetPendingInputRequest\x1a .orcs.v1.GetPendingInputResponse\x12_\n\x12WatchPendingInputs\x12\".orcs.v1.WatchPendingInputsRequest\x1a#.orcs.v1.WatchPendingInputsResponse0\x01\x12H\n\x0b\x41nswerInput\x12\x1b.orcs.v1.AnswerInputRequest\x1a\x1c.orcs.v1.AnswerInputResponse\x12T\n\x0fResolveApproval\x12\x1f.orcs.v1.ResolveApprovalRequest\x1a .orcs.v1.ResolveApprovalResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dorcs/v1/control_service.proto\x12\x07orcs.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14orcs/v1/common.proto\x1a\x16orcs/v1/workflow.proto\"p\n\x14PauseWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x1f\n\x04mode\x18\x03 \x01(\x0e\x32\x11.orcs.v1.StopMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"L\n\x15PauseWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"@\n\x15ResumeWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\"M\n\x16ResumeWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"s\n\x15\x43\x61ncelWorkflowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.orcs.v1.CancelMode\x12\x0e\n\x06reason\x18\x04 \x01(\t\"M\n\x16\x43\x61ncelWorkflowResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"]\n\x16\x46reezeNamespaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.orcs.v1.StopMode\x12\x0e\n\x06reason\x18\x03 \x01(\t\"A\n\x17\x46reezeNamespaceResponse\x12\x16\n\x0eworkflow_count\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"*\n\x14ThawNamespaceRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"?\n\x15ThawNamespaceResponse\x12\x16\n\x0eworkflow_count\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x8f\x01\n\x12SendMessageRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0f\n\x07task_id\x18\x03 \x01(\t\x12\"\n\x04mode\x18\x04 \x01(\x0e\x32\x14.orcs.v1.MessageMode\x12\x1b\n\x04text\x18\x05 \x01(\x0b\x32\r.orcs.v1.Part\"J\n\x13SendMessageResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xab\x01\n\x18ListPendingInputsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12(\n\x05kinds\x18\x03 \x03(\x0e\x32\x19.orcs.v1.PendingInputKind\x12\x18\n\x10include_resolved\x18\x04 \x01(\x08\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"[\n\x19ListPendingInputsResponse\x12%\n\x06inputs\x18\x01 \x03(\x0b\x32\x15.orcs.v1.PendingInput\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x16GetPendingInputRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x10\n\x08input_id\x18\x02 \x01(\t\"?\n\x17GetPendingInputResponse\x12$\n\x05input\x18\x01 \x01(\x0b\x32\x15.orcs.v1.PendingInput\"\xa7\x01\n\x19WatchPendingInputsRequest\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12(\n\x05kinds\x18\x02 \x03(\x0e\x32\x19.orcs.v1.PendingInputKind\x12\x14\n\x0c\x61\x66ter_cursor\x18\x03 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9e\x01\n\x1aWatchPendingInputsResponse\x12%\n\x06inputs\x18\x01 \x03(\x0b\x32\x15.orcs.v1.PendingInput\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x19\n\x11snapshot_complete\x18\x03 \x01(\x08\x12\x10\n\x08\x62ookmark\x18\x04 \x01(\x08\x12\x1c\n\x14removed_workflow_ids\x18\x05 \x03(\t\"}\n\x12\x41nswerInputRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x10\n\x08input_id\x18\x03 \x01(\t\x12\x1d\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\r.orcs.v1.Part\x12\r\n\x05share\x18\x05 \x01(\x08\"J\n\x13\x41nswerInputResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xed\x01\n\x16ResolveApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x10\n\x08input_id\x18\x03 \x01(\t\x12#\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0e\x32\x11.orcs.v1.Decision\x12\x16\n\x0esubject_sha256\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12 \n\x07\x63ontent\x18\x07 \x01(\x0b\x32\r.orcs.v1.PartH\x00\x12!\n\x06\x62udget\x18\x08 \x01(\x0b\x32\x0f.orcs.v1.BudgetH\x00\x42\x06\n\x04\x65\x64it\"N\n\x17ResolveApprovalResponse\x12#\n\x08workflow\x18\x01 \x01(\x0b\x32\x11.orcs.v1.Workflow\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*^\n\nCancelMode\x12\x1b\n\x17\x43\x41NCEL_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41NCEL_MODE_GRACEFUL\x10\x01\x12\x19\n\x15\x43\x41NCEL_MODE_IMMEDIATE\x10\x02\x32\xa9\x07\n\x0e\x43ontrolService\x12N\n\rPauseWorkflow\x12\x1d.orcs.v1.PauseWorkflowRequest\x1a\x1e.orcs.v1.PauseWorkflowResponse\x12Q\n\x0eResumeWorkflow\x12\x1e.orcs.v1.ResumeWorkflowRequest\x1a\x1f.orcs.v1.ResumeWorkflowResponse\x12Q\n\x0e\x43\x61ncelWorkflow\x12\x1e.orcs.v1.CancelWorkflowRequest\x1a\x1f.orcs.v1.CancelWorkflowResponse\x12T\n\x0f\x46reezeNamespace\x12\x1f.orcs.v1.FreezeNamespaceRequest\x1a .orcs.v1.FreezeNamespaceResponse\x12N\n\rThawNamespace\x12\x1d.orcs.v1.ThawNamespaceRequest\x1a\x1e.orcs.v1.ThawNamespaceResponse\x12H\n\x0bSendMessage\x12\x1b.orcs.v1.SendMessageRequest\x1a\x1c.orcs.v1.SendMessageResponse\x12Z\n\x11ListPendingInputs\x12!.orcs.v1.ListPendingInputsRequest\x1a\".orcs.v1.ListPendingInputsResponse\x12T\n\x0fGetPendingInput\x12\x1f.orcs.v1.GetPendingInputRequest\x1a .orcs.v1.GetPendingInputResponse\x12_\n\x12WatchPendingInputs\x12\".orcs.v1.WatchPendingInputsRequest\x1a#.orcs.v1.WatchPendingInputsResponse0\x01\x12H\n\x0b\x41nswerInput\x12\x1b.orcs.v1.AnswerInputRequest\x1a\x1c.orcs.v1.AnswerInputResponse\x12T\n\x0fResolveApproval\x12\x1f.orcs.v1.ResolveApprovalRequest\x1a .orcs.v1.ResolveApprovalResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orcs_client.v1.control_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CANCELMODE']._serialized_start=2365
-  _globals['_CANCELMODE']._serialized_end=2459
+  _globals['_CANCELMODE']._serialized_start=2397
+  _globals['_CANCELMODE']._serialized_end=2491
   _globals['_PAUSEWORKFLOWREQUEST']._serialized_start=120
   _globals['_PAUSEWORKFLOWREQUEST']._serialized_end=232
   _globals['_PAUSEWORKFLOWRESPONSE']._serialized_start=234
@@ -51,35 +51,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FREEZENAMESPACEREQUEST']._serialized_start=653
   _globals['_FREEZENAMESPACEREQUEST']._serialized_end=746
   _globals['_FREEZENAMESPACERESPONSE']._serialized_start=748
-  _globals['_FREEZENAMESPACERESPONSE']._serialized_end=797
-  _globals['_THAWNAMESPACEREQUEST']._serialized_start=799
-  _globals['_THAWNAMESPACEREQUEST']._serialized_end=841
-  _globals['_THAWNAMESPACERESPONSE']._serialized_start=843
-  _globals['_THAWNAMESPACERESPONSE']._serialized_end=890
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=893
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=1036
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=1038
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=1112
-  _globals['_LISTPENDINGINPUTSREQUEST']._serialized_start=1115
-  _globals['_LISTPENDINGINPUTSREQUEST']._serialized_end=1286
-  _globals['_LISTPENDINGINPUTSRESPONSE']._serialized_start=1288
-  _globals['_LISTPENDINGINPUTSRESPONSE']._serialized_end=1379
-  _globals['_GETPENDINGINPUTREQUEST']._serialized_start=1381
-  _globals['_GETPENDINGINPUTREQUEST']._serialized_end=1444
-  _globals['_GETPENDINGINPUTRESPONSE']._serialized_start=1446
-  _globals['_GETPENDINGINPUTRESPONSE']._serialized_end=1509
-  _globals['_WATCHPENDINGINPUTSREQUEST']._serialized_start=1512
-  _globals['_WATCHPENDINGINPUTSREQUEST']._serialized_end=1679
-  _globals['_WATCHPENDINGINPUTSRESPONSE']._serialized_start=1682
-  _globals['_WATCHPENDINGINPUTSRESPONSE']._serialized_end=1840
-  _globals['_ANSWERINPUTREQUEST']._serialized_start=1842
-  _globals['_ANSWERINPUTREQUEST']._serialized_end=1967
-  _globals['_ANSWERINPUTRESPONSE']._serialized_start=1969
-  _globals['_ANSWERINPUTRESPONSE']._serialized_end=2043
-  _globals['_RESOLVEAPPROVALREQUEST']._serialized_start=2046
-  _globals['_RESOLVEAPPROVALREQUEST']._serialized_end=2283
-  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_start=2285
-  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_end=2363
-  _globals['_CONTROLSERVICE']._serialized_start=2462
-  _globals['_CONTROLSERVICE']._serialized_end=3399
+  _globals['_FREEZENAMESPACERESPONSE']._serialized_end=813
+  _globals['_THAWNAMESPACEREQUEST']._serialized_start=815
+  _globals['_THAWNAMESPACEREQUEST']._serialized_end=857
+  _globals['_THAWNAMESPACERESPONSE']._serialized_start=859
+  _globals['_THAWNAMESPACERESPONSE']._serialized_end=922
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=925
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=1068
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=1070
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=1144
+  _globals['_LISTPENDINGINPUTSREQUEST']._serialized_start=1147
+  _globals['_LISTPENDINGINPUTSREQUEST']._serialized_end=1318
+  _globals['_LISTPENDINGINPUTSRESPONSE']._serialized_start=1320
+  _globals['_LISTPENDINGINPUTSRESPONSE']._serialized_end=1411
+  _globals['_GETPENDINGINPUTREQUEST']._serialized_start=1413
+  _globals['_GETPENDINGINPUTREQUEST']._serialized_end=1476
+  _globals['_GETPENDINGINPUTRESPONSE']._serialized_start=1478
+  _globals['_GETPENDINGINPUTRESPONSE']._serialized_end=1541
+  _globals['_WATCHPENDINGINPUTSREQUEST']._serialized_start=1544
+  _globals['_WATCHPENDINGINPUTSREQUEST']._serialized_end=1711
+  _globals['_WATCHPENDINGINPUTSRESPONSE']._serialized_start=1714
+  _globals['_WATCHPENDINGINPUTSRESPONSE']._serialized_end=1872
+  _globals['_ANSWERINPUTREQUEST']._serialized_start=1874
+  _globals['_ANSWERINPUTREQUEST']._serialized_end=1999
+  _globals['_ANSWERINPUTRESPONSE']._serialized_start=2001
+  _globals['_ANSWERINPUTRESPONSE']._serialized_end=2075
+  _globals['_RESOLVEAPPROVALREQUEST']._serialized_start=2078
+  _globals['_RESOLVEAPPROVALREQUEST']._serialized_end=2315
+  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_start=2317
+  _globals['_RESOLVEAPPROVALRESPONSE']._serialized_end=2395
+  _globals['_CONTROLSERVICE']._serialized_start=2494
+  _globals['_CONTROLSERVICE']._serialized_end=3431
 # @@protoc_insertion_point(module_scope)

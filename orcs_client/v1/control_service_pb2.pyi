@@ -240,8 +240,8 @@ class FreezeNamespaceRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, at most 128 characters; may be empty. Freezing again, in the same or a gentler mode, changes
-    nothing anyway.
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours changes nothing any more, not even after
+    a thaw. Empty: no such protection.
     """
     mode: _workflow_pb2.StopMode.ValueType
     """How what runs comes to its stop; unspecified: after the turn."""
@@ -269,16 +269,22 @@ class FreezeNamespaceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_COUNT_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     workflow_count: _builtins.int
-    """How many workflows, of those that had not ended."""
+    """How many workflows, of those that had not ended. 0 for a request that comes again after the freeze was taken back or
+    changed.
+    """
+    cursor: _builtins.str
+    """The place in the log of all workflows after the freeze, for WatchWorkflows."""
     def __init__(
         self,
         *,
         workflow_count: _builtins.int = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["workflow_count", b"workflow_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "workflow_count", b"workflow_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,7 +298,9 @@ class ThawNamespaceRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, at most 128 characters; may be empty. Thawing again changes nothing anyway."""
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours changes nothing any more, not even after
+    another freeze. Empty: no such protection.
+    """
     def __init__(
         self,
         *,
@@ -313,16 +321,20 @@ class ThawNamespaceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKFLOW_COUNT_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     workflow_count: _builtins.int
-    """How many workflows, of those that had not ended."""
+    """How many workflows, of those that had not ended. 0 for a request that comes again."""
+    cursor: _builtins.str
+    """The place in the log of all workflows after the thaw, for WatchWorkflows."""
     def __init__(
         self,
         *,
         workflow_count: _builtins.int = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["workflow_count", b"workflow_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "workflow_count", b"workflow_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1458,6 +1458,8 @@ class PendingInput(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     SHARED_FIELD_NUMBER: _builtins.int
+    SUBJECT_TASKS_FIELD_NUMBER: _builtins.int
+    SUBJECT_INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id, i1, i2 and so on, unique in its workflow and never used again."""
     kind: Global___PendingInputKind.ValueType
@@ -1490,6 +1492,10 @@ class PendingInput(_message.Message):
     """Who resolved it; empty: nobody did."""
     shared: _builtins.bool
     """Whether the answer is for the whole workflow: later tasks and the planner see it, too."""
+    subject_incomplete: _builtins.bool
+    """True if not all that is to be approved is in this reply, since it is too long or has just changed: whoever approves it
+    should have read the rest by GetTask. Only in GetPendingInput.
+    """
     @_builtins.property
     def subject(self) -> _common_pb2.Part:
         """Exactly what is shown for approval: the plan or the task, the arguments of a tool, as JSON. Only in GetPendingInput and
@@ -1518,6 +1524,12 @@ class PendingInput(_message.Message):
     def resolve_time(self) -> _timestamp_pb2.Timestamp:
         """When it came to its end; unset: it waits."""
 
+    @_builtins.property
+    def subject_tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectTask]:
+        """The tasks that are to be approved, with the texts that the subject names by their hashes alone, in the subject's order
+        and as many as fit into a reply. Only in GetPendingInput, for the approval of a plan or a task, while it waits.
+        """
+
     def __init__(
         self,
         *,
@@ -1543,14 +1555,50 @@ class PendingInput(_message.Message):
         principal: _builtins.str = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         shared: _builtins.bool = ...,
+        subject_tasks: _abc.Iterable[Global___SubjectTask] | None = ...,
+        subject_incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "resolve_time", b"resolve_time", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answer_schema", b"answer_schema", "answer_sha256", b"answer_sha256", "attempt", b"attempt", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "fails_if_unanswered", b"fails_if_unanswered", "id", b"id", "kind", b"kind", "permission", b"permission", "principal", b"principal", "prompt", b"prompt", "reason", b"reason", "resolution", b"resolution", "resolve_time", b"resolve_time", "shared", b"shared", "subject", b"subject", "subject_sha256", b"subject_sha256", "task_id", b"task_id", "workflow_id", b"workflow_id", "workflow_title", b"workflow_title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answer_schema", b"answer_schema", "answer_sha256", b"answer_sha256", "attempt", b"attempt", "create_time", b"create_time", "deadline_time", b"deadline_time", "default_answer", b"default_answer", "fails_if_unanswered", b"fails_if_unanswered", "id", b"id", "kind", b"kind", "permission", b"permission", "principal", b"principal", "prompt", b"prompt", "reason", b"reason", "resolution", b"resolution", "resolve_time", b"resolve_time", "shared", b"shared", "subject", b"subject", "subject_incomplete", b"subject_incomplete", "subject_sha256", b"subject_sha256", "subject_tasks", b"subject_tasks", "task_id", b"task_id", "workflow_id", b"workflow_id", "workflow_title", b"workflow_title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PendingInput: _TypeAlias = PendingInput  # noqa: Y015
+
+@_typing.final
+class SubjectTask(_message.Message):
+    """A task that is to be approved, as it would be carried out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    title: _builtins.str
+    """Its title."""
+    description: _builtins.str
+    """What its agent is to do. It may quote a model: escape it."""
+    output_schema: _builtins.str
+    """The JSON Schema, as text, of its output; empty: there is none."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        description: _builtins.str = ...,
+        output_schema: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "output_schema", b"output_schema", "task_id", b"task_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectTask: _TypeAlias = SubjectTask  # noqa: Y015
 
 @_typing.final
 class Artifact(_message.Message):

@@ -46,6 +46,8 @@ async def ask_user(
 ) -> str:
     """Ask the person for whom you work, and wait for the answer. Ask only for what you cannot find out or decide yourself.
 
+    Never ask for passwords, keys or other secrets: answers are stored as plain text, and others may read them.
+
     Args:
         question: All that the person needs to know to answer. They see nothing else of your work.
         choices: The answers from which the person chooses one; null if any answer will do.

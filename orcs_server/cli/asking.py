@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from orcs_client import DeadlineExceeded, Event, InvalidArgument, OrcsError, Snapshot, Unavailable
 from orcs_client.messages import Decision, PendingInput, PendingInputKind, short_name, value_named
-from orcs_server.cli.subjects import task_lines, tasks_of
+from orcs_server.cli.subjects import incomplete_words, subject_lines
 from orcs_server.outputs.safe_text import one_line, safe_text
 
 if TYPE_CHECKING:
@@ -117,12 +117,16 @@ class Asker:
     async def _approval(self, asked: PendingInput) -> None:
         kind = short_name(PendingInputKind, asked.kind).lower().replace("_", " ")
         self._say(f"? {_whose(asked)} waits ({kind}): {asked.prompt}", "\n")
-        lines = await self._subject(asked)
+        lines = list(subject_lines(asked))[1:]
+        lines = lines or safe_text(asked.subject.text or asked.subject.json).splitlines()
         for line in lines[:SHOWN_LINES]:
             self._show(line[:SHOWN_WIDTH])
         cut = len(lines) > SHOWN_LINES or any(len(line) > SHOWN_WIDTH for line in lines)
         if cut or (asked.subject_sha256 and not lines):
             self._say(f"… all of it: orcs inbox {asked.workflow_id} {asked.id}")
+        if asked.subject_incomplete:
+            self._say(incomplete_words(asked))
+            return
         for _ in range(TRIES):
             said = (await self._line(asked.id, "Approve it? [y/n, Enter leaves it]: ")).lower()
             if not said:
@@ -136,15 +140,6 @@ class Asker:
                 )
                 return
         self._left(asked, "approve", "")
-
-    async def _subject(self, asked: PendingInput) -> list[str]:
-        """Return what is to be approved in lines."""
-        lines: list[str] = []
-        for shown in tasks_of(asked):
-            known = len(lines) <= SHOWN_LINES
-            task = (await self._client.get_task(asked.workflow_id, shown["id"], full=True)).task if known else None
-            lines.extend(task_lines(shown, task, asked.workflow_id))
-        return lines or safe_text(asked.subject.text or asked.subject.json).splitlines()
 
     def _show(self, line: str) -> None:
         self._out.write(f"  | {safe_text(line)}\n")

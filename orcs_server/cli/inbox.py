@@ -62,7 +62,7 @@ def inbox(
             if as_json:
                 printing.print_json(message_to_dict(reply))
             else:
-                print_input(client, reply.input)
+                print_input(reply.input)
             return
         found = client.list_pending_inputs(
             workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=min(limit, 500)
@@ -195,7 +195,9 @@ def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: b
         raise typer.TyperException(
             "Say what you have seen with --sha256, or approve what is asked now with --yes; on a terminal you are asked."
         )
-    print_input(client, asked)
+    print_input(asked)
+    if asked.subject_incomplete:
+        raise typer.TyperException("A mere yes is not enough for what is not shown as a whole.")
     typer.confirm("\nApprove it?", abort=True)
     return asked.subject_sha256
 
@@ -210,11 +212,11 @@ def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
         print(words)
 
 
-def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
+def print_input(asked: PendingInput) -> None:
     """Print a pending input with all that is shown of it, and how it is settled."""
     from orcs_client.messages import InputResolution, PendingInputKind, short_name
     from orcs_server.cli import printing
-    from orcs_server.cli.subjects import TEXTS_SHOWN, task_lines, tasks_of
+    from orcs_server.cli.subjects import incomplete_words, subject_lines
     from orcs_server.cli.wording import local_time, state_words
 
     place = f"{asked.workflow_id} {asked.id}"
@@ -239,12 +241,11 @@ def print_input(client: BlockingOrcsClient, asked: PendingInput) -> None:
             ("settle it", "" if settled else settle),
         )
     )
-    tasks = tasks_of(asked)
-    for index, shown in enumerate(tasks):
-        known = client.get_task(asked.workflow_id, shown["id"], full=True).task if index < TEXTS_SHOWN else None
-        print("\n".join(("", *task_lines(shown, known, asked.workflow_id))))
-    if asked.subject_sha256 and not settled and not asked.HasField("subject"):
-        print(f"\nWhat is to be approved is too long to be shown here: orcs show {asked.workflow_id}")
-    if asked.HasField("subject") and not tasks:
+    lines = list(subject_lines(asked))
+    for line in lines:
+        print(line)
+    if asked.subject_incomplete:
+        print(f"\n{incomplete_words(asked)}")
+    if asked.HasField("subject") and not lines:
         print()
         printing.print_part(asked.subject)

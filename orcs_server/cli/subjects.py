@@ -7,12 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from orcs_client.messages import Budget, PendingInput, PendingInputKind, Task, value_named
+from orcs_client.messages import Budget, PendingInput, PendingInputKind, SubjectTask, value_named
 from orcs_server.cli.wording import budget_words
 from orcs_server.outputs.safe_text import one_line, safe_text
-
-TEXTS_SHOWN = 20
-"""Tasks of a plan that are shown with their texts; the others with their ids only."""
 
 
 def tasks_of(asked: PendingInput) -> list[dict[str, Any]]:
@@ -26,8 +23,24 @@ def tasks_of(asked: PendingInput) -> list[dict[str, Any]]:
     return []
 
 
-def task_lines(shown: dict[str, Any], task: Task | None, workflow_id: str) -> Iterator[str]:
-    """Yield a task that is to be approved in lines; `task` holds its texts, None where they were not fetched."""
+def subject_lines(asked: PendingInput) -> Iterator[str]:
+    """Yield the tasks that are to be approved in lines, with an empty line before each."""
+    texts = {task.task_id: task for task in asked.subject_tasks}
+    for shown in tasks_of(asked):
+        yield ""
+        yield from _task_lines(shown, texts.get(shown["id"]), asked.workflow_id)
+
+
+def incomplete_words(asked: PendingInput) -> str:
+    """Return what is said of something that a reply does not show as a whole, so that a mere yes would approve it unseen."""
+    place = f"{asked.workflow_id} {asked.id}"
+    return (
+        f"It is not shown as a whole. Read it (orcs show {asked.workflow_id} TASK), then say what you have seen: orcs approve "
+        f"{place} --sha256 {asked.subject_sha256}; or approve it whatever it is: --yes"
+    )
+
+
+def _task_lines(shown: dict[str, Any], task: SubjectTask | None, workflow_id: str) -> Iterator[str]:
     notes = [one_line(shown["agent_id"])]
     if shown["dependencies"]:
         notes.append(f"after {one_line(', '.join(shown['dependencies']), 400)}")
@@ -39,10 +52,10 @@ def task_lines(shown: dict[str, Any], task: Task | None, workflow_id: str) -> It
     yield f"{one_line(shown['id'])}{title}  ({', '.join(notes)})"
     if task is None:
         yield f"    its text: orcs show {workflow_id} {shown['id']}"
-    elif _sha256(task.description.text) != shown["description_sha256"]:
-        yield "    its text has changed since: ask again"
+    elif _sha256(task.description) != shown["description_sha256"]:
+        yield "    its text is not the one that is asked about: ask again"
     else:
-        for line in safe_text(task.description.text).splitlines():
+        for line in safe_text(task.description).splitlines():
             yield f"    {line}".rstrip()
         if _sha256(task.output_schema) == shown.get("output_schema_sha256"):
             yield f"    its output fits {one_line(task.output_schema, 2_000)}"

@@ -60,15 +60,21 @@ class Engine(Protocol):
         """
         ...
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+    async def freeze(
+        self, caller: Caller, mode: StopMode, reason: str, request_id: str = "", command_hash: str = ""
+    ) -> int:
         """Pause everything in the caller's namespace, and what is created there from now on; return how many were paused.
 
-        Raises Unavailable; then, as after a crash, the rest is paused at the next start.
+        A repetition does not freeze again what was thawed since: 0. Raises InvalidArgument (REQUEST_ID_REUSED); Unavailable, and
+        then, as after a crash, the rest is paused at the next start.
         """
         ...
 
-    async def thaw(self, caller: Caller) -> int:
-        """Take the freeze of the caller's namespace back; return how many workflows go on, or stay paused by a person."""
+    async def thaw(self, caller: Caller, request_id: str = "", command_hash: str = "") -> int:
+        """Take the freeze of the caller's namespace back; return how many workflows go on, or stay paused by a person.
+
+        A repetition does not take back another freeze: 0. Raises InvalidArgument (REQUEST_ID_REUSED), Unavailable.
+        """
         ...
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:

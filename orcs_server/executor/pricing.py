@@ -15,6 +15,8 @@ _log = logging.getLogger("orcs.executor")
 
 _PER = 1_000_000
 """Tokens that a price is for."""
+_TOLD_LIMIT = 1_000
+"""Models without a price that are remembered as told of: hooks may name ever new ones."""
 
 
 class Price(Struct, frozen=True, omit_defaults=True):
@@ -51,6 +53,8 @@ class Pricing:
         if price is not None:
             return cost_micros(price, usage)
         if model not in self._told:
+            if len(self._told) >= _TOLD_LIMIT:
+                self._told.clear()
             self._told.add(model)
             _log.warning("the table [prices] has no model %r: its calls count as free", model)
         return 0

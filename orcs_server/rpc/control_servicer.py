@@ -40,11 +40,12 @@ class ControlServicer:
 
     async def freeze_namespace(self, request: _c.FreezeNamespaceRequest, caller: Caller) -> _c.FreezeNamespaceResponse:
         mode = control.stop_mode(request.mode)
-        count = await self._control.freeze(caller, mode, request.reason, request.request_id)
-        return _c.FreezeNamespaceResponse(workflow_count=count)
+        frozen = await self._control.freeze(caller, mode, request.reason, request.request_id)
+        return _c.FreezeNamespaceResponse(workflow_count=frozen.workflows, cursor=frozen.cursor)
 
     async def thaw_namespace(self, request: _c.ThawNamespaceRequest, caller: Caller) -> _c.ThawNamespaceResponse:
-        return _c.ThawNamespaceResponse(workflow_count=await self._control.thaw(caller, request.request_id))
+        thawed = await self._control.thaw(caller, request.request_id)
+        return _c.ThawNamespaceResponse(workflow_count=thawed.workflows, cursor=thawed.cursor)
 
     async def send_message(self, request: _c.SendMessageRequest, caller: Caller) -> _c.SendMessageResponse:
         findings = Findings()

@@ -86,6 +86,8 @@ class Amending:
             findings.priority(priority)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "workflows.update", workflow_id)
+        await self._commands.check_costs(findings, visit.namespace, workflow_id)
+        findings.raise_any()
         lifts = await self._approvers.may_lift(visit, workflow_id)
         request = UpdateWorkflow(budget, labels, priority, visit.caller.principal, lifts)
         return await self._commands.change(visit, workflow_id, request, "UpdateWorkflow", request_id)
@@ -108,6 +110,8 @@ class Amending:
         only_edits = all(one.field.startswith("edits[") for one in findings.all)
         findings.raise_any("PLAN_INVALID" if only_edits else "FIELD_INVALID")
         visit = await self._commands.authorisation.enter(caller, "plans.edit", workflow_id)
+        await self._commands.check_costs(findings, visit.namespace, workflow_id)
+        findings.raise_any("PLAN_INVALID")
         request = EditPlan(edits, revision, await self._approvers.may_lift(visit, workflow_id))
         blobs = tuple(texts.blobs.values())
         try:
@@ -133,6 +137,7 @@ class Amending:
         summary = await self._commands.summary(visit.namespace, workflow_id)
         state = await self._commands.state(visit.namespace, workflow_id)
         before = state.progress.plan_revision
+        await self._commands.check_costs(findings, visit.namespace, workflow_id)
         waits = any(one.need.kind is InputKind.PLAN_APPROVAL for one in state.waiting())
         if findings:
             return EditedPlan(summary, before, waits, violations=findings.all)

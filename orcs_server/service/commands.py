@@ -8,15 +8,16 @@ from msgspec import Struct
 
 from orcs_server.engines.base import Command, Engine, Receipt
 from orcs_server.errors import InvalidArgument, NotFound
+from orcs_server.executor.configuration import unpack
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
 from orcs_server.service.requests import command_hash
 from orcs_server.service.validation import Findings, byte_size
+from orcs_server.storage.restored import restored
 from orcs_server.storage.store import Blob, RequestKey, RequestRecord, Store, WorkflowSummary
 from orcs_server.workflow.messages import Control
 from orcs_server.workflow.people import REASON_LIMIT
-from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
 
@@ -87,6 +88,13 @@ class Commands:
         key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
         return await self.store.find_request(key)
 
+    async def check_costs(self, findings: Findings, namespace: str, workflow_id: str) -> None:
+        """Add what is wrong with limits of cost: a workflow without prices of its own has no use for them. Raises NotFound."""
+        if findings.limits_cost:
+            digest = (await self.summary(namespace, workflow_id)).spec.configuration
+            if digest is None or not unpack(await self.store.blob(namespace, digest)).prices:
+                findings.unpriced()
+
     async def state(self, namespace: str, workflow_id: str) -> WorkflowState:
         """Return a workflow's state as it is stored. Raises NotFound."""
         state = self.engine.state(namespace, workflow_id)
@@ -95,8 +103,7 @@ class Commands:
         stored = await self.store.load(namespace, workflow_id)
         if stored is None:
             raise no_workflow(workflow_id)
-        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
-        return restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
+        return restored(namespace, workflow_id, stored)
 
 
 def _reused(method: str, request_id: str) -> InvalidArgument:

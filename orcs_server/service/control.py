@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from orcs_server.engines.base import Command
+from msgspec import Struct
+
 from orcs_server.errors import NotFound
 from orcs_server.identity import Caller
 from orcs_server.service.approvers import Approvers
-from orcs_server.service.commands import Changed, Commands, begin, changed, check_reason, check_said
+from orcs_server.service.authorisation import Visit
+from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.requests import Content, MessageWish, command_hash
 from orcs_server.service.validation import Findings
@@ -25,6 +27,13 @@ MESSAGE_BYTES = 64 * 1024
 """Of one message to what runs."""
 
 
+class Counted(Struct, frozen=True):
+    """How many workflows a change of the whole namespace has moved, and the cursor of all workflows after it."""
+
+    workflows: int
+    cursor: str
+
+
 class Control:
     """Controls workflows. Everything raises NotFound, IllegalTransition and what all commands raise."""
 
@@ -36,9 +45,7 @@ class Control:
         """Start a READY workflow."""
         begin(workflow_id, request_id).raise_any()
         visit = await self._commands.authorisation.enter(caller, "workflows.start", workflow_id)
-        hashed = command_hash(("StartWorkflow", workflow_id)) if request_id else ""
-        command = Command(visit.caller, workflow_id, StartWorkflow(), "StartWorkflow", request_id, hashed)
-        return await changed(self._commands.store, visit.namespace, await self._commands.engine.submit(command))
+        return await self._commands.change(visit, workflow_id, StartWorkflow(), "StartWorkflow", request_id)
 
     async def delete(self, caller: Caller, workflow_id: str, request_id: str = "") -> str:
         """Delete a workflow that has ended; return the cursor of its deletion among all workflows.
@@ -48,9 +55,7 @@ class Control:
         begin(workflow_id, request_id).raise_any()
         commands = self._commands
         visit = await commands.authorisation.enter(caller, "workflows.delete", workflow_id)
-        hashed = command_hash(("DeleteWorkflow", workflow_id)) if request_id else ""
-        command = Command(visit.caller, workflow_id, DeleteWorkflow(), "DeleteWorkflow", request_id, hashed)
-        receipt = await commands.engine.submit(command)
+        receipt = await commands.submit(visit, workflow_id, DeleteWorkflow(), "DeleteWorkflow", request_id)
         # Of a deleted workflow the last event stays.
         deletion = await commands.store.events(visit.namespace, workflow_id, receipt.seq - 1, 1)
         if not deletion:
@@ -84,22 +89,30 @@ class Control:
         request = CancelWorkflow(mode, reason)
         return await self._commands.change(visit, workflow_id, request, "CancelWorkflow", request_id)
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str = "", request_id: str = "") -> int:
-        """Pause every workflow of the caller's namespace, and those to come; return how many are paused by it."""
+    async def freeze(self, caller: Caller, mode: StopMode, reason: str = "", request_id: str = "") -> Counted:
+        """Pause every workflow of the caller's namespace, and those to come; say how many are paused by it."""
         findings = Findings()
         findings.request_id(request_id)
         check_reason(findings, reason)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "namespaces.freeze")
-        return await self._commands.engine.freeze(visit.caller, mode, reason)
+        hashed = command_hash(("FreezeNamespace", mode, reason)) if request_id else ""
+        return await self._counted(
+            visit, await self._commands.engine.freeze(visit.caller, mode, reason, request_id, hashed)
+        )
 
-    async def thaw(self, caller: Caller, request_id: str = "") -> int:
-        """Take a freeze back; return how many workflows were frozen. What a person paused stays paused."""
+    async def thaw(self, caller: Caller, request_id: str = "") -> Counted:
+        """Take a freeze back; say how many workflows were frozen. What a person paused stays paused."""
         findings = Findings()
         findings.request_id(request_id)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "namespaces.thaw")
-        return await self._commands.engine.thaw(visit.caller)
+        hashed = command_hash(("ThawNamespace",)) if request_id else ""
+        return await self._counted(visit, await self._commands.engine.thaw(visit.caller, request_id, hashed))
+
+    async def _counted(self, visit: Visit, count: int) -> Counted:
+        store = self._commands.store
+        return Counted(count, NamespaceCursors(store.epoch, visit.namespace).at(await store.last_position()))
 
     async def send(
         self,

@@ -117,7 +117,10 @@ class Creation:
             findings.add("continue_from", "This version does not hand results on: put them into the context instead.")
         _check_times(new, self._clock.now_us(), findings)
         _check_retry(new.retry, settings, findings)
-        return self._check_source(new, settings, findings)
+        plan = self._check_source(new, settings, findings)
+        if not settings.prices:
+            findings.unpriced()
+        return plan
 
     def _check_source(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
         limits = settings.limits

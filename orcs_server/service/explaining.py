@@ -16,9 +16,8 @@ from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_size
 from orcs_server.service.reading import no_workflow
 from orcs_server.service.validation import Findings
+from orcs_server.storage.restored import restored_snapshot
 from orcs_server.storage.store import Snapshot, Store, StoredTask
-from orcs_server.workflow.restore import restore
-from orcs_server.workflow.state import WorkflowState
 
 EVENTS_AT_ONCE = 500
 EVENTS_LIMIT = 200_000
@@ -63,7 +62,7 @@ class Explaining:
         if snapshot is None:
             raise no_workflow(workflow_id)
         rows = _page(snapshot, task_id, -1 if after is None else after, size + 1)
-        state = await asyncio.to_thread(_restored, snapshot)
+        state = await asyncio.to_thread(restored_snapshot, snapshot)
         history = History(state, [row.spec.id for row in rows[:size]])
         left_out = await self._read_log(history, snapshot)
         whole = await asyncio.to_thread(explain, state, history, self._clock.now_us())
@@ -98,13 +97,6 @@ def _page(snapshot: Snapshot, task_id: str, after: int, wanted: int) -> list[Sto
     if not found:
         raise NotFound("TASK_NOT_FOUND", f"The workflow {snapshot.summary.id!r} has no task {task_id!r}.")
     return found
-
-
-def _restored(snapshot: Snapshot) -> WorkflowState:
-    summary = snapshot.summary
-    return restore(
-        summary.namespace, summary.id, summary.spec, summary.progress, snapshot.tasks, snapshot.inputs, snapshot.mail
-    )
 
 
 def _weigh(part: Struct) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from orcs_server.config import Settings
@@ -17,9 +19,9 @@ from orcs_server.service.schemas import fitting_json
 from orcs_server.service.validation import Findings
 from orcs_server.storage.people import InputFilter, InputKey, StoredInput
 from orcs_server.storage.store import Blob, blob_of
-from orcs_server.workflow.fingerprints import plan_shown, shown_digest, task_shown
+from orcs_server.workflow.fingerprints import plan_shown, plan_specs, shown_digest, task_shown
 from orcs_server.workflow.messages import AnswerInput, ResolveApproval
-from orcs_server.workflow.model import Digest
+from orcs_server.workflow.model import TITLE_LIMIT, Digest, TaskSpec
 from orcs_server.workflow.people import PROMPT_LIMIT, REASON_LIMIT, Decision, InputKind, PendingInput
 
 ANSWER_BYTES = 256 * 1024
@@ -27,15 +29,30 @@ ANSWER_BYTES = 256 * 1024
 INPUT_ID_LIMIT = 32
 WEIGHT = PROMPT_LIMIT + REASON_LIMIT + 4 * 1024
 """Bytes of a pending input in a list, not less than it takes."""
+SUBJECT_TASK_WEIGHT = 64 + 4 * TITLE_LIMIT + 64
+"""Bytes of a task that is to be approved, without its texts, not less than it takes."""
 _FROM_STATE = frozenset({InputKind.PLAN_APPROVAL, InputKind.TASK_APPROVAL})
 """What is shown of these is made from the plan; of the others it is a blob."""
 _DIGEST_LENGTH = 64
+
+
+class SubjectTask(Struct, frozen=True):
+    """A task that is to be approved, with the texts that the subject names by their hashes."""
+
+    id: str
+    title: str
+    description: str
+    output_schema: str
 
 
 class InputTexts(Struct, frozen=True):
     """The texts of a pending input; None where there is none, or where it would not fit into a reply."""
 
     subject: bytes | None = None
+    subject_tasks: tuple[SubjectTask, ...] = ()
+    """As many as fit."""
+    subject_incomplete: bool = False
+    """Not all that is to be approved is here."""
     answer_schema: str | None = None
     default: bytes | None = None
     answer: bytes | None = None
@@ -134,6 +151,8 @@ class Inbox:
         _check_edit(wish, findings)
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "inputs.approve", workflow_id)
+        await self._commands.check_costs(findings, visit.namespace, workflow_id)
+        findings.raise_any()
         asked, _ = await self._find(visit, workflow_id, wish.input_id, "ResolveApproval", request_id)
         if wish.decision is Decision.EDIT and (wish.budget is None) == (asked.need.kind is InputKind.BUDGET):
             field = "content" if wish.budget is None else "budget"
@@ -201,33 +220,56 @@ class Inbox:
     async def _texts(self, visit: Visit, workflow_id: str, asked: PendingInput) -> InputTexts:
         room = REPLY_BYTES - WEIGHT
         found: list[bytes | None] = []
-        subject = await self._subject(visit, workflow_id, asked) if asked.open else None
-        if subject is not None:
-            subject = subject if len(subject) <= room else None
-            room -= len(subject or b"")
         need = asked.need
+        subject: bytes | None = None
+        specs: Sequence[TaskSpec] = ()
+        if asked.open and need.shown is not None:
+            subject, specs = await self._subject(visit, workflow_id, asked)
+            subject = subject if subject is not None and len(subject) <= room else None
+            room -= len(subject or b"")
         for digest in (need.answer_schema, need.default, asked.answer):
             data = None if digest is None else await self._commands.store.blob(visit.namespace, digest)
             data = data if data is not None and len(data) <= room else None
             room -= len(data or b"")
             found.append(data)
         schema, default, answer = found
-        return InputTexts(subject, None if schema is None else schema.decode(), default, answer)
+        tasks = await self._tasks(visit, specs, room) if subject is not None else ()
+        lacking = subject is None or len(tasks) < len(specs)
+        incomplete = asked.open and need.shown is not None and lacking
+        return InputTexts(subject, tasks, incomplete, None if schema is None else schema.decode(), default, answer)
 
-    async def _subject(self, visit: Visit, workflow_id: str, asked: PendingInput) -> bytes | None:
+    async def _subject(
+        self, visit: Visit, workflow_id: str, asked: PendingInput
+    ) -> tuple[bytes | None, Sequence[TaskSpec]]:
+        """Return what is shown, and the tasks that it is about."""
         need = asked.need
-        if need.shown is None:
-            return None
         if need.kind not in _FROM_STATE:
-            return await self._commands.store.blob(visit.namespace, need.shown)
+            return None if need.shown is None else await self._commands.store.blob(visit.namespace, need.shown), ()
         state = await self._commands.state(visit.namespace, workflow_id)
         if need.kind is InputKind.PLAN_APPROVAL:
+            specs = plan_specs(state)
             shown = plan_shown(state)
         else:
             task = state.tasks.get(asked.task_id)
+            specs = [] if task is None else [task.spec]
             shown = b"" if task is None else task_shown(state, task.spec)
         # Between the two reads the plan may have changed: never show what is not asked about.
-        return shown if shown_digest(shown) == need.shown else None
+        return (shown, specs) if shown_digest(shown) == need.shown else (None, ())
+
+    async def _tasks(self, visit: Visit, specs: Sequence[TaskSpec], room: int) -> tuple[SubjectTask, ...]:
+        """Return the tasks with their texts, as many as fit."""
+        tasks: list[SubjectTask] = []
+        for spec in specs:
+            room -= SUBJECT_TASK_WEIGHT
+            if room < 0:
+                break
+            description = await self._commands.store.blob(visit.namespace, spec.description)
+            schema = spec.output_schema and await self._commands.store.blob(visit.namespace, spec.output_schema)
+            room -= len(description) + len(schema or b"")
+            if room < 0:
+                break
+            tasks.append(SubjectTask(spec.id, spec.title, description.decode(), (schema or b"").decode()))
+        return tuple(tasks)
 
 
 def permission_for(kind: InputKind) -> str:

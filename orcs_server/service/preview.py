@@ -111,6 +111,8 @@ class Preview:
             max_tasks=max_tasks,
             max_description_bytes=settings.limits.max_description_bytes,
         )
+        if not settings.prices:
+            findings.unpriced()
         named = (replace(task, id=task_id) for task, task_id in zip(plan, with_ids(plan), strict=True))
         return PreviewedPlan(tuple(named), findings.all)
 

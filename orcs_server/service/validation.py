@@ -36,6 +36,7 @@ class Findings:
 
     def __init__(self, found: Iterable[Violation] = ()) -> None:
         self._found = list(found)
+        self._costs: list[str] = []
 
     def __len__(self) -> int:
         return len(self._found)
@@ -132,11 +133,24 @@ class Findings:
             self.add(field, f"It must be a number from 1 to {MULTIPLIER_LIMIT:g}.")
 
     def budget(self, field: str, budget: Budget) -> None:
-        """Limits above zero; a limit of nothing would stop before it begins."""
+        """Limits above zero; a limit of nothing would stop before it begins. Cost limits: see `unpriced`."""
         limits = (("tokens", budget.tokens), ("cost_micros", budget.cost_micros), ("wall_time", budget.wall_time_us))
         for name, value in limits:
             if value is not None and not 0 < value <= LARGEST:
                 self.add(f"{field}.{name}", "A limit is more than zero; leave it out for none.")
+            elif value is not None and name == "cost_micros":
+                self._costs.append(f"{field}.{name}")
+
+    @property
+    def limits_cost(self) -> bool:
+        """Whether any budget that was looked at limits the cost."""
+        return bool(self._costs)
+
+    def unpriced(self) -> None:
+        """Refuse the limits of cost: where nothing costs anything they would never stop anything."""
+        for field in self._costs:
+            self.add(field, "No prices are configured ([prices]): limit the tokens instead.")
+        self._costs.clear()
 
     # JSON
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.people import InputKind, PendingInput
+
+if TYPE_CHECKING:
+    from orcs_server.storage.store import RequestRecord
 
 
 class StoredInput(NamedTuple):
@@ -61,8 +64,11 @@ class PeopleStore(Protocol):
         """Return the namespaces that are frozen, or being thawed."""
         ...
 
-    async def put_freeze(self, freeze: Freeze) -> None:
-        """Note that a namespace is frozen, or being thawed."""
+    async def put_freeze(self, freeze: Freeze, request: RequestRecord | None = None) -> None:
+        """Note that a namespace is frozen, or being thawed, and by which request.
+
+        Raises DuplicateRequest when the request was carried out before.
+        """
         ...
 
     async def end_freeze(self, namespace: str) -> None:

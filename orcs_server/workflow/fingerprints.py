@@ -29,8 +29,12 @@ def fingerprint(state: WorkflowState, spec: TaskSpec) -> str:
 
 def plan_shown(state: WorkflowState) -> bytes:
     """Return the plan as it is shown for approval, as JSON: what is done by whom, after what, with which limits."""
-    specs = [task.spec for task in sorted(state.tasks.values(), key=lambda task: task.ordinal)]
-    return _encode([_material(spec) for spec in specs])
+    return _encode([_material(spec) for spec in plan_specs(state)])
+
+
+def plan_specs(state: WorkflowState) -> list[TaskSpec]:
+    """Return the tasks in the order in which the plan shows them."""
+    return [task.spec for task in sorted(state.tasks.values(), key=lambda task: task.ordinal)]
 
 
 def task_shown(state: WorkflowState, spec: TaskSpec) -> bytes:

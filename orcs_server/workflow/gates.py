@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from orcs_server.errors import PermissionDenied
 from orcs_server.workflow.edits import Amendment
 from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.fingerprints import plan_shown, shown_digest
 from orcs_server.workflow.model import ApprovalPolicy
 from orcs_server.workflow.state import TaskState, WorkflowState
 
@@ -23,6 +24,18 @@ def refuse_to_lift(names: Iterable[str]) -> None:
         raise PermissionDenied(
             "PERMISSION_DENIED",
             f"Task {name} needs approval, and this would take that away: ask somebody who may approve it.",
+        )
+
+
+def refuse_unapproved(state: WorkflowState) -> None:
+    """Raise PermissionDenied while the plan has to be approved yet: what is shown of it does not tell what is skipped."""
+    if state.spec.approval_policy is not ApprovalPolicy.PLAN:
+        return
+    if state.progress.approved != shown_digest(plan_shown(state)):
+        raise PermissionDenied(
+            "PERMISSION_DENIED",
+            "The plan is not approved yet, and would not show what is skipped: change the plan instead, wait for its approval, or "
+            "ask somebody who may approve it.",
         )
 
 

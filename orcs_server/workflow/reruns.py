@@ -63,6 +63,7 @@ def skip(turn: Turn, message: m.SkipTask) -> None:
     require_open(turn)
     if not message.may_approve:
         gates.refuse_to_lift(gates.gates_before(turn.state, name))
+        gates.refuse_unapproved(turn.state)
     if task.status is TaskStatus.COMPLETED:
         raise IllegalTransition(
             "ILLEGAL_TRANSITION", f"Task {name} has completed: retry it, if its output is not good."

@@ -126,7 +126,8 @@ def test_a_namespace_is_frozen_and_thawed(start_server: Callable[..., ServerProc
     orcs("run", "--plan", plan_file, "--id", "w", "--no-start", server=server)
     assert orcs("freeze", "--reason", "maintenance", server=server).out == "1 workflow frozen\n"
     assert orcs("resume", "w", server=server).code == 4
-    assert orcs("thaw", "--json", server=server).json == {"workflow_count": 1}
+    thawed = orcs("thaw", "--json", server=server).json
+    assert (thawed["workflow_count"], bool(thawed["cursor"])) == (1, True)
     assert orcs("resume", "w", server=server).out == "w is ready\n"
 
 
@@ -211,3 +212,23 @@ def test_on_a_terminal_what_is_approved_is_shown_first(plan_file: str, orcs_serv
         "both  Join  (writing_agent, after left, right)" in yes.out,
         "i1 of shown approved" in yes.out,
     ) == (0, True, True)
+
+
+def test_what_is_too_long_to_be_shown_is_not_approved_by_a_mere_yes(
+    tmp_path: Path, orcs_server_process: ServerProcess
+) -> None:
+    long = tmp_path / "long.json"
+    tasks = [
+        {"id": f"t{place}", "title": "T", "description": "x" * 32_000, "agent_id": "writing_agent"}
+        for place in range(30)
+    ]
+    long.write_text(json.dumps({"tasks": tasks}))
+    options = ("--plan", str(long), "--approve-plan", "--id", "long", "--detach")
+    assert orcs("run", *options, server=orcs_server_process).code == 0
+    done = orcs_on_terminal(
+        "approve", "long", "i1", server=orcs_server_process, types=once("Approve it?", lambda: "y\n")
+    )
+    assert done.code != 0
+    assert "Approve it?" not in done.out
+    assert "--sha256" in done.out
+    assert orcs("approve", "long", "i1", "--yes", server=orcs_server_process).code == 0

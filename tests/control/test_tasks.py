@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orcs_client import IllegalTransition, InvalidArgument
+from orcs_client import IllegalTransition
 from orcs_client.v1 import workflow_pb2 as w
 from tests.control.script import look, pay, script, task
 from tests.control.stage import CANCELLED, COMPLETED, FAILED, Stage
@@ -86,7 +86,12 @@ async def test_a_completed_task_is_retried_and_not_skipped(stage: Stage) -> None
     with pytest.raises(IllegalTransition) as refused:
         await stage.client.skip_task(workflow_id, "a", substitute="right")
     assert refused.value.reason == "ILLEGAL_TRANSITION"
+    assert "Task a has completed: retry it" in str(refused.value)
     assert (await stage.workflow(workflow_id)).state == COMPLETED
+    assert (await stage.task(workflow_id, "a")).output.text == "wrong"
+    await stage.client.retry_task(workflow_id, "a", description=script(answer="right"), include_dependants=True)
+    await stage.end_of(workflow_id)
+    assert (await stage.task(workflow_id, "a")).output.text == "right"
 
 
 async def test_one_task_is_cancelled_and_another_one_updated_before_it_begins(stage: Stage) -> None:
@@ -99,9 +104,9 @@ async def test_one_task_is_cancelled_and_another_one_updated_before_it_begins(st
     await stage.client.update_task(workflow_id, "b", description=script(answer="updated"), priority=7)
     await stage.restart()
     stage.open("g", "h")
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(IllegalTransition) as refused:
         await stage.client.update_task(workflow_id, "c", priority=1)
-    assert refused.value.reason == "PLAN_INVALID"
+    assert refused.value.reason == "ILLEGAL_TRANSITION"
     await stage.end_of(workflow_id, FAILED)
     b = await stage.task(workflow_id, "b")
     assert (b.output.text, b.priority) == ("updated", 7)

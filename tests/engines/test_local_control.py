@@ -194,6 +194,24 @@ async def test_a_freeze_reaches_everything_though_whoever_asked_for_it_has_gone(
             await world.until(WorkflowStatus.PAUSED, name)
 
 
+async def test_what_is_reopened_while_its_namespace_is_frozen_starts_nothing_before_the_thaw(tmp_path: Path) -> None:
+    stage = Stage()
+    async with server(tmp_path / "orcs.db", stage) as world:
+        await world.create(tasks=[task("a")])
+        await world.end()
+        await world.engine.freeze(ADA, StopMode.DRAIN, "an incident")
+        receipt = await world.send(m.RetryTask("a"))
+        snapshot = await world.store.snapshot("default", "w1")
+        assert snapshot is not None
+        assert snapshot.summary.seq == receipt.seq
+        assert snapshot.summary.progress.status is WorkflowStatus.PAUSED
+        await world.at_rest()
+        assert stage.calls == ["a"]
+        assert await world.engine.thaw(ADA) == 1
+        ended = await world.end()
+        assert (stage.calls, ended.tasks[0].progress.attempt) == (["a", "a"], 2)
+
+
 async def test_a_task_waits_for_its_approval_out_of_memory_and_over_a_restart(tmp_path: Path) -> None:
     stage, path = Stage(), tmp_path / "orcs.db"
     async with server(path, stage) as world:

@@ -86,6 +86,7 @@ def test_a_tool_and_a_task_wait_for_approval_and_the_arguments_approved_are_thos
         server.kill()
     assert 'May the tool "refund" be called with these arguments?' in shown
     assert "Shall task letter (Write to the customer) start?" in shown
+    assert "Write three friendly sentences to the customer about what was settled." in shown
     assert "Dear customer, 30 euros are on their way." in shown
     assert (tmp_path / "refunds.txt").read_text() == "A-17: 30.00 (for task refund)\n"
 

@@ -94,6 +94,36 @@ async def test_a_freeze_holds_all_and_what_comes_and_a_thaw_keeps_what_was_pause
     assert (left["a"], left["b"]) == (PAUSED, READY)
 
 
+async def test_a_freeze_that_comes_again_after_the_thaw_and_a_thaw_after_another_freeze_change_nothing(
+    client: Wire,
+) -> None:
+    await client.create(plan=plan_of(a=()), workflow_id="w", auto_start=False)
+    freeze, thaw = _c.FreezeNamespaceRequest(request_id="f", reason="x"), _c.ThawNamespaceRequest(request_id="t")
+    early = _c.ThawNamespaceRequest(request_id="early")
+    assert (await client.call("ThawNamespace", early)).workflow_count == 0
+    frozen = await client.call("FreezeNamespace", freeze)
+    assert frozen.workflow_count == (await client.call("FreezeNamespace", freeze)).workflow_count == 1
+    assert (await client.call("ThawNamespace", early)).workflow_count == 0
+    other = await refused(client.call("FreezeNamespace", _c.FreezeNamespaceRequest(request_id="f", reason="y")))
+    assert other.reason == "REQUEST_ID_REUSED"
+    thawed = await client.call("ThawNamespace", thaw)
+    assert thawed.workflow_count == 1
+    assert (await client.call("FreezeNamespace", freeze)).workflow_count == 0
+    assert (await _workflow(client)).state == READY
+    await client.call("FreezeNamespace", _c.FreezeNamespaceRequest(request_id="g"))
+    assert (await client.call("ThawNamespace", thaw)).workflow_count == 0
+    assert (await _workflow(client)).frozen
+    watch = client.call("WatchWorkflows", _w.WatchWorkflowsRequest(after_cursor=thawed.cursor))
+    assert [one.frozen for one in (await watch.read()).workflows] == [True]
+    watch.cancel()
+
+
+async def _workflow(client: Wire) -> workflow_pb2.Workflow:
+    reply = await client.call("GetWorkflow", _w.GetWorkflowRequest(workflow_id="w"))
+    found: workflow_pb2.Workflow = reply.workflow
+    return found
+
+
 async def test_a_retry_is_looked_at_first_and_then_done(client: Wire) -> None:
     await client.create(plan=plan_of(**CHAIN), workflow_id="w")
     await client.finished("w")

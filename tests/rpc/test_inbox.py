@@ -91,6 +91,36 @@ async def test_a_plan_runs_once_what_was_shown_of_it_is_approved(client: Wire) -
     assert not (await client.call("ListPendingInputs", _c.ListPendingInputsRequest())).inputs
 
 
+async def test_what_is_approved_is_shown_with_its_texts_and_what_does_not_fit_is_said_to_be_missing(
+    client: Wire,
+) -> None:
+    policy = workflow_pb2.APPROVAL_POLICY_PLAN
+    plan = plan_of(a=(), b=("a",))
+    plan.tasks[1].output_schema = '{"type": "object"}'
+    await client.create(plan=plan, workflow_id="short", approval_policy=policy)
+    one = await asked(client, "short")
+    assert [(task.task_id, task.title, task.description, task.output_schema) for task in one.subject_tasks] == [
+        ("a", "Title of a", "Do a.", ""),
+        ("b", "Title of b", "Do b.", '{"type": "object"}'),
+    ]
+    assert not one.subject_incomplete
+    listed = await client.call("ListPendingInputs", _c.ListPendingInputsRequest())
+    assert (len(listed.inputs[0].subject_tasks), listed.inputs[0].subject_incomplete) == (0, False)
+    await client.call("ResolveApproval", resolve(one, "APPROVE"))
+    settled = await client.call("GetPendingInput", _c.GetPendingInputRequest(workflow_id="short", input_id="i1"))
+    assert (len(settled.input.subject_tasks), settled.input.subject_incomplete) == (0, False)
+    long = plan_of(**{f"t{number}": () for number in range(30)})
+    for task in long.tasks:
+        task.description = "é" * 16_000
+    await client.create(plan=long, workflow_id="long", approval_policy=policy)
+    two = await asked(client, "long")
+    assert two.subject_incomplete
+    assert [task.description for task in two.subject_tasks] == ["é" * 16_000] * len(two.subject_tasks)
+    assert 0 < len(two.subject_tasks) < 30
+    assert two.ByteSize() < 1024 * 1024
+    await client.call("ResolveApproval", resolve(two, "REJECT"))
+
+
 async def test_a_rejected_plan_fails_its_workflow_or_goes_back_to_the_planner(client: Wire) -> None:
     policy = workflow_pb2.APPROVAL_POLICY_PLAN
     await client.create(plan=plan_of(a=()), workflow_id="mine", approval_policy=policy)

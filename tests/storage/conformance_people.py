@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orcs_server.storage.journal import CutOff, JournalKey, MessageRead
 from orcs_server.storage.people import Freeze, InputFilter, InputKey
-from orcs_server.storage.store import Store, blob_of
+from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Store, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.model import Budget, StopMode
 from orcs_server.workflow.people import InputKind, MessageMode, Need, PendingInput, PersonMessage, Resolution
@@ -120,3 +122,13 @@ class PeopleConformance:
         ]
         await store.end_freeze("red")
         assert [freeze.namespace for freeze in await store.freezes()] == ["blue"]
+
+    async def test_a_freeze_and_its_request_are_stored_together_and_once(self, store: Store, reopen: Reopen) -> None:
+        request = RequestRecord(RequestKey("red", "ada", "FreezeNamespace", "once"), "hash", "", 0, START_US)
+        await store.put_freeze(Freeze("red", StopMode.DRAIN), request)
+        await store.end_freeze("red")
+        store = await reopen()
+        with pytest.raises(DuplicateRequest) as caught:
+            await store.put_freeze(Freeze("red", StopMode.IMMEDIATE), request)
+        assert caught.value.record == request
+        assert await store.freezes() == []

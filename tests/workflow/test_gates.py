@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from orcs_server.errors import PermissionDenied
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
 from orcs_server.workflow.edits import AddTask, ChangeTask, PlanEdit, RemoveTask, SetDependencies
-from orcs_server.workflow.model import ApprovalPolicy, Budget, Digest, TaskSpec, Usage, WorkflowSpec
-from orcs_server.workflow.people import MessageMode
+from orcs_server.workflow.model import ApprovalPolicy, Budget, Digest, Output, TaskSpec, Usage, WorkflowSpec
+from orcs_server.workflow.people import Decision, MessageMode
 from orcs_server.workflow.state import WorkflowState
 
 QUERY = Digest("q" * 64)
@@ -72,6 +73,23 @@ def test_what_a_gate_holds_up_is_skipped_only_by_those_who_may_approve(name: str
         take(gated(), m.SkipTask(name, may_approve=False), 1)
     assert take(gated(), m.SkipTask(name), 1)[1]
     assert take(gated(), m.SkipTask("beside", may_approve=False), 1)[1]
+
+
+def test_nothing_of_a_plan_that_is_not_approved_is_skipped_by_those_who_may_not_approve_it() -> None:
+    state = gated(ApprovalPolicy.PLAN)
+    skip = m.SkipTask("beside", output=Output(DONE, "text/plain", 4), may_approve=False)
+    with pytest.raises(PermissionDenied, match="The plan is not approved yet"):
+        take(state, skip, 1)
+    assert take(state, m.SkipTask("beside"), 1)[1]
+    (asked,) = state.waiting()
+    decision = m.ResolveApproval(asked.id, Decision.APPROVE, asked.need.shown, principal="bob")
+    approved, _ = take(state, decision, 1)
+    assert take(approved, skip, 2)[1]
+    rejected, _ = take(state, replace(decision, decision=Decision.REJECT), 1)
+    assert rejected is not None
+    assert rejected.terminal
+    with pytest.raises(PermissionDenied, match="The plan is not approved yet"):
+        take(rejected, skip, 2)
 
 
 @pytest.mark.parametrize("request_", REPLANS)

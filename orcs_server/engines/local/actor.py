@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, answer_repeated, draining, losses_of, unreported_usage
+from orcs_server.engines.local.letters import Draft, Letter, draining, losses_of, unreported_usage
 from orcs_server.engines.local.slots import Ticket, Want
+from orcs_server.engines.local.trouble import events_between, owed
 from orcs_server.engines.local.wants import wants_of
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
@@ -39,7 +40,6 @@ USAGE_PAUSE_S = 0.2
 STORE_RETRY_S = (0.1, 5.0)
 """First and longest pause before the reports are tried again when the store does not answer."""
 LONGEST_SLEEP_S = 3600.0
-MISSED_AT_ONCE = 500
 
 
 class WorkflowActor:
@@ -241,6 +241,10 @@ class WorkflowActor:
         cause = "" if letter.command is None else letter.command.request_id
         self._record(draft, events, now_us, letter.actor, cause)
         draft.state = state
+        freeze = self._engine.freezing.pause_of(self.namespace, events)
+        if freeze is not None and state is not None and not state.terminal:
+            draft.state, events_of_freeze = take(state, freeze, now_us)
+            self._record(draft, events_of_freeze, now_us, "orcs", cause)
         if events:
             draft.blobs.extend(letter.blobs)
         draft.accept(letter, self.workflow_id, self.seq + len(draft.records), now_us)
@@ -306,12 +310,9 @@ class WorkflowActor:
             _log.error("workflow %s could not take a turn", self.workflow_id, exc_info=error)
             error = Unavailable("STORAGE_UNAVAILABLE", "The server could not store this; its log says why. Try again.")
         hopeless = not known and len(draft.letters) == 1
-        again = [letter for letter in draft.letters if not self._answered(letter, draft, error)]
-        if hopeless:
-            again = [letter.replaced() for letter in again]
-        elif not known:
+        if not hopeless and not known:
             self._alone = len(draft.letters)
-        self._mailbox.extendleft(reversed(again))
+        self._mailbox.extendleft(reversed(owed(draft, error, hopeless=hopeless)))
         if self.state is not None:
             self._once_more = True
             if not isinstance(error, DuplicateRequest):
@@ -326,33 +327,14 @@ class WorkflowActor:
         pause_s, self._store_pause = self._store_pause, min(self._store_pause * 2, STORE_RETRY_S[1])
         await asyncio.sleep(pause_s)
 
-    def _answered(self, letter: Letter, draft: Draft, error: Exception) -> bool:
-        """Answer the letter if that can be done; False if it is to be delivered again."""
-        command, reply = letter.command, letter.reply
-        if command is None or reply is None:
-            return False
-        if reply.done():
-            return True
-        creates = isinstance(command.request, m.CreateWorkflow)
-        if isinstance(error, DuplicateRequest):
-            if draft.request is None or command.request_id != draft.request.key.request_id:
-                return False
-            answer_repeated(reply, command, error.record)
-        elif isinstance(error, Unavailable) or creates:
-            letter.refuse(error)
-        else:
-            return False  # Decided on a state that was not the stored one.
-        return True
-
     async def _reload(self) -> None:
         """Take what the rows say: a commit whose answer was lost may have gone through."""
         missed: list[EventRecord] = []
-        store, seq = self._engine.store, self.seq
         try:
             loaded = await self._engine.load_state(self.namespace, self.workflow_id)
-            while loaded is not None and 0 < seq < loaded.seq:
-                missed += await store.events(self.namespace, self.workflow_id, seq, MISSED_AT_ONCE)
-                seq = missed[-1].seq if missed else loaded.seq
+            if loaded is not None and self.seq:
+                store, key = self._engine.store, (self.namespace, self.workflow_id)
+                missed = await events_between(store, *key, self.seq, loaded.seq)
         except Unavailable:
             return
         if loaded is None:

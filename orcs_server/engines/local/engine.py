@@ -25,11 +25,11 @@ from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFo
 from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.storage.restored import restored
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import next_wake_us, waits_for_people
 from orcs_server.workflow.model import StopMode
-from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
 _log = logging.getLogger("orcs.engine")
@@ -185,13 +185,15 @@ class LocalEngine:
         finally:
             self._pending.give(namespace)
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+    async def freeze(
+        self, caller: Caller, mode: StopMode, reason: str, request_id: str = "", command_hash: str = ""
+    ) -> int:
         """Pause everything in the caller's namespace."""
-        return await self.freezing.freeze(caller, mode, reason)
+        return await self.freezing.freeze(caller, mode, reason, request_id, command_hash)
 
-    async def thaw(self, caller: Caller) -> int:
+    async def thaw(self, caller: Caller, request_id: str = "", command_hash: str = "") -> int:
         """Take the freeze of the caller's namespace back."""
-        return await self.freezing.thaw(caller)
+        return await self.freezing.thaw(caller, request_id, command_hash)
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
         """Return the committed state of a workflow that is in memory."""
@@ -211,7 +213,6 @@ class LocalEngine:
     def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
         """Tell the rest of the server what has just been stored."""
         self.feeds.wake_namespace(actor.namespace)
-        self.freezing.committed(actor.namespace, actor.workflow_id, records)
         if self._on_commit is not None:
             try:
                 self._on_commit(actor.caller, actor.state, records)
@@ -241,9 +242,7 @@ class LocalEngine:
         stored = await self.store.load(namespace, workflow_id)
         if stored is None:
             return None
-        rows = [(task.ordinal, task.spec, task.progress) for task in stored.tasks]
-        state = restore(namespace, workflow_id, stored.spec, stored.progress, rows, stored.inputs, stored.mail)
-        return Loaded(state, stored.seq, stored.caller or NOBODY)
+        return Loaded(restored(namespace, workflow_id, stored), stored.seq, stored.caller or NOBODY)
 
     # Inside
 

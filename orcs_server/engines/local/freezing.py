@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from orcs_server.engines.base import Command
-from orcs_server.engines.local.letters import draining
+from orcs_server.engines.local.letters import draining, reused
 from orcs_server.errors import IllegalTransition, NotFound, OrcsError, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller
 from orcs_server.storage.people import Freeze
-from orcs_server.storage.store import EventRecord
+from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import StopMode
@@ -65,20 +65,22 @@ class Freezing:
         freeze = self._freezes.get(namespace)
         return freeze is not None and not freeze.thawing
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str) -> int:
+    async def freeze(self, caller: Caller, mode: StopMode, reason: str, request_id: str, command_hash: str) -> int:
         """Pause everything in the caller's namespace, and what is created from now on; return how many were paused."""
-        return await self._whole(self._freeze(Freeze(caller.namespace, mode, reason), caller))
+        request = self._record(caller, "FreezeNamespace", request_id, command_hash)
+        return await self._whole(self._freeze(Freeze(caller.namespace, mode, reason), caller, request))
 
-    async def thaw(self, caller: Caller) -> int:
+    async def thaw(self, caller: Caller, request_id: str, command_hash: str) -> int:
         """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
-        return await self._whole(self._thaw(caller))
+        request = self._record(caller, "ThawNamespace", request_id, command_hash)
+        return await self._whole(self._thaw(caller, request))
 
-    def committed(self, namespace: str, workflow_id: str, records: Sequence[EventRecord]) -> None:
-        """A workflow that is reopened in a frozen namespace stands still with the rest."""
-        if self._freezes and self.is_frozen(namespace):
-            for record in records:
-                if isinstance(record.event, e.WorkflowReopened):
-                    self._finish_later(self._freezes[namespace], workflow_id)
+    def pause_of(self, namespace: str, events: Sequence[e.Event]) -> m.PauseWorkflow | None:
+        """Return what holds a workflow that is reopened in a frozen namespace: it belongs into the same transaction."""
+        if not self.is_frozen(namespace) or not any(isinstance(event, e.WorkflowReopened) for event in events):
+            return None
+        freeze = self._freezes[namespace]
+        return m.PauseWorkflow(freeze.mode, freeze.reason, freeze=True)
 
     async def _whole(self, change: Coroutine[None, None, int]) -> int:
         """Carry a change out to its end, even if whoever asked for it has gone: half of it would be nobody's wish."""
@@ -89,17 +91,43 @@ class Freezing:
             raise draining()
         return work.result()
 
-    async def _freeze(self, freeze: Freeze, caller: Caller) -> int:
-        async with self._turns[caller.namespace]:
-            return await self._begin(freeze, caller)
+    def _record(self, caller: Caller, method: str, request_id: str, command_hash: str) -> RequestRecord | None:
+        """Return by what a repetition will be known."""
+        if not request_id:
+            return None
+        key = RequestKey(caller.namespace, caller.principal, method, request_id)
+        return RequestRecord(key, command_hash, "", 0, self._engine.clock.now_us())
 
-    async def _thaw(self, caller: Caller) -> int:
+    async def _freeze(self, freeze: Freeze, caller: Caller, request: RequestRecord | None) -> int:
+        async with self._turns[caller.namespace]:
+            return await self._begin(freeze, caller, request)
+
+    async def _thaw(self, caller: Caller, request: RequestRecord | None) -> int:
         async with self._turns[caller.namespace]:
             known = self._freezes.get(caller.namespace)
-            return 0 if known is None else await self._begin(replace(known, thawing=True), caller)
+            if known is not None:
+                return await self._begin(replace(known, thawing=True), caller, request)
+            if request is not None:
+                # Noted all the same: should it come again, it must not take back a freeze of later.
+                nothing = Freeze(caller.namespace, StopMode.DRAIN, thawing=True)
+                if await self._put(nothing, request):
+                    await self._engine.store.end_freeze(caller.namespace)
+            return 0
 
-    async def _begin(self, freeze: Freeze, caller: Caller) -> int:
-        await self._engine.store.put_freeze(freeze)
+    async def _put(self, freeze: Freeze, request: RequestRecord | None) -> bool:
+        """Note it; False for a repetition, which changes nothing. Raises InvalidArgument where that is another request's."""
+        try:
+            await self._engine.store.put_freeze(freeze, request)
+        except DuplicateRequest as error:
+            if request is None or error.record.command_hash != request.command_hash:
+                raise reused(error.record) from None
+            return False
+        return True
+
+    async def _begin(self, freeze: Freeze, caller: Caller, request: RequestRecord | None) -> int:
+        # A repetition goes on with what stands as it left it, perhaps unfinished; what others have done since stays.
+        if not await self._put(freeze, request) and freeze not in await self._engine.store.freezes():
+            return 0
         self._freezes[freeze.namespace] = freeze
         try:
             return await self._finish(freeze, caller)
@@ -137,8 +165,8 @@ class Freezing:
             return False  # It has ended, or is about to.
         return True
 
-    def _finish_later(self, freeze: Freeze, workflow_id: str = "") -> None:
-        """Bring everything, or the one workflow, to the freeze in the background, unless another command has overtaken it."""
+    def _finish_later(self, freeze: Freeze) -> None:
+        """Bring everything to the freeze in the background, unless another command has overtaken it."""
         caller = Caller("", freeze.namespace)
 
         async def go_on() -> None:
@@ -146,9 +174,7 @@ class Freezing:
                 try:
                     async with self._turns[freeze.namespace]:
                         if self._freezes.get(freeze.namespace) == freeze:
-                            await (
-                                self._move(workflow_id, freeze, caller) if workflow_id else self._finish(freeze, caller)
-                            )
+                            await self._finish(freeze, caller)
                 except (ResourceExhausted, Unavailable) as error:
                     if self._engine.draining:
                         return

@@ -98,12 +98,15 @@ def answer_repeated(reply: asyncio.Future[Receipt], command: Command, record: Re
     if record.command_hash == command.command_hash:
         reply.set_result(Receipt(record.workflow_id, record.seq, repeated=True))
     else:
-        reply.set_exception(
-            InvalidArgument(
-                "REQUEST_ID_REUSED",
-                f"The request id {command.request_id!r} belongs to another {command.method}. Use a new one.",
-            )
-        )
+        reply.set_exception(reused(record))
+
+
+def reused(record: RequestRecord) -> InvalidArgument:
+    """Return the refusal of another command under the request id of this one."""
+    return InvalidArgument(
+        "REQUEST_ID_REUSED",
+        f"The request id {record.key.request_id!r} belongs to another {record.key.method}. Use a new one.",
+    )
 
 
 def unreported_usage(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.UsageRecorded]:

@@ -26,6 +26,11 @@ def full_input(stored: StoredInput, texts: InputTexts) -> workflow_pb2.PendingIn
     message.answer_schema = texts.answer_schema or ""
     if texts.subject is not None:
         message.subject.CopyFrom(content_part("application/json", texts.subject))
+    message.subject_incomplete = texts.subject_incomplete
+    for task in texts.subject_tasks:
+        message.subject_tasks.add(
+            task_id=task.id, title=task.title, description=task.description, output_schema=task.output_schema
+        )
     as_json = need.answer_schema is not None or need.kind is InputKind.TOOL_APPROVAL
     for field, data in (("default_answer", texts.default), ("answer", texts.answer)):
         if data is not None:

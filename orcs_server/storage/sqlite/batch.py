@@ -255,13 +255,21 @@ def add_blobs(connection: sqlite3.Connection, namespace: str, blobs: Sequence[Pa
     _add_blobs.run(connection, [(namespace, *blob) for blob in blobs])
 
 
+def add_request(connection: sqlite3.Connection, request: RequestRecord) -> None:
+    """Remember a request that is about no single workflow. Raises DuplicateRequest when it is known already."""
+    known = find_request(connection, request.key)
+    if known is not None:
+        raise DuplicateRequest(known)
+    _add_requests.run(connection, [_request_row(request)])
+
+
+def _request_row(request: RequestRecord) -> Row:
+    return (*request.key, request.command_hash, request.workflow_id, request.seq, request.created_us)
+
+
 def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
     """Remember the requests behind the writes. Raises Offence when one is known already."""
-    requests: list[Row] = []
-    for write in writes:
-        if write.request is not None:
-            request = write.request
-            requests.append((*request.key, request.command_hash, request.workflow_id, request.seq, request.created_us))
+    requests = [_request_row(write.request) for write in writes if write.request is not None]
     if requests and _add_requests.run(connection, requests) != len(requests):
         raise Offence
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from orcs_server.storage.codec import decode_input
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
-from orcs_server.storage.sqlite.batch import Change
+from orcs_server.storage.sqlite.batch import Change, add_request
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
+from orcs_server.storage.store import RequestRecord
 from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.people import PendingInput
 
@@ -22,8 +24,9 @@ def inputs(
     """Return a page of what was asked of people, oldest first."""
     conditions: list[str] = []
     parameters: list[Any] = [namespace]
+    plus = "+" if where.workflow_id else ""
     if where.open_only:
-        conditions.append("AND open = 1")
+        conditions.append(f"AND {plus}open = 1")
     if where.kinds:
         conditions.append(f"AND kind IN ({', '.join('?' * len(where.kinds))})")
         parameters += where.kinds
@@ -33,10 +36,10 @@ def inputs(
             parameters.append(wanted)
     if after is not None:
         conditions.append(
-            "AND (pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal) > (?, ?, ?)"
+            f"AND ({plus}pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal) > (?, ?, ?)"
         )
         parameters += after
-    query = QUERIES["list_inputs"].replace("/*conditions*/", " ".join(conditions))
+    query = QUERIES["list_inputs"].replace("/*conditions*/", " ".join(conditions)).replace("/*plus*/", plus)
     rows: list[Any] = reader.page(query, (*parameters, page_size))
     return [StoredInput(workflow_id, title, decode_input(body)) for workflow_id, title, body in rows]
 
@@ -54,10 +57,16 @@ def freezes(reader: Reader) -> list[Freeze]:
     return [Freeze(namespace, StopMode(mode), reason, bool(thawing)) for namespace, mode, reason, thawing in rows]
 
 
-def put_freeze(freeze: Freeze) -> Change:
-    """Return the change that notes it."""
+def put_freeze(freeze: Freeze, request: RequestRecord | None) -> Change:
+    """Return the change that notes it, and its request. Raises DuplicateRequest when that was carried out before."""
     row = (freeze.namespace, freeze.mode, freeze.reason, freeze.thawing)
-    return Change(lambda connection: connection.execute(QUERIES["put_frozen"], row).rowcount)
+
+    def put(connection: sqlite3.Connection) -> None:
+        if request is not None:
+            add_request(connection, request)
+        connection.execute(QUERIES["put_frozen"], row)
+
+    return Change(put)
 
 
 def end_freeze(namespace: str) -> Change:

@@ -63,12 +63,13 @@ SELECT body FROM mail WHERE namespace = ? AND workflow_id = ? ORDER BY ordinal
 SELECT body FROM pending_inputs WHERE namespace = ? AND workflow_id = ? AND ordinal = ?
 
 -- name: list_inputs
--- A page of what was asked of people in a namespace, oldest first. Further conditions are put in the place of the comment.
+-- A page of what was asked of people in a namespace, oldest first. Further conditions are put in the place of the one comment; a
+-- plus in that of the other keeps a single workflow's from being looked for by age among the whole namespace's.
 SELECT pending_inputs.workflow_id, workflows.title, pending_inputs.body
 FROM pending_inputs
 JOIN workflows ON workflows.namespace = pending_inputs.namespace AND workflows.id = pending_inputs.workflow_id
 WHERE pending_inputs.namespace = ? /*conditions*/
-ORDER BY pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal LIMIT ?
+ORDER BY /*plus*/pending_inputs.created_us, pending_inputs.workflow_id, pending_inputs.ordinal LIMIT ?
 
 -- name: remove_inputs
 -- Removes what a workflow asked of people.

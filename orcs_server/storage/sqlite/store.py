@@ -215,8 +215,8 @@ class SqliteStore:
     async def freezes(self) -> list[Freeze]:
         return people.freezes(self._reader)
 
-    async def put_freeze(self, freeze: Freeze) -> None:
-        await self._writer.submit(people.put_freeze(freeze), freeze.namespace)
+    async def put_freeze(self, freeze: Freeze, request: RequestRecord | None = None) -> None:
+        await self._writer.submit(people.put_freeze(freeze, request), freeze.namespace)
 
     async def end_freeze(self, namespace: str) -> None:
         await self._writer.submit(people.end_freeze(namespace), namespace)

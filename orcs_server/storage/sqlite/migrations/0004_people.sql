@@ -11,6 +11,7 @@ CREATE TABLE pending_inputs (
     PRIMARY KEY (namespace, workflow_id, ordinal)
 ) WITHOUT ROWID;
 CREATE INDEX pending_inputs_by_age ON pending_inputs (namespace, open, created_us, workflow_id, ordinal);
+CREATE INDEX pending_inputs_in_order ON pending_inputs (namespace, created_us, workflow_id, ordinal);
 
 -- Messages of people to what runs.
 CREATE TABLE mail (
