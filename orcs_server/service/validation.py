@@ -52,6 +52,10 @@ class Findings:
         """Return whether all of them are about parts of this field."""
         return all(violation.field.startswith(f"{field}.") for violation in self._found)
 
+    def within(self, field: str) -> bool:
+        """Return whether any of them is about this field, or a part of it."""
+        return any(violation.field == field or violation.field.startswith(f"{field}.") for violation in self._found)
+
     def add(self, field: str, description: str) -> None:
         self._found.append(Violation(field, description))
 
