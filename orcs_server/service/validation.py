@@ -54,7 +54,8 @@ class Findings:
 
     def within(self, field: str) -> bool:
         """Return whether any of them is about this field, or a part of it."""
-        return any(violation.field == field or violation.field.startswith(f"{field}.") for violation in self._found)
+        parts = (f"{field}.", f"{field}[")
+        return any(violation.field == field or violation.field.startswith(parts) for violation in self._found)
 
     def add(self, field: str, description: str) -> None:
         self._found.append(Violation(field, description))

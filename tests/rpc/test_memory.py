@@ -44,7 +44,7 @@ async def test_a_value_comes_back_as_what_it_is(client: Wire) -> None:
         )
         assert stored.version == 1
         found = await entry_of(client, key)
-        kind = part.WhichOneof("content")
+        kind = str(part.WhichOneof("content"))
         assert found.value.WhichOneof("content") == kind
         assert getattr(found.value, kind) == getattr(part, kind)
         assert (found.trust, found.writer.principal, found.writer.agent) == (_m.MEMORY_TRUST_CLIENT, "ada", "")
