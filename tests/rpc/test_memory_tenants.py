@@ -159,6 +159,16 @@ STEPS = st.one_of(
 )  # fmt: skip
 
 
+PRIME = [
+    Step("PutMemory", lambda _: putting("a", "green tea")),
+    Step("PutMemory", lambda _: putting("b", "tea and coffee", "workflow:w1")),
+    Step("CreateSnapshot", lambda _: _s.CreateSnapshotRequest(scope="global")),
+    Step("PutMemory", lambda _: putting("a", "hills")),
+    Step("CreateSnapshot", lambda _: _s.CreateSnapshotRequest(scope="workflow:w1")),
+]
+"""What each tenant begins with, so that there is a past."""
+
+
 class Beginning(NamedTuple):
     """A data file from which each run starts, so that all of them have the same log, and the callers' tokens."""
 
@@ -199,8 +209,8 @@ async def _answers(
         ):
             found: list[bytes] = []
             one, other = Tenant(b), Tenant(a)
-            for number, step in enumerate(mine):
-                load = theirs[number % len(theirs)] if theirs else []
+            for number, step in enumerate([*PRIME, *mine]):
+                load = [*(PRIME if number == 0 else ()), *theirs[number % len(theirs)]] if theirs else []
                 clock.time_us += 1000
                 async with asyncio.TaskGroup() as together:
                     answer = together.create_task(one.answer(step))
