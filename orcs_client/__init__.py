@@ -39,6 +39,8 @@ from orcs_client.errors import (
     WorkflowNotCompleted,
 )
 from orcs_client.inbox import InputsUpdate
+from orcs_client.memory_calls import memory_put
+from orcs_client.memory_watch import MemoryUpdate
 from orcs_client.plans import PlanTaskFields, load_plan, parse_plan, plan
 from orcs_client.requests import Content, WorkflowOptions, budget
 from orcs_client.v1.workflow_service_pb2 import Delta
@@ -57,6 +59,7 @@ __all__ = [
     "InputsUpdate",
     "InternalError",
     "InvalidArgument",
+    "MemoryUpdate",
     "NotFound",
     "OrcsClient",
     "OrcsError",
@@ -82,6 +85,7 @@ __all__ = [
     "change_task",
     "load_edits",
     "load_plan",
+    "memory_put",
     "parse_edits",
     "parse_plan",
     "plan",

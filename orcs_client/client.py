@@ -13,6 +13,8 @@ from orcs_client.connection import DEFAULT_TIMEOUT, Connection
 from orcs_client.control_calls import ControlCalls
 from orcs_client.errors import DeadlineExceeded, WorkflowNotCompleted
 from orcs_client.explain_calls import ExplainCalls
+from orcs_client.memory_calls import MemoryCalls
+from orcs_client.memory_past_calls import MemoryPastCalls
 from orcs_client.plan_calls import PlanCalls
 from orcs_client.task_calls import TaskCalls
 from orcs_client.v1 import (
@@ -53,7 +55,7 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient(ControlCalls, ExplainCalls, PlanCalls, TaskCalls):
+class OrcsClient(ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the

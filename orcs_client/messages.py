@@ -18,6 +18,16 @@ from orcs_client.v1.explanation_pb2 import (
     ReasonCode,
     TaskExplanation,
 )
+from orcs_client.v1.memory_pb2 import (
+    MemoryAccessRule,
+    MemoryChange,
+    MemoryCheck,
+    MemoryDelete,
+    MemoryEntry,
+    MemoryPermission,
+    MemorySnapshot,
+    MemoryTrust,
+)
 from orcs_client.v1.plan_edit_pb2 import PlanChanges, PlanRevision
 from orcs_client.v1.task_service_pb2 import RetryTaskResponse
 from orcs_client.v1.workflow_pb2 import (
@@ -68,6 +78,14 @@ __all__ = [
     "FailurePolicy",
     "GraphFormat",
     "InputResolution",
+    "MemoryAccessRule",
+    "MemoryChange",
+    "MemoryCheck",
+    "MemoryDelete",
+    "MemoryEntry",
+    "MemoryPermission",
+    "MemorySnapshot",
+    "MemoryTrust",
     "MessageMode",
     "OutputFormat",
     "Part",

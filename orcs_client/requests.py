@@ -58,7 +58,7 @@ def creation(
             fields[name] = _json(name, fields[name])
     for name in ("deadline_time", "not_before_time"):
         if name in fields:
-            fields[name] = _timestamp(name, fields[name])
+            fields[name] = timestamp(name, fields[name])
     if query is not None:
         fields["query"] = query
     try:
@@ -148,14 +148,15 @@ def _json(name: str, value: object) -> str:
     return text
 
 
-def _timestamp(name: str, value: datetime | Timestamp) -> Timestamp:
+def timestamp(name: str, value: datetime | Timestamp) -> Timestamp:
+    """Return a time as a message. Raises `InvalidArgument` for one without a time zone."""
     if isinstance(value, Timestamp):
         return value
     if value.tzinfo is None:
         raise _invalid(name, "it has no time zone: use for instance datetime.now(timezone.utc)")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(value)
-    return timestamp
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
 
 
 def _invalid(field: str, description: str) -> InvalidArgument:

@@ -28,6 +28,7 @@ from orcs_server.identity import Clock
 from orcs_server.identity.discovery import Announcement
 from orcs_server.identity.private_files import PRIVATE_FOLDER_MODE
 from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
+from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
 from orcs_server.service.recording import EventRecording
@@ -60,6 +61,7 @@ class Backend:
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data)
+        self.memory = Memory(self.store, self.clock)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
         runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
         self.executor = Executor(
@@ -97,6 +99,7 @@ class Backend:
             clock=self.clock,
             model=self.model,
             version=VERSION,
+            memory=self.memory,
         )
 
     async def start(self) -> int:
@@ -125,6 +128,7 @@ class Backend:
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()
+        await self.memory.close()
         await self.store.close()
         await asyncio.to_thread(self.telemetry.close)
 

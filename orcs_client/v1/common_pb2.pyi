@@ -236,6 +236,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the whole namespace is frozen; the workflow goes on once that is thawed."""
     ERROR_REASON_REVISION_NOT_FOUND: _ErrorReason.ValueType  # 32
     """NOT_FOUND: the workflow's plan has never had this revision."""
+    ERROR_REASON_MEMORY_NOT_FOUND: _ErrorReason.ValueType  # 33
+    """NOT_FOUND: memory has no such entry, or no such version of it."""
+    ERROR_REASON_MEMORY_VERSION_STALE: _ErrorReason.ValueType  # 34
+    """ABORTED: an entry of memory, or the access rules, are not at the expected version; read again and repeat."""
+    ERROR_REASON_SNAPSHOT_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """NOT_FOUND: the scope has no such snapshot."""
+    ERROR_REASON_HISTORY_EXPIRED: _ErrorReason.ValueType  # 36
+    """OUT_OF_RANGE: what memory held then is no longer kept; take snapshots of what you want to go back to."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The machine-readable reasons of failed calls. An error carries one, without its prefix, as `reason` of a
@@ -308,6 +316,14 @@ ERROR_REASON_NAMESPACE_FROZEN: ErrorReason.ValueType  # 31
 """FAILED_PRECONDITION: the whole namespace is frozen; the workflow goes on once that is thawed."""
 ERROR_REASON_REVISION_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND: the workflow's plan has never had this revision."""
+ERROR_REASON_MEMORY_NOT_FOUND: ErrorReason.ValueType  # 33
+"""NOT_FOUND: memory has no such entry, or no such version of it."""
+ERROR_REASON_MEMORY_VERSION_STALE: ErrorReason.ValueType  # 34
+"""ABORTED: an entry of memory, or the access rules, are not at the expected version; read again and repeat."""
+ERROR_REASON_SNAPSHOT_NOT_FOUND: ErrorReason.ValueType  # 35
+"""NOT_FOUND: the scope has no such snapshot."""
+ERROR_REASON_HISTORY_EXPIRED: ErrorReason.ValueType  # 36
+"""OUT_OF_RANGE: what memory held then is no longer kept; take snapshots of what you want to go back to."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

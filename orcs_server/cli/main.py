@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, controlling, inbox, reading, retrying, running, serving, tokens, why
+from orcs_server.cli import care, controlling, inbox, memory, reading, retrying, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -58,6 +58,7 @@ for command in (
     care.doctor,
 ):
     app.command()(command)
+app.add_typer(memory.commands)
 app.add_typer(tokens.commands)
 
 

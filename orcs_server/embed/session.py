@@ -117,6 +117,7 @@ async def session(
     guarded = GuardedHooks(_factory(hooks), time_limit_us=settings.hook_timeout_us)
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
+    stored = Memory(store, clock)
     runner = AgentRunner.configured(models, choice, clock.now_us)
     executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
@@ -131,8 +132,9 @@ async def session(
         clock=clock,
         model=choice,
         version=importlib.metadata.version("orcs-server"),
+        memory=stored,
     )
-    at = Session(caller, store, engine, services, Memory(store, clock), shared)
+    at = Session(caller, store, engine, services, stored, shared)
     try:
         yield at
     finally:

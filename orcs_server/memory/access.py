@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 from msgspec import Struct
@@ -213,6 +214,12 @@ class AccessControl:
         self._store = store
         self._on_refusal = on_refusal
         self._decoded: dict[str, RuleSet] = {}
+
+    def bound(self, store: MemoryStore) -> Self:
+        """Return this for another face of the same store."""
+        bound = copy.copy(self)
+        bound._store = store  # noqa: SLF001 - its own kind
+        return bound
 
     async def view(self, namespace: str, actor: Actor) -> View:
         """Return what an actor may do."""

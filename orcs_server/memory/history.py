@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+import copy
+from typing import Final, NamedTuple, Self
 
 from orcs_server.errors import NotFound
 from orcs_server.identity import Clock
@@ -58,6 +59,12 @@ class History:
         self._store = store
         self._clock = clock
         self._access = access
+
+    def bound(self, store: MemoryStore, access: AccessControl) -> Self:
+        """Return this for another face of the same store."""
+        bound = copy.copy(self)
+        bound._store, bound._access = store, access  # noqa: SLF001 - its own kind
+        return bound
 
     # What was
 

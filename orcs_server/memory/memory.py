@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from msgspec import Struct
 
@@ -31,6 +32,7 @@ from orcs_server.storage.memory_rows import (
     Written,
 )
 from orcs_server.storage.memory_text import words_of
+from orcs_server.storage.once import Once
 from orcs_server.storage.store import Store, blob_of
 
 BATCH_LIMIT: Final = 100
@@ -101,19 +103,42 @@ class Memory:
 
     def __init__(self, store: Store, clock: Clock | None = None, on_refusal: OnRefusal | None = None) -> None:
         self._store: MemoryStore = store.memory
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self.access = AccessControl(self._store, on_refusal)
-        self.reads = ReadCounter(self._store, self._clock)
-        self.history = History(self._store, self._clock, self.access)
+        self.reads = ReadCounter(self._store, self.clock)
+        self.history = History(self._store, self.clock, self.access)
+
+    def bound(self, once: Once) -> Self:
+        """Return this for the one change of a request: carried out once, however often it is asked for under its id.
+
+        Raises DuplicateRequest where it was. For what takes more than one change see `remember`.
+        """
+        bound = copy.copy(self)
+        bound._store = self._store.bound(once)  # noqa: SLF001 - its own kind
+        bound.access = self.access.bound(bound._store)  # noqa: SLF001
+        bound.history = self.history.bound(bound._store, bound.access)  # noqa: SLF001
+        return bound
+
+    async def remember(self, namespace: str, once: Once, answer: object) -> None:
+        """Store the answer of what took more than one change, once that is done. Raises DuplicateRequest."""
+        await self._store.bound(once).remember(namespace, answer)
 
     # Reading
 
     async def get(
-        self, namespace: str, actor: Actor, key: str, scope: str = "", reads: ReadSet | None = None
+        self,
+        namespace: str,
+        actor: Actor,
+        key: str,
+        scope: str = "",
+        reads: ReadSet | None = None,
+        *,
+        among: Sequence[str] | None = None,
     ) -> MemoryValue | None:
         """Return the newest version of a key with its value, or None where there is none.
 
-        Without a scope it is looked for in those of the actor's task, workflow and agent and in `global`, in this order.
+        Without a scope it is looked for `among` these, in this order; by default in those of the actor's task, workflow and agent
+        and in `global`.
         """
         check_key(key)
         if scope:
@@ -121,8 +146,8 @@ class Memory:
         view = await self.access.view(namespace, actor)
         if scope:
             view.require(Permission.READ, scope, key)
-        now_us = self._clock.now_us()
-        for one in (scope,) if scope else actor.scopes:
+        now_us = self.clock.now_us()
+        for one in (scope,) if scope else actor.scopes if among is None else among:
             if not view.may(Permission.READ, one, key):
                 continue
             found = await self._store.newest(namespace, one, key, now_us)
@@ -150,7 +175,7 @@ class Memory:
         limit = min(max(limit, 1), PAGE_LIMIT)
         view = await self.access.view(namespace, actor)
         view.require_some(Permission.READ, scope, prefix)
-        found = await self._store.page(namespace, scope, prefix, after, limit, self._clock.now_us())
+        found = await self._store.page(namespace, scope, prefix, after, limit, self.clock.now_us())
         seen = [entry for entry in found if view.may(Permission.READ, scope, entry.key)]
         if reads is not None:
             for entry in seen:
@@ -193,7 +218,7 @@ class Memory:
             max(offset, 0),
             min(max(limit, 1), SEARCH_LIMIT),
         )
-        shown = await self._store.search(namespace, sought, self._clock.now_us())
+        shown = await self._store.search(namespace, sought, self.clock.now_us())
         snippets = await self._store.snippets(namespace, shown, words)
         if reads is not None:
             for hit in shown:
@@ -236,7 +261,7 @@ class Memory:
         self, namespace: str, actor: Actor, changes: Sequence[Change], reads: ReadSet | None = None
     ) -> list[Written]:
         """Compare all that is to be compared, then carry out all changes, or nothing at all; each is of another key."""
-        now_us = self._clock.now_us()
+        now_us = self.clock.now_us()
         stored = _checked(changes, now_us)
         view = await self.access.view(namespace, actor)
         for change in changes:
@@ -262,7 +287,7 @@ class Memory:
         view.require(Permission.READ, scope, key)
         view.require(Permission.SHARE, scope, key)
         view.require(Permission.WRITE, target, key)
-        now_us = self._clock.now_us()
+        now_us = self.clock.now_us()
         found = await self._store.newest(namespace, scope, key, now_us)
         source = EntrySource(scope, key, 0 if found is None else found.entry.version)
         return await self._store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
@@ -277,24 +302,34 @@ class Memory:
         There is no queue: whoever takes them reads on from where it was. A piece without changes tells only how far the log was
         read. Raises OutOfRange (CURSOR_EXPIRED) where the log no longer holds what followed, InvalidArgument (CURSOR_INVALID).
         """
+        position = (await self._store.moment(namespace)).position if after is None else after
+        while True:
+            piece = await self.changes(namespace, actor, position, scope, prefix)
+            if piece.position > position:
+                position = piece.position
+                yield piece
+            else:
+                await self.news(namespace, position)
+
+    async def changes(
+        self, namespace: str, actor: Actor, after: int, scope: str = "", prefix: str = "", limit: int = PAGE_LIMIT
+    ) -> Changes:
+        """Return a piece of the log after a position; one that reaches no further says that there is nothing new."""
         if scope:
             check_scope(scope)
         check_prefix(prefix)
-        position = (await self._store.moment(namespace)).position if after is None else after
-        if position < 0:
+        if after < 0:
             raise InvalidArgument("CURSOR_INVALID", "A position in the log is not negative: begin without one.")
-        while True:
-            # The rules are asked anew each time: who may not read any more hears nothing more.
-            view = await self.access.view(namespace, actor)
-            if scope:
-                view.require_some(Permission.READ, scope, prefix)
-            piece = await self._store.changes(namespace, position, PAGE_LIMIT, scope or None, prefix)
-            allowed = [one for one in piece.versions if view.may(Permission.READ, one.scope, one.key)]
-            if piece.position > position:
-                position = piece.position
-                yield Changes(allowed, position)
-            else:
-                await self._store.wait(namespace, position)
+        # The rules are asked anew each time: who may not read any more hears nothing more.
+        view = await self.access.view(namespace, actor)
+        if scope:
+            view.require_some(Permission.READ, scope, prefix)
+        piece = await self._store.changes(namespace, after, limit, scope or None, prefix)
+        return Changes([one for one in piece.versions if view.may(Permission.READ, one.scope, one.key)], piece.position)
+
+    async def news(self, namespace: str, after: int) -> None:
+        """Return once there may be changes after a position."""
+        await self._store.wait(namespace, after)
 
     async def close(self) -> None:
         """Store what is only in memory: how often keys were read."""

@@ -23,8 +23,8 @@ takes as long as what is being served makes it.
 """
 WAITING: Final = 2_000
 """Calls that wait for that."""
-LONG_CALLS: Final = frozenset({"PreviewPlan"})
-"""Calls that wait for a model. They are counted apart, so that nobody waits for them but their own kind."""
+LONG_CALLS: Final = frozenset({"PreviewPlan", "RestoreSnapshot", "RevertMemory", "PurgeMemory"})
+"""Calls that wait for a model, or go over many entries. They are counted apart, so that nobody waits for them but their own kind."""
 LONG_AT_ONCE: Final = 16
 LONG_WAITING: Final = 100
 REQUEST_BYTES: Final = 64 * 1024 * 1024

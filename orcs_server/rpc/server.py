@@ -10,6 +10,7 @@ import grpc
 from orcs_client.v1 import (
     agent_service_pb2,
     control_service_pb2,
+    memory_service_pb2,
     system_service_pb2,
     task_service_pb2,
     workflow_service_pb2,
@@ -23,6 +24,7 @@ from orcs_server.rpc.certificates import server_credentials
 from orcs_server.rpc.control_servicer import ControlServicer
 from orcs_server.rpc.health import SERVICE as HEALTH
 from orcs_server.rpc.health import Health
+from orcs_server.rpc.memory_servicer import MemoryServicer
 from orcs_server.rpc.reflection import reflection_handlers
 from orcs_server.rpc.servicers import AgentServicer, SystemServicer, TaskServicer, WorkflowServicer
 from orcs_server.service.services import Services
@@ -72,6 +74,7 @@ class RpcServer:
             workflow_service_pb2: WorkflowServicer(services),
             task_service_pb2: TaskServicer(services),
             control_service_pb2: ControlServicer(services),
+            memory_service_pb2: MemoryServicer(services.memory),
             agent_service_pb2: AgentServicer(services.agents),
             system_service_pb2: SystemServicer(services.system),
         }

@@ -47,6 +47,13 @@ OPERATIONS: Final = {
     "workflows.watch": "view",
     "tasks.get": "view",
     "tasks.list": "view",
+    "memory.read": "view",
+    "memory.watch": "view",
+    "memory.write": "operate",
+    "memory.delete": "operate",
+    "memory.share": "operate",
+    "memory.revert": "operate",
+    "memory.administer": "administer",
     "agents.get": "view",
     "agents.list": "view",
     "system.info": "view",
@@ -81,7 +88,7 @@ class Authorisation:
     async def enter(self, caller: Caller, operation: str, resource_id: str = ANYTHING) -> Visit:
         """Return the visit if the caller may do this. Raises PermissionDenied, or Unavailable when a hook fails.
 
-        `resource_id` is `*` where there is none, a workflow's id, or `WORKFLOW/TASK`.
+        `resource_id` is `*` where there is none, a workflow's id, `WORKFLOW/TASK`, or a scope of memory.
         """
         check_role(caller, operation)
         hooks = await self._hooks.hooks_for(caller, Origin.RPC)

@@ -52,7 +52,7 @@ class Commands:
             # The engine knows a repetition by what it would write again; one that would change nothing any more writes nothing.
             record = await self._known(visit, method, request_id)
             if record is not None and record.command_hash != hashed:
-                raise _reused(method, request_id)
+                raise reused(method, request_id)
             if record is not None:
                 return Receipt(record.workflow_id, record.seq, repeated=True)
         command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs))
@@ -82,7 +82,7 @@ class Commands:
         """
         record = await self._known(visit, method, request_id) if request_id else None
         if record is not None and record.workflow_id != workflow_id:
-            raise _reused(method, request_id)
+            raise reused(method, request_id)
 
     async def _known(self, visit: Visit, method: str, request_id: str) -> RequestRecord | None:
         key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
@@ -106,7 +106,8 @@ class Commands:
         return restored(namespace, workflow_id, stored)
 
 
-def _reused(method: str, request_id: str) -> InvalidArgument:
+def reused(method: str, request_id: str) -> InvalidArgument:
+    """Return the error for a request id that belongs to another command."""
     return InvalidArgument(
         "REQUEST_ID_REUSED",
         f"The request id {request_id!r} belongs to another {method}: use a new one for a new request.",

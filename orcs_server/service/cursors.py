@@ -13,7 +13,7 @@ from orcs_server.errors import InvalidArgument
 _LAYOUT: Final = struct.Struct(">B8s8sQ")
 _CHECK_BYTES = 2
 _TEXT_LENGTH = 36
-_WORKFLOW, _NAMESPACE = 1, 2
+_WORKFLOW, _NAMESPACE, _MEMORY = 1, 2, 3
 
 
 class WorkflowCursors:
@@ -44,6 +44,21 @@ class NamespaceCursors:
     def position(self, cursor: str) -> int:
         """Return the place. Raises InvalidArgument (CURSOR_INVALID, CURSOR_FOREIGN_EPOCH)."""
         return _read(cursor, self._head, "this list of workflows")
+
+
+class MemoryCursors:
+    """The cursors of a namespace's memory: places by position in its own log."""
+
+    def __init__(self, epoch: str, namespace: str) -> None:
+        self._head = _head(_MEMORY, epoch, namespace)
+
+    def at(self, position: int) -> str:
+        """Return the cursor after which changes from `position` + 1 on are sent."""
+        return _write(self._head, position)
+
+    def position(self, cursor: str) -> int:
+        """Return the place. Raises InvalidArgument (CURSOR_INVALID, CURSOR_FOREIGN_EPOCH)."""
+        return _read(cursor, self._head, "this memory")
 
 
 _Head = tuple[int, bytes, bytes]

@@ -45,11 +45,16 @@ class PageBinding:
                 return msgspec.convert(key, kind)
         except (UnicodeError, binascii.Error, msgspec.MsgspecError, RecursionError):
             pass  # Not a token at all: the same answer as for a token of another list.
-        raise InvalidArgument(
-            "PAGE_TOKEN_INVALID",
-            "The page token is not one of this list: repeat the request that gave it with nothing but the token changed, "
-            "or begin again without a token.",
-        )
+        raise no_token()
+
+
+def no_token() -> InvalidArgument:
+    """Return the error for a page token that is not one of the list."""
+    return InvalidArgument(
+        "PAGE_TOKEN_INVALID",
+        "The page token is not one of this list: repeat the request that gave it with nothing but the token changed, "
+        "or begin again without a token.",
+    )
 
 
 def _storable(key: Any) -> bool:

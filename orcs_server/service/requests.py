@@ -199,6 +199,6 @@ class WatchInputsWish(Struct, frozen=True):
     heartbeat_us: int | None = None
 
 
-def command_hash(request: Struct | tuple[str | Struct, ...]) -> str:
+def command_hash(request: object) -> str:
     """Return the hash by which a repeated request is told from another one under the same request id."""
     return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()

@@ -11,6 +11,7 @@ from orcs_server.engines.base import Engine
 from orcs_server.executor.executor import Executor
 from orcs_server.hooks import GuardedHooks
 from orcs_server.identity import Clock
+from orcs_server.memory import Memory
 from orcs_server.service.agents import Agents
 from orcs_server.service.amending import Amending
 from orcs_server.service.approvers import Approvers
@@ -21,6 +22,7 @@ from orcs_server.service.control import Control
 from orcs_server.service.creation import Creation
 from orcs_server.service.explaining import Explaining
 from orcs_server.service.inbox import Inbox
+from orcs_server.service.memoryservices import MemoryServices, build_memory_services
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
 from orcs_server.service.reading import Reading
@@ -54,6 +56,7 @@ class Services:
     watching: Watching
     watching_all: WatchingAll
     watching_inbox: WatchingInbox
+    memory: MemoryServices
     open_watches: OpenWatches
 
 
@@ -68,6 +71,7 @@ def build_services(
     clock: Clock,
     model: ModelChoice,
     version: str,
+    memory: Memory,
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks)
@@ -111,6 +115,13 @@ def build_services(
         watching_all=WatchingAll(engine=engine, store=store, authorisation=authorisation, open_watches=open_watches),
         watching_inbox=WatchingInbox(
             engine=engine, store=store, authorisation=authorisation, open_watches=open_watches
+        ),
+        memory=build_memory_services(
+            memory=memory,
+            store=store,
+            authorisation=authorisation,
+            open_watches=open_watches,
+            max_page_size=pages,
         ),
         open_watches=open_watches,
     )

@@ -53,6 +53,11 @@ class Findings:
         """Return whether all of them are about parts of this field."""
         return all(violation.field.startswith(f"{field}.") for violation in self._found)
 
+    def within(self, field: str) -> bool:
+        """Return whether any of them is about this field, or a part of it."""
+        parts = (f"{field}.", f"{field}[")
+        return any(violation.field == field or violation.field.startswith(parts) for violation in self._found)
+
     def add(self, field: str, description: str) -> None:
         self._found.append(Violation(field, description))
 

@@ -27,10 +27,24 @@ from orcs_server.storage.memory_rows import (
     Undone,
     Written,
 )
+from orcs_server.storage.once import Once
 
 
 class MemoryStore(Protocol):
     """Keeps memory. The namespace is the first argument of everything; no reply depends on another namespace."""
+
+    # Requests
+
+    def bound(self, once: Once) -> MemoryStore:
+        """Return this store for the one change of a request: its answer is stored with the change, as JSON of what comes back.
+
+        Raises DuplicateRequest, and changes nothing, where the request was carried out before. Sets `once.position`.
+        """
+        ...
+
+    async def remember(self, namespace: str, answer: object) -> None:
+        """Of a store that is bound: only store the answer, of what took more than one change."""
+        ...
 
     # Writing
 

@@ -69,7 +69,10 @@ class RequestRecord(Struct, frozen=True):
     command_hash: str
     workflow_id: str
     seq: int
+    """For a change of memory the place in its log instead."""
     created_us: int
+    answer: bytes = b""
+    """What it was answered, as JSON, where that cannot be read from the event."""
 
 
 class DuplicateRequest(Exception):

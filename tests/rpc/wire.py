@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from orcs_client.v1 import workflow_pb2, workflow_service_pb2
 from orcs_client.v1.agent_service_pb2_grpc import AgentServiceStub
 from orcs_client.v1.control_service_pb2_grpc import ControlServiceStub
+from orcs_client.v1.memory_service_pb2_grpc import MemoryServiceStub
 from orcs_client.v1.system_service_pb2_grpc import SystemServiceStub
 from orcs_client.v1.task_service_pb2_grpc import TaskServiceStub
 from orcs_client.v1.workflow_service_pb2_grpc import WorkflowServiceStub
@@ -45,10 +46,11 @@ class Wire:
         self._agents = AgentServiceStub(channel)
         self._system = SystemServiceStub(channel)
         self._control = ControlServiceStub(channel)
+        self._memory = MemoryServiceStub(channel)
 
     def call(self, method: str, request: Message) -> Any:
         """Start a call of any service: `call("GetTask", GetTaskRequest(...))`."""
-        for stub in (self._workflows, self._tasks, self._agents, self._system, self._control):
+        for stub in (self._workflows, self._tasks, self._agents, self._system, self._control, self._memory):
             if hasattr(stub, method):
                 return getattr(stub, method)(request, metadata=self.metadata)
         raise AssertionError(method)

@@ -4,7 +4,14 @@ together with what the service finds.
 
 from __future__ import annotations
 
-from orcs_client.v1 import common_pb2, control_service_pb2, task_service_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import (
+    common_pb2,
+    control_service_pb2,
+    memory_service_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
 from orcs_server.rpc.conversion import enums
 from orcs_server.rpc.conversion.events import EVENT_FIELDS
 from orcs_server.rpc.conversion.times import duration_us, time_us
@@ -204,7 +211,8 @@ def _time(message: workflow_service_pb2.CreateWorkflowRequest, field: str, findi
 def heartbeat_us(
     message: workflow_service_pb2.WatchWorkflowRequest
     | workflow_service_pb2.WatchWorkflowsRequest
-    | control_service_pb2.WatchPendingInputsRequest,
+    | control_service_pb2.WatchPendingInputsRequest
+    | memory_service_pb2.WatchMemoryRequest,
     findings: Findings,
 ) -> int | None:
     """Return the interval; None where none is asked for."""

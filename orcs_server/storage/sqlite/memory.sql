@@ -170,6 +170,11 @@ DELETE FROM memory_versions WHERE id = ?
 -- A value.
 SELECT codec, key_id, bytes FROM blobs WHERE namespace = ? AND sha256 = ?
 
+-- name: remember_answer
+-- Remembers a request together with what it was answered.
+INSERT INTO requests (namespace, principal, method, request_id, command_hash, workflow_id, seq, created_us, answer)
+VALUES (?, ?, ?, ?, ?, '', ?, ?, ?)
+
 -- name: memory_rules
 -- The newest access rules.
 SELECT version, time_us, principal, rules FROM memory_rules WHERE namespace = ? ORDER BY version DESC LIMIT 1

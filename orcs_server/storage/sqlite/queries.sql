@@ -219,7 +219,7 @@ VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: find_request
 -- What a request led to.
-SELECT command_hash, workflow_id, seq, created_us FROM requests
+SELECT command_hash, workflow_id, seq, created_us, answer FROM requests
 WHERE namespace = ? AND principal = ? AND method = ? AND request_id = ?
 
 -- name: prune_requests

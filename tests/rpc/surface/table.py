@@ -36,6 +36,7 @@ from tests.rpc.surface.expected import (
     workflow_id,
     wrong,
 )
+from tests.rpc.surface.memory_table import MEMORY, MEMORY_BASE
 from tests.rpc.surface.world import LATER
 
 QUERY: Final = {"query": "Compare two databases"}
@@ -53,6 +54,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "StartWorkflow": {"workflow_id": "ready0"},
     "DeleteWorkflow": {"workflow_id": "done0"},
     **CONTROL_BASE,
+    **MEMORY_BASE,
 }
 """A request of each kind in which nothing is wrong. The fields of an expectation take the place of its own."""
 
@@ -254,4 +256,5 @@ TABLE: Final[dict[str, Expectations]] = {
     "ListAgents": {"page_size": page_size(), "page_token": page_token("agents")},
     "GetServerInfo": {},
     **CONTROL,
+    **MEMORY,
 }

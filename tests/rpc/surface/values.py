@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from tests.rpc.surface.methods import is_map, is_nested, kind_of, message_of
 from tests.rpc.surface.world import ELSEWHERE, FORGED_KEYS, STORED
 
-_LISTS: Final = ("tasks", "workflows", "agents")
+_LISTS: Final = ("tasks", "workflows", "agents", "memory", "hits", "versions", "snapshots")
 PAGE_TOKENS: Final = (
     *(f"@page {name}" for name in _LISTS),
     *(f"@page cut {name}" for name in _LISTS),
     *(f"@page forged {name} {number}" for name in _LISTS for number in range(len(FORGED_KEYS))),
 )
 CURSORS: Final = (
+    *("@memory", "@memory beyond", "@memory of another namespace", "@memory of another log"),
     *("@cursor", "@cursor beyond", "@cursor of another namespace", "@cursor cut"),
     *(f"@cursor {name}" for name in (*STORED, ELSEWHERE)),
     *(f"@cursor {what} ready" for what in ("beyond", "of another log")),
@@ -38,6 +39,14 @@ SENSIBLE: Final[dict[str, tuple[str, ...]]] = {
     "page_token": ("", *PAGE_TOKENS),
     "after_cursor": ("", *CURSORS),
     "cursor": ("", *CURSORS),
+    "as_of_cursor": ("@memory", "@memory", *CURSORS),
+    "scope": ("global", "global", "shared:team", "workflow:ready", "task:ready/a", "agent:research_agent"),
+    "scopes": ("global", "shared:team"),
+    "target_scope": ("shared:team", "workflow:ready"),
+    "key": ("kept", "other", "none"),
+    "prefix": ("", "k"),
+    "agent": ("", "research_agent"),
+    "subject": ("agent:*", "workflow:ready", "client:somebody"),
     "title": ("A title",),
     "query": ("Compare two databases",),
     "json": ("{}", '{"a": [1, 2.5, null, "é"]}'),

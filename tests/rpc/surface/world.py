@@ -11,8 +11,18 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from orcs_client.v1 import agent_service_pb2, control_service_pb2, task_service_pb2, workflow_pb2, workflow_service_pb2
-from orcs_server.service.cursors import NamespaceCursors, WorkflowCursors
+from orcs_client.v1 import (
+    agent_service_pb2,
+    common_pb2,
+    control_service_pb2,
+    memory_pb2,
+    memory_service_pb2,
+    task_service_pb2,
+    workflow_pb2,
+    workflow_service_pb2,
+)
+from orcs_server.service.cursors import MemoryCursors, NamespaceCursors, WorkflowCursors
+from orcs_server.service.memoryrequests import MemoryPast
 from orcs_server.service.pages import PageBinding
 from orcs_server.service.requests import TaskWish, WorkflowWish
 from tests.rpc.surface.asking import Answer, Asker
@@ -20,7 +30,7 @@ from tests.rpc.surface.methods import is_map, methods
 from tests.rpc.wire import plan_of
 from tests.server_process import ServerProcess
 
-_w = workflow_service_pb2
+_w, _s = workflow_service_pb2, memory_service_pb2
 
 LATER: Final = Timestamp(seconds=4_000_000_000)
 SPARE: Final = tuple(f"{kind}{number}" for kind in ("ready", "done") for number in range(6))
@@ -99,13 +109,37 @@ class World:
         self.texts["@cursor beyond"] = all_workflows.at(2**64 - 1)
         self.texts["@cursor of another namespace"] = NamespaceCursors(epoch, "other").at(1)
         self.texts["@cursor cut"] = all_workflows.at(1)[:-1]
+        self._remember(epoch)
         self._note_pages()
+
+    def _remember(self, epoch: str) -> None:
+        """Store entries and snapshots of them."""
+        for key in ("kept", "other"):
+            value = common_pb2.Part(text=f"A text about {key} things.")
+            for _ in range(2):
+                put = memory_pb2.MemoryPut(scope="global", key=key, value=value)
+                stored = self.reply("PutMemory", _s.PutMemoryRequest(put=put))
+        for _ in range(3):
+            self.reply("CreateSnapshot", _s.CreateSnapshotRequest(scope="global"))
+        log = MemoryCursors(epoch, self.namespace)
+        self.texts["@memory"] = stored.cursor
+        self.texts["@memory beyond"] = log.at(2**62)
+        self.texts["@memory of another namespace"] = MemoryCursors(epoch, "other").at(1)
+        self.texts["@memory of another log"] = MemoryCursors("00" * 8, self.namespace).at(1)
 
     def _note_pages(self) -> None:
         tasks = self.reply("ListTasks", task_service_pb2.ListTasksRequest(workflow_id="ready", page_size=1))
         workflows = self.reply("ListWorkflows", _w.ListWorkflowsRequest(page_size=1))
         agents = self.reply("ListAgents", agent_service_pb2.ListAgentsRequest(page_size=1))
-        for name, reply in (("tasks", tasks), ("workflows", workflows), ("agents", agents)):
+        entries = self.reply("ListMemory", _s.ListMemoryRequest(scope="global", page_size=1))
+        hits = self.reply("SearchMemory", _s.SearchMemoryRequest(query="text", page_size=1))
+        versions = self.reply(
+            "ListMemoryVersions", _s.ListMemoryVersionsRequest(scope="global", key="kept", page_size=1)
+        )
+        snapshots = self.reply("ListSnapshots", _s.ListSnapshotsRequest(page_size=1))
+        lists = {"tasks": tasks, "workflows": workflows, "agents": agents}
+        lists |= {"memory": entries, "hits": hits, "versions": versions, "snapshots": snapshots}
+        for name, reply in lists.items():
             assert reply.next_page_token
             self.texts[f"@page {name}"] = reply.next_page_token
             self.texts[f"@page cut {name}"] = reply.next_page_token[:-4]
@@ -115,6 +149,10 @@ class World:
                 "tasks": PageBinding("ListTasks", self.namespace, ("ready", TaskWish())),
                 "workflows": PageBinding("ListWorkflows", self.namespace, WorkflowWish()),
                 "agents": PageBinding("ListAgents", self.namespace),
+                "memory": PageBinding("ListMemory", self.namespace, ("global", "", MemoryPast())),
+                "hits": PageBinding("SearchMemory", self.namespace, ("text", (), False)),
+                "versions": PageBinding("ListMemoryVersions", self.namespace, ("global", "kept")),
+                "snapshots": PageBinding("ListSnapshots", self.namespace, ""),
             }
             for name, binding in bindings.items():
                 self.texts[f"@page forged {name} {number}"] = binding.token(key)
@@ -169,7 +207,9 @@ class World:
 
     def _sizes(self) -> dict[str, int]:
         tables = self._store.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-        return {name: self._store.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in tables}
+        # How often entries are read is stored now and then, and an index's own tables are no rows of anybody's.
+        counted = [name for (name,) in tables if name != "memory_reads" and not name.startswith("memory_text_")]
+        return {name: self._store.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in counted}
 
 
 @dataclass(frozen=True)
@@ -200,7 +240,8 @@ class Place:
     def __init__(self, folder: Path, *namespaces: str) -> None:
         self._server = ServerProcess(folder)
         self._tokens = {
-            name: self._server.create_token("caller", name, "operate", "approve") for name in (*namespaces, "others")
+            name: self._server.create_token("caller", name, "operate", "approve", "administer")
+            for name in (*namespaces, "others")
         }
         self._worlds: dict[str, World] = {}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from orcs_server.errors import NotFound
 from orcs_server.storage import blobs as at_rest
@@ -32,8 +33,9 @@ from orcs_server.storage.memory_rows import (
     Undone,
     Written,
 )
+from orcs_server.storage.once import Once
 from orcs_server.storage.sqlite.batch import HEAVY, Change
-from orcs_server.storage.sqlite.memory import erasing, index, reading, rewinding, searching, writing
+from orcs_server.storage.sqlite.memory import erasing, index, reading, remembering, rewinding, searching, writing
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
@@ -62,11 +64,22 @@ class SqliteMemory:
         self._cache = cache
         self._pack = pack
         self._bells: dict[str, asyncio.Event] = {}
+        self._once: Once | None = None
 
     def release(self) -> None:
         """Wake all who wait: the file is being closed."""
         for namespace in tuple(self._bells):
             self._ring(namespace)
+
+    # Requests
+
+    def bound(self, once: Once) -> Self:
+        bound = copy.copy(self)
+        bound._once = once  # noqa: SLF001 - its own kind
+        return bound
+
+    async def remember(self, namespace: str, answer: object) -> None:
+        await self._change(namespace, lambda _: answer, 1)
 
     # Writing
 
@@ -252,7 +265,12 @@ class SqliteMemory:
 
     async def _change(self, namespace: str, work: Work, weight: int = ROWS_TO_A_VERSION) -> Any:
         """Carry out a change, let go of what it erased, wake those who wait, and return its result."""
+        once = self._once
+        if once is not None:
+            work = remembering.once(work, namespace, once)
         outcome: Any = await self._writer().submit(Change(work, weight), namespace)
+        if once is not None:
+            outcome, once.position = outcome
         if not isinstance(outcome, Outcome):
             return outcome
         for digest in outcome.erased:

@@ -1,0 +1,46 @@
+"""Changes that belong to a request: its answer is stored with them, so that its repetition finds it instead of doing it again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from orcs_server.storage.codec import encode
+from orcs_server.storage.once import Once
+from orcs_server.storage.sqlite.batch import find_request
+from orcs_server.storage.sqlite.memory.writing import Outcome
+from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.storage.sqlite.writer import Refused
+from orcs_server.storage.store import DuplicateRequest
+
+Work = Callable[[sqlite3.Connection], Any]
+
+
+class Remembered(NamedTuple):
+    """What a change came to, and the place in the namespace's log after it."""
+
+    outcome: Any
+    position: int
+
+
+def once(work: Work, namespace: str, change: Once) -> Work:
+    """Return the change as one that is refused with DuplicateRequest where its request is known, and remembered otherwise."""
+
+    def carry_out(connection: sqlite3.Connection) -> Remembered | Refused:
+        if change.request is not None:
+            known = find_request(connection, change.request)
+            if known is not None:
+                return Refused(DuplicateRequest(known))
+        outcome = work(connection)
+        if isinstance(outcome, Refused):
+            return outcome
+        result = outcome.result if isinstance(outcome, Outcome) else outcome
+        space = connection.execute(QUERIES["memory_space"], (namespace,)).fetchone()
+        position: int = 0 if space is None else space[1]
+        if change.request is not None:
+            row = (*change.request, change.command_hash, position, change.created_us, encode(result))
+            connection.execute(QUERIES["remember_answer"], row)
+        return Remembered(outcome, position)
+
+    return carry_out
