@@ -122,6 +122,7 @@ class Backend:
             self._retention.cancel()
             await asyncio.wait((self._retention,))
         await self.engine.stop(grace_s)
+        await self.executor.memory.close()
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()

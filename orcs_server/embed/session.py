@@ -21,7 +21,7 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import IllegalTransition
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor
+from orcs_server.executor.executor import Executor, log_refusal
 from orcs_server.hooks import ALLOW_ALL, AuthorizationHook, GuardedHooks, HookSet, Origin, inline
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
@@ -118,7 +118,8 @@ async def session(
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
     runner = AgentRunner.configured(models, choice, clock.now_us)
-    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True)
+    kept = Memory(store, clock, log_refusal)
+    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=kept)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
     services = build_services(
@@ -132,12 +133,13 @@ async def session(
         model=choice,
         version=importlib.metadata.version("orcs-server"),
     )
-    at = Session(caller, store, engine, services, Memory(store, clock), shared)
+    at = Session(caller, store, engine, services, kept, shared)
     try:
         yield at
     finally:
         try:
             await engine.stop(0)
+            await kept.close()
         finally:
             shared.executing -= at.claimed
         await recording.close()

@@ -63,9 +63,36 @@ class ReadSet:
         """Return how far something is to be trusted that this writer makes of what was read."""
         return min(writer, self.trust)
 
-    def origin(self) -> Origin:
-        """Return what was read, as it is kept with what is written."""
-        return Origin(tuple(self._sources), self._left_out)
+    def origin(self, call: str = "") -> Origin:
+        """Return what was read, as it is kept with what is written; `call` names the tool call that writes."""
+        return Origin(tuple(self._sources), self._left_out, call=call)
+
+    def merge(self, other: ReadSet) -> None:
+        """Note everything that another read set holds. Doing it again changes nothing."""
+        self.trust = min(self.trust, other.trust)
+        new = [source for source in other._sources if source not in self._sources]
+        room = max(SOURCES_KEPT - len(self._sources), 0)
+        self._sources.update(dict.fromkeys(new[:room]))
+        self._left_out = max(self._left_out, other._left_out, len(new) - room)
+
+    @property
+    def versions(self) -> dict[tuple[str, str], int]:
+        """The latest version that was read of each entry, by scope and key, as far as it is kept."""
+        found: dict[tuple[str, str], int] = {}
+        for source in self._sources:
+            if isinstance(source, EntrySource):
+                place = (source.scope, source.key)
+                found[place] = max(found.get(place, 0), source.version)
+        return found
+
+    @property
+    def mark(self) -> tuple[Trust, int, int]:
+        """What changes with everything new that is noted."""
+        return self.trust, len(self._sources), self._left_out
+
+    def outside(self, limit: int = 5) -> list[str]:
+        """Return, for people, the first of the sources, the latest first."""
+        return [_named(source) for source in list(reversed(self._sources))[:limit]]
 
     def dump(self) -> bytes:
         """Return the read set for storage."""
@@ -88,3 +115,13 @@ class ReadSet:
             self._sources[source] = None
         else:
             self._left_out += 1
+
+
+def _named(source: Source) -> str:
+    match source:
+        case EntrySource():
+            return f"{source.scope} {source.key}"[:60]
+        case OutputSource():
+            return f"the output of {source.task_id}"
+        case ExternalSource():
+            return source.name[:60]
