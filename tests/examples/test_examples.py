@@ -205,7 +205,7 @@ def test_two_agents_share_conflict_and_are_rolled_back(tmp_path: Path, llmock: L
         "the chart says: 11 fathoms; a rock off the pier",
         "Chart the harbour of Kinsale once more: COMPLETED",
         "the chart says: dry land",
-        "taken back: kinsale",
+        "taken back: kinsale, agent_run:t1:1:result, agent_run:t1:1:start, task_result:t1",
         "the chart says: 11 fathoms; a rock off the pier",
         "version 4 by harbour-master",
         "version 3 by scout_agent",
