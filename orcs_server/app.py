@@ -22,12 +22,13 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import StartupError, Unavailable
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor
+from orcs_server.executor.executor import Executor, log_refusal
 from orcs_server.hooks import GuardedHooks, load_factory, null_factory
 from orcs_server.identity import Clock
 from orcs_server.identity.discovery import Announcement
 from orcs_server.identity.private_files import PRIVATE_FOLDER_MODE
 from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
+from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
 from orcs_server.service.recording import EventRecording
@@ -60,10 +61,11 @@ class Backend:
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data)
+        self.memory = Memory(self.store, self.clock, log_refusal)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
         runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
         self.executor = Executor(
-            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry
+            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry, memory=self.memory
         )
         limits = settings.limits
         self.engine = LocalEngine(
@@ -122,10 +124,10 @@ class Backend:
             self._retention.cancel()
             await asyncio.wait((self._retention,))
         await self.engine.stop(grace_s)
-        await self.executor.memory.close()
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()
+        await self.memory.close()
         await self.store.close()
         await asyncio.to_thread(self.telemetry.close)
 

@@ -117,9 +117,9 @@ async def session(
     guarded = GuardedHooks(_factory(hooks), time_limit_us=settings.hook_timeout_us)
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
+    stored = Memory(store, clock, log_refusal)
     runner = AgentRunner.configured(models, choice, clock.now_us)
-    kept = Memory(store, clock, log_refusal)
-    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=kept)
+    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=stored)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
     services = build_services(
@@ -133,13 +133,13 @@ async def session(
         model=choice,
         version=importlib.metadata.version("orcs-server"),
     )
-    at = Session(caller, store, engine, services, kept, shared)
+    at = Session(caller, store, engine, services, stored, shared)
     try:
         yield at
     finally:
         try:
             await engine.stop(0)
-            await kept.close()
+            await stored.close()
         finally:
             shared.executing -= at.claimed
         await recording.close()

@@ -55,11 +55,13 @@ class Executor:
         record_runs: bool = False,
         memory: Memory | None = None,
     ) -> None:
-        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says."""
+        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says.
+
+        Whoever hands over a memory closes it.
+        """
         self._telemetry = telemetry
         self._store = store
-        self.memory = memory or Memory(store, on_refusal=log_refusal)
-        """What agents use; whoever made the executor closes it."""
+        self._memory = memory or Memory(store, on_refusal=log_refusal)
         self._record_runs = record_runs
         self._runner = runner
         self._configurations = configurations
@@ -247,7 +249,7 @@ class Executor:
         agent_id, task_id = (PLANNER_ID, "") if task is None else (task.agent_id, task.id)
 
         async def place() -> tuple[Memory, str]:
-            return self.memory, state.namespace
+            return self._memory, state.namespace
 
         memory = AgentContext(
             place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal, reads=reads

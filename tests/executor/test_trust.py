@@ -6,17 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import FunctionTool, function_tool
-from agents.testing import ModelStep, assistant_message, function_call
+from agents import Agent, FunctionTool, function_tool
+from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
 
 from orcs_server import idempotent, sensitive, trusted
+from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.failures import ModelCallError
+from orcs_server.agents.journaled_tools import JournaledInvocation, journal_tools
 from orcs_server.agents.people_tools import propose_tasks
+from orcs_server.agents.reading import Reading
+from orcs_server.config.tables import AgentTable
 from orcs_server.memory import Memory, agent_scope, task_scope, workflow_scope
 from orcs_server.memory.values import encode
 from orcs_server.storage.memory_rows import Trust
@@ -317,3 +322,67 @@ async def test_refusals_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixt
     (record,) = [one for one in caplog.records if "was refused" in one.getMessage()]
     assert vars(record)["agent"] == "spy"
     assert vars(record)["scope"] == "global"
+
+
+@pytest.mark.parametrize("outer_reads", [True, False])
+async def test_nested_agents_share_the_read_set_both_ways(tmp_path: Path, bank: Bank, outer_reads: bool) -> None:
+    fetching: list[Any] = [function_call("fetch", {"url": "x"}, call_id="f1")]
+    if outer_reads:
+        inner = Agent(
+            name="Inner", tools=[bank.tool()], model=ScriptedModel([[wire()], [assistant_message("inner done")]])
+        )
+        outer = [fetching, [nested()], telling()]
+        tools = [fetch]
+    else:
+        inner = Agent(name="Inner", tools=[fetch], model=ScriptedModel([fetching, [assistant_message("all well")]]))
+        outer = [[nested()], [wire()], telling()]
+        tools = [bank.tool()]
+    agent = coded("outer", *outer, tools=[*tools, inner.as_tool("delegate", "Delegate.")])
+    async with server(tmp_path / "orcs.db", agents=[agent]) as world:
+        await world.create(tasks=[task("a", agent_id="outer")])
+        one = await asked(world)
+        assert "(fetch)" in one.need.prompt
+        await decide(world, one, Decision.REJECT)
+        await told(world)
+    assert bank.wired == []
+
+
+def nested() -> Any:
+    return function_call("delegate", {"input": "go"}, call_id="n1")
+
+
+def test_a_copy_of_a_tool_is_as_sensitive_and_as_trusted_as_the_tool(bank: Bank) -> None:
+    tool = bank.tool()
+    journal_tools([tool])
+    again = copy(replace(tool, name="renamed"))
+    assert isinstance(again.on_invoke_tool, JournaledInvocation)
+    assert again.on_invoke_tool.sensitive
+    assert again.on_invoke_tool.trusted
+    other = copy(fetch)
+    journal_tools([other])
+    assert isinstance(other.on_invoke_tool, JournaledInvocation)
+    assert not other.on_invoke_tool.sensitive
+    assert not other.on_invoke_tool.trusted
+
+
+def test_what_tools_of_the_models_own_server_have_read_is_from_outside() -> None:
+    reading = Reading()
+    reading.hosted(["message", "reasoning", "function_call"])
+    assert not reading.reads.untrusted
+    reading.hosted(["web_search_call"])
+    assert reading.reads.untrusted
+
+
+async def test_agents_without_code_get_the_tools_and_their_sensitive_ones_by_the_configuration(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.acts["a"] = [[use("memory_get", "g1", key="note")], [use("memory_put", "p1", key="k", value="v")], "done"]
+    table = AgentTable(instructions="Work.", tools=("memory_get", "memory_put"), sensitive=("memory_put",))
+    agent = AgentCatalog.build({"teller": table}).get("teller")
+    async with server(tmp_path / "orcs.db", stage, agents=[agent]) as world:
+        await inject(world, "note", ATTACKS[0])
+        await world.create(tasks=[task("a", agent_id="teller")])
+        one = await asked(world)
+        assert 'May the tool "memory_put" be called' in one.need.prompt
+        await decide(world, one, Decision.REJECT)
+        await world.end()
+        assert await Memory(world.store).get("default", OPERATOR, "k", W1) is None
