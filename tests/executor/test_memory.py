@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
-from agents.testing import assistant_message
+from agents.testing import ModelStep, assistant_message
 
 from orcs_server.agents.failures import ModelCallError
 from orcs_server.agents.journal import JournalStopped, RunJournal
@@ -13,7 +15,7 @@ from orcs_server.executor.configuration import freeze, pack
 from orcs_server.memory import Memory, Rule, agent_scope, task_scope, workflow_scope
 from orcs_server.memory.access import Permission
 from orcs_server.workflow.model import Failure, FailureKind
-from tests.engines.support import server, task
+from tests.engines.support import Stage, server, task
 from tests.executor.memories import OPERATOR, coded, inject, noting, put, telling, told, use
 
 W1 = workflow_scope("w1")
@@ -205,7 +207,7 @@ async def test_without_a_budget_nothing_is_shown(tmp_path: Path) -> None:
     shown: list[list[str]] = []
     agent = coded("writer", noting(shown, assistant_message("done")))
     async with server(tmp_path / "orcs.db", agents=[agent]) as world:
-        bounds = {"max_predecessor_bytes": 1, "max_output_bytes": 1_000, "max_memory_tokens": 0}
+        bounds: dict[str, Any] = {"max_predecessor_bytes": 1, "max_output_bytes": 1_000, "max_memory_tokens": 0}
         world.frozen = pack(freeze(world.catalog, planner_prompt=None, model=None, **bounds))
         await put(world, "pinned/style", "Write in German.", "global")
         await world.create(tasks=[task("a", agent_id="writer")])
@@ -272,3 +274,40 @@ async def test_a_running_agent_sees_at_its_next_turn_what_siblings_share_and_wha
     assert f"[Not there any more: plan in {W1}]" in news[2]
     assert "mine" not in news[2], "nobody is told what it wrote itself"
     assert news[3] == news[2], "nothing is told twice"
+
+
+async def test_siblings_that_run_at_once_hear_of_each_other(tmp_path: Path) -> None:
+    shown: list[list[str]] = []
+    listening, stored = asyncio.Event(), asyncio.Event()
+
+    async def wait(_: object) -> list[object]:
+        listening.set()
+        await stored.wait()
+        return [use("memory_list", "l1", prefix="nothing")]
+
+    async def speak(_: object) -> list[object]:
+        await listening.wait()
+        return [use("memory_put", "p1", key="shared/tide", value="high at noon")]
+
+    async def spoken(_: object) -> list[object]:
+        stored.set()
+        return [assistant_message("said")]
+
+    listener = coded("listener", ModelStep.respond(wait), noting(shown, assistant_message("heard")))
+    speaker = coded("speaker", ModelStep.respond(speak), ModelStep.respond(spoken))
+    async with server(tmp_path / "orcs.db", agents=[listener, speaker]) as world:
+        await world.create(tasks=[task("a", agent_id="listener"), task("b", agent_id="speaker")])
+        await world.end()
+    (texts,) = shown
+    assert "What others have written since you last looked:" in texts[-1]
+    assert 'key="shared/tide"' in texts[-1]
+    assert "high at noon" in texts[-1]
+
+
+async def test_agents_without_memory_tools_are_not_told(tmp_path: Path) -> None:
+    stage = Stage()
+    async with server(tmp_path / "orcs.db", stage) as world:
+        await put(world, "shared/tide", "high at noon")
+        await world.create(tasks=[task("a")])
+        await world.end()
+    assert stage.notes["a"] == []
