@@ -1,10 +1,10 @@
-"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk, control, waiting."""
+"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk, control, waiting, context."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import disk, journal, main_job, people, recovery, scale
+from benchmarks import context, disk, journal, main_job, people, recovery, scale
 
 ALL = {
     "main": main_job.measure,
@@ -15,6 +15,7 @@ ALL = {
     "disk": disk.measure,
     "control": people.control,
     "waiting": people.waiting,
+    "context": context.measure,
 }
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orcs_server.agents.idempotence import idempotent
+    from orcs_server.agents.memory_tools import memory_delete, memory_get, memory_list, memory_put, memory_search
     from orcs_server.agents.people_tools import ask_user, propose_tasks
+    from orcs_server.agents.sensitivity import sensitive, trusted
     from orcs_server.embed import (
         MemorySystem,
         ORCSRunHooks,
@@ -39,8 +41,16 @@ __all__ = [
     "ask_user",
     "create_planner_agent",
     "idempotent",
+    "memory_delete",
+    "memory_get",
+    "memory_list",
+    "memory_put",
+    "memory_search",
     "propose_tasks",
+    "sensitive",
+    "trusted",
 ]
+_MEMORY_TOOLS = frozenset({"memory_delete", "memory_get", "memory_list", "memory_put", "memory_search"})
 
 
 def __getattr__(name: str) -> Any:
@@ -48,6 +58,14 @@ def __getattr__(name: str) -> Any:
         from orcs_server.agents.idempotence import idempotent
 
         return idempotent
+    if name in ("sensitive", "trusted"):
+        from orcs_server.agents import sensitivity
+
+        return getattr(sensitivity, name)
+    if name in _MEMORY_TOOLS:
+        from orcs_server.agents import memory_tools
+
+        return getattr(memory_tools, name)
     if name in ("ask_user", "propose_tasks"):
         from orcs_server.agents import people_tools
 

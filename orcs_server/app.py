@@ -22,7 +22,7 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import StartupError, Unavailable
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor
+from orcs_server.executor.executor import Executor, log_refusal
 from orcs_server.hooks import GuardedHooks, load_factory, null_factory
 from orcs_server.identity import Clock
 from orcs_server.identity.discovery import Announcement
@@ -61,11 +61,11 @@ class Backend:
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data)
-        self.memory = Memory(self.store, self.clock)
+        self.memory = Memory(self.store, self.clock, log_refusal)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
         runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
         self.executor = Executor(
-            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry
+            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry, memory=self.memory
         )
         limits = settings.limits
         self.engine = LocalEngine(

@@ -21,6 +21,8 @@ from orcs_client.v1 import system_service_pb2, workflow_pb2, workflow_service_pb
 from orcs_server.app import Server, run
 from orcs_server.errors import StartupError
 from orcs_server.identity import Caller
+from orcs_server.memory import Actor
+from orcs_server.memory.values import encode
 from orcs_server.service.requests import NewWorkflow
 from orcs_server.storage.sqlite import SqliteStore
 from tests.rpc.servers import settings_in
@@ -146,6 +148,19 @@ async def test_clients_are_told_where_the_model_server_is_without_what_is_secret
         async with connected(str(server.address), token) as wire:
             info = await wire.call("GetServerInfo", system_service_pb2.GetServerInfoRequest())
     assert (info.model.base_url, info.model.default_model) == ("http://127.0.0.1:9/v1", "llama")
+
+
+async def test_how_often_memory_was_read_is_stored_when_the_server_ends(tmp_path: Path) -> None:
+    settings, ada = settings_in(tmp_path), Actor("ada")
+    async with Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server:
+        memory = server.backend.memory
+        await memory.put("default", ada, "k", encode("v"), "global")
+        for _ in range(3):
+            await memory.get("default", ada, "k", "global")
+    store = SqliteStore(settings.data)
+    await store.open()
+    assert [(one.key, one.reads) for one in await store.memory.hot("default", 10)] == [("k", 3)]
+    await store.close()
 
 
 def test_a_start_that_is_refused_leaves_nothing_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,10 +90,13 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         if table.instructions is not None or table.model is not None or table.settings or table.tools is not None:
             raise StartupError(
                 f"the agent {name} comes from the registry, which sets its instructions, model, settings and tools: "
-                f"[agents.{name}] may change its description and max_turns only"
+                f"[agents.{name}] may change its description, max_turns and sensitive only"
             )
         return replace(
-            base, description=table.description or base.description, max_turns=table.max_turns or base.max_turns
+            base,
+            description=table.description or base.description,
+            max_turns=table.max_turns or base.max_turns,
+            sensitive=table.sensitive or base.sensitive,
         )
     return replace(
         base,
@@ -103,6 +106,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         settings={**base.settings, **table.settings},
         max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if table.tools else base.max_turns),
         tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
+        sensitive=table.sensitive or base.sensitive,
         source="config",
     )
 

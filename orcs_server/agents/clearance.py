@@ -47,13 +47,26 @@ class ApprovalInRuns:
 
 
 async def clear(
-    journal: RunJournal, tool: FunctionTool, context: ToolContext[Any], arguments: str, *, repeatable: bool
+    journal: RunJournal,
+    tool: FunctionTool,
+    context: ToolContext[Any],
+    arguments: str,
+    *,
+    repeatable: bool,
+    sensitive: bool = False,
 ) -> Clearance:
-    """Return whether a tool may be called now, and how. Raises InputRequired where a person has to say so first."""
+    """Return whether a tool may be called now, and how. Raises InputRequired where a person has to say so first.
+
+    A sensitive one may not, without approval, once anything from outside has been read: it may be that which wants the call. What
+    was asked once stays asked: the next attempt may come to the call before it has gone through what was read beside it.
+    """
     call_id = context.tool_call_id
     path = below(current_path(), call_id)
     approval = tool.needs_approval
-    if isinstance(approval, ApprovalInRuns) and await approval.wanted(context, _parsed(arguments), call_id):
+    wanted = sensitive and (journal.reading.reads.untrusted or journal.needs.was_asked(path, InputKind.TOOL_APPROVAL))
+    if not wanted and isinstance(approval, ApprovalInRuns):
+        wanted = await approval.wanted(context, _parsed(arguments), call_id)
+    if wanted:
         said = _resolution(journal, path, InputKind.TOOL_APPROVAL, tool, arguments)
         if said.resolution is Resolution.EDITED:
             arguments = await _text(journal, said)
@@ -84,6 +97,9 @@ def _resolution(journal: RunJournal, path: str, kind: InputKind, tool: FunctionT
     prompt = _PROMPTS[kind].format(quoted(tool.name))
     if kind is InputKind.UNSAFE_RERUN:
         raise InputRequired(Need(kind, prompt, shown=shown.digest), [shown])
+    if journal.reading.reads.untrusted:
+        read = ", ".join(quoted(name) for name in journal.reading.reads.outside)
+        prompt = f"{prompt} The agent has read what comes from outside ({read}), which may be what wants it."
     # Arguments that a person changes have to fit the tool as much as a model's.
     schema = blob_of(_canonical(tool.params_json_schema))
     need = Need(

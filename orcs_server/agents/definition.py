@@ -38,6 +38,8 @@ class AgentDefinition:
     source: AgentSource = "builtin"
     tools: tuple[str, ...] = ()
     """Names of the tools that the agent may call."""
+    sensitive: tuple[str, ...] = ()
+    """Names of those that need an approval once the agent has read what comes from outside, beside those declared so."""
     fingerprint: str = ""
     """What the fields above do not show of a registry's agent: its tools' schemas, handoffs, guardrails."""
     template: object | None = field(default=None, repr=False, compare=False)
@@ -61,5 +63,7 @@ class AgentDefinition:
             "tools": self.tools,
             "fingerprint": self.fingerprint,
         }
+        if self.sensitive:
+            content["sensitive"] = self.sensitive
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from openai.types.responses import Response
 
+from orcs_server.agents.cancellation import to_its_end
 from orcs_server.agents.conversation import Conversation, Turn
 from orcs_server.agents.failures import course_left, tool_in_doubt, unseen_call
 from orcs_server.agents.needs import InputRequired, Needs
 from orcs_server.agents.notes import Notes, answers_for
 from orcs_server.agents.paths import ROOT, below, current_path, is_within
+from orcs_server.agents.reading import MemoryNote, Reading
 from orcs_server.agents.responses import is_acted_on, pack_response, unpack_response, unseen_kind
 from orcs_server.agents.steering import Steering
 from orcs_server.agents.tool_results import pack_result
@@ -59,6 +61,7 @@ class RunJournal:
         on_mismatch: Callable[[str, int], None] | None = None,
         steering: Steering | None = None,
         approvals_expire_us: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """Go on from these rows. `on_mismatch` is told the path and the turn where the run takes another course."""
         self._store = store
@@ -68,12 +71,14 @@ class RunJournal:
         self.steering = steering or Steering()
         self.approvals_expire_us = approvals_expire_us
         """How long a tool may wait for its approval; None: without end."""
+        self.reading = reading or Reading()
+        """What the run has read."""
         rows = rows or JournalRows([], [])
         self._model_calls = {(call.path, call.turn): call for call in rows.model_calls}
         self._tool_calls = {(call.path, call.call_id): call for call in rows.tool_calls}
         self._conversations: dict[str, Conversation] = {}
         inputs = self.steering.inputs
-        self.notes = Notes(self.steering, rows.messages, answers_for(key.task_id, inputs))
+        self.notes = Notes(self.steering, rows.messages, answers_for(key.task_id, inputs), self.reading)
         self.needs = Needs(key, attempt, inputs)
         self._held: tuple[Turn, Response] | None = None
         """An answer that asked for nothing more: it is stored only if another call follows after all."""
@@ -103,10 +108,11 @@ class RunJournal:
         on_mismatch: Callable[[str, int], None] | None = None,
         steering: Steering | None = None,
         approvals_expire_us: int | None = None,
+        reading: Reading | None = None,
     ) -> RunJournal:
         """Return the journal for an attempt. Raises Unavailable; Conflict when a later attempt has taken over."""
         rows = None if attempt == 1 else await store.open_journal(key, attempt)
-        return cls(store, key, attempt, rows, on_mismatch, steering, approvals_expire_us)
+        return cls(store, key, attempt, rows, on_mismatch, steering, approvals_expire_us, reading)
 
     @property
     def call_ids(self) -> frozenset[str]:
@@ -170,7 +176,8 @@ class RunJournal:
             self._halt(turn.path)
         if turn.path != ROOT:
             return turn
-        new = await self.notes.show(turn.number, len(turn.shown), self._tells, self.text)
+        memory = await self._from_memory(turn.number)
+        new = await self.notes.show(turn.number, len(turn.shown), self._tells, self.text, memory)
         if not new:
             return turn
         conversation = self._conversations[ROOT]
@@ -196,7 +203,9 @@ class RunJournal:
         """Return the result of a finished call; None if it is not finished. Raises JournalStopped."""
         self.check()
         known = self._tool_calls.get((current_path(), call_id))
-        return None if known is None or known.result is None else await self._blob(known.result)
+        if known is None or known.result is None:
+            return None
+        return self.reading.replay_result(await self._blob(known.result))
 
     def in_doubt(self, call_id: str, *, repeatable: bool) -> bool:
         """Whether the call was cut off, and may not be made again without leave."""
@@ -281,14 +290,22 @@ class RunJournal:
     def _in_doubt(self, call: ToolCall, *, repeatable: bool) -> bool:
         return call.result is None and not call.dropped and not repeatable
 
+    async def _from_memory(self, turn: int) -> list[MemoryNote]:
+        """Return what memory holds for the model at this turn."""
+        try:
+            return await self.reading.next(first=turn == 0 and not self.notes.has_memory)
+        except Unavailable as error:
+            self._stop(Failure(FailureKind.INTERNAL, error.message, retryable=True))
+
     async def _store_call(self, turn: Turn, response: Response) -> None:
         blob = blob_of(pack_response(response))
         call = ModelCall(turn.path, turn.number, turn.input_hash, blob.digest)
-        first_shown = self.notes.unstored(turn.number) if turn.path == ROOT else []
-        await self._append([call, *first_shown], [blob])
+        first_shown, texts = self.notes.unstored(turn.number) if turn.path == ROOT else ([], [])
+        await self._append([call, *first_shown], [blob, *texts])
         self._model_calls[turn.path, turn.number] = call
 
     def _note(self, turn: Turn, response: Response) -> None:
+        self.reading.hosted(item.type for item in response.output)
         call_ids = [str(getattr(item, "call_id", "")) for item in response.output]
         self._latest = (turn, call_ids)
         self._conversations[turn.path].call_ids.update(call_ids)
@@ -351,7 +368,7 @@ class RunJournal:
         while True:
             spent = self.spent if self.spent.calls > self._stored_calls else NOTHING_SPENT
             try:
-                await _to_its_end(self._store.append_journal(self._key, self._attempt, entries, blobs, spent))
+                await to_its_end(self._store.append_journal(self._key, self._attempt, entries, blobs, spent))
             except Unavailable as error:
                 _log.error("a call could not be stored, will try again: %s", error)
                 await asyncio.sleep(pause_s)
@@ -380,15 +397,3 @@ class RunJournal:
     def _stop(self, failure: Failure) -> NoReturn:
         self.end(failure)
         raise JournalStopped(failure.message)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it; when cancelled, only once it has ended."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,))
-        if not task.cancelled() and task.exception() is not None:
-            _log.warning("a call of a cancelled attempt could not be stored: %s", task.exception())
-        raise

@@ -16,6 +16,7 @@ from orcs_server.agents.journal import JournalStopped, RunJournal
 from orcs_server.agents.needs import InputRequired
 from orcs_server.agents.paths import within_tool
 from orcs_server.agents.run_calls import current_calls
+from orcs_server.agents.sensitivity import is_sensitive, is_trusted
 from orcs_server.agents.tool_results import pack_result, unpack_result
 
 Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
@@ -32,6 +33,9 @@ class JournaledInvocation:
         self._inner = inner
         self.declared = is_idempotent(tool)
         """Of the function that the tool was made of, which the SDK does not show once its invoker is another."""
+        self.sensitive = is_sensitive(tool)
+        # What a nested agent has read is noted where it reads it.
+        self.trusted = is_trusted(tool) or bool(getattr(tool, "_is_agent_tool", False))
 
     def __getattr__(self, name: str) -> Any:
         # The SDK marks invokers with attributes of its own.
@@ -41,7 +45,13 @@ class JournaledInvocation:
         """Return the same for a copy of the tool: the SDK asks for it."""
         bind = getattr(self._inner, "__agents_bind_function_tool__", None)
         inner = self._inner if bind is None else bind(tool)
-        return inner if tool is self._tool else JournaledInvocation(tool, inner)
+        if tool is self._tool:
+            return inner
+        bound = JournaledInvocation(tool, inner)
+        bound.declared |= self.declared
+        bound.sensitive |= self.sensitive
+        bound.trusted |= self.trusted
+        return bound
 
     async def __call__(self, context: ToolContext[Any], arguments: str) -> Any:
         calls = current_calls.get()
@@ -55,13 +65,18 @@ class JournaledInvocation:
 
     async def _call(self, journal: RunJournal, call_id: str, context: ToolContext[Any], arguments: str) -> Any:
         name, repeatable = self._tool.name, may_run_again(self._tool)
+        reading = journal.reading
+        sensitive = self.sensitive or name in reading.sensitive
+        mark: object = reading.reads.mark
         try:
-            cleared = await clear(journal, self._tool, context, arguments, repeatable=repeatable)
+            cleared = await clear(journal, self._tool, context, arguments, repeatable=repeatable, sensitive=sensitive)
             result: Any = cleared.instead
             if result is None:
                 await journal.start_tool(call_id, name, repeatable=repeatable)
                 with within_tool(call_id):
                     result = await self._inner(context, cleared.arguments)
+                if not self.trusted:
+                    reading.reads.external(name)
         except InputRequired as asked:
             journal.wait(call_id, asked)
             return WAITING
@@ -70,7 +85,7 @@ class JournaledInvocation:
                 raise
             journal.wait(call_id)
             return WAITING
-        await journal.finish_tool(call_id, name, pack_result(result), repeatable=repeatable)
+        await journal.finish_tool(call_id, name, pack_result(result, reading.since(mark)), repeatable=repeatable)
         return result
 
 

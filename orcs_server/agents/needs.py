@@ -77,6 +77,10 @@ class Needs:
                 return None if withdrawn or (leave and one.attempt + 1 != self._attempt) else one
         return None
 
+    def was_asked(self, path: str, kind: InputKind) -> bool:
+        """Whether an earlier attempt has asked such a thing for the tool call with this path, whatever has become of it."""
+        return any(one.need.kind is kind for one in self._known.get(self._place(path), ()))
+
     def tells(self, one: PendingInput, paths: Iterable[str]) -> bool:
         """Whether one of the tool calls with these paths asked this in this conversation, and so returns its answer."""
         mine = (one.task_id, one.run) == (self._key.task_id, self._run)

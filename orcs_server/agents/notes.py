@@ -1,17 +1,20 @@
-"""What people say to a running agent, in its conversation: messages, and answers that are meant for the whole workflow. They are put
-between the items that the Agents SDK shows to the model, and stay where they were first shown: that place is journaled.
+"""What is said to a running agent in its conversation: messages of people, answers that are meant for the whole workflow, and what
+memory holds for it. They are put between the items that the Agents SDK shows to the model, and stay where they were first shown: that
+place is journaled.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from orcs_server.agents.paths import ROOT
+from orcs_server.agents.reading import PREFIX, MemoryNote, Reading, digest_in, pack_note, unpack_note
 from orcs_server.agents.steering import Steering
 from orcs_server.agents.task_input import answer_note, message_note
 from orcs_server.storage.journal import MessageRead
+from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Digest
 from orcs_server.workflow.people import InputKind, PendingInput, Resolution
 
@@ -30,19 +33,28 @@ class Notes:
         steering: Steering,
         rows: Iterable[MessageRead],
         answers: Iterable[PendingInput] = (),
+        reading: Reading | None = None,
     ) -> None:
-        """Go on from these rows. `answers` are those that concern the run."""
+        """Go on from these rows. `answers` are those that concern the run; `reading` is told what notes from memory were read."""
         self._steering = steering
+        self._reading = reading or Reading()
         self._later = deque(sorted(rows, key=lambda row: (row.turn, row.position)))
         self._shown: list[MessageRead] = []
         self._unstored: list[MessageRead] = []
         self._answers = {one.id: one for one in answers}
         self._items: dict[str, dict[str, Any]] = {}
+        self._texts: dict[str, Blob] = {}
+        """Of notes from memory that are not stored yet, by their names."""
 
     @property
     def unread(self) -> bool:
         """Whether there is a message that the agent has not been shown."""
         return self._steering.read < len(self._steering.mail)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether anything from memory has been shown."""
+        return any(row.message_id.startswith(PREFIX) for row in self._shown)
 
     async def place(self, turn: int, items: list[Any], read: Read) -> list[Any]:
         """Return what the model is shown at this turn: the SDK's items, and the notes of this turn and those before it."""
@@ -56,14 +68,22 @@ class Notes:
             whole.insert(row.position, await self._item(row.message_id, read))
         return whole
 
-    async def show(self, turn: int, position: int, told: Callable[[PendingInput], bool], read: Read) -> list[Any]:
+    async def show(
+        self,
+        turn: int,
+        position: int,
+        told: Callable[[PendingInput], bool],
+        read: Read,
+        memory: Sequence[MemoryNote] = (),
+    ) -> list[Any]:
         """Return what nobody has shown yet, to be put before the model at this turn, from this position on.
 
         Answers of which `told` says so are not among them: the agent gets those from its tool.
         """
         seen = {row.message_id for row in self._shown}
         answers = [one.id for one in self._answers.values() if one.id not in seen and not told(one)]
-        new = [*answers[-ANSWERS_LIMIT:], *(one.id for one in self._steering.mail if one.id not in seen)]
+        remembered = [self._keep(turn, note) for note in memory]
+        new = [*remembered, *answers[-ANSWERS_LIMIT:], *(one.id for one in self._steering.mail if one.id not in seen)]
         rows = [MessageRead(ROOT, turn, position + index, name) for index, name in enumerate(new)]
         self._shown += rows
         self._unstored += rows
@@ -76,11 +96,20 @@ class Notes:
         self._later.clear()
         self._unstored = [row for row in self._shown if row.turn >= turn]
 
-    def unstored(self, turn: int) -> list[MessageRead]:
-        """Return what was first shown at this turn, to be stored with its response."""
+    def unstored(self, turn: int) -> tuple[list[MessageRead], list[Blob]]:
+        """Return what was first shown at this turn, to be stored with its response, and the texts of it that are not stored yet."""
         rows = [row for row in self._unstored if row.turn == turn]
         self._unstored = [row for row in self._unstored if row.turn != turn]
-        return rows
+        texts = [self._texts.pop(row.message_id) for row in rows if row.message_id in self._texts]
+        return rows, texts
+
+    def _keep(self, turn: int, note: MemoryNote) -> str:
+        """Keep a note from memory and return its name."""
+        name, blob = pack_note(turn, note)
+        self._texts[name] = blob
+        self._items[name] = {"role": "user", "content": note.text}
+        self._reading.reads.merge(note.reads)
+        return name
 
     def _count(self) -> None:
         seen = {row.message_id for row in self._shown}
@@ -93,6 +122,10 @@ class Notes:
         return item
 
     async def _text(self, name: str, read: Read) -> str:
+        if name.startswith(PREFIX):
+            text, reads = unpack_note(await read(Digest(digest_in(name))))
+            self._reading.replay(reads)
+            return text
         asked = self._answers.get(name)
         if asked is not None and asked.answer is not None:
             return answer_note(asked.need.prompt, await read(asked.answer))

@@ -18,6 +18,7 @@ from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.needs import InputRequired
 from orcs_server.agents.paths import current_path
 from orcs_server.agents.run_calls import current_calls
+from orcs_server.agents.sensitivity import trusted
 from orcs_server.agents.structured import schema_problems, value_problems
 from orcs_server.errors import OrcsError
 from orcs_server.storage.store import Blob, blob_of
@@ -34,6 +35,7 @@ DESCRIPTION_LIMIT = 65_536
 """Bytes of a proposed task's description."""
 
 
+@trusted
 @idempotent
 @function_tool
 async def ask_user(
@@ -98,6 +100,7 @@ class ProposedTask(BaseModel):
     """0-based positions in this list of tasks whose results it needs."""
 
 
+@trusted
 @idempotent
 @function_tool
 async def propose_tasks(context: ToolContext[RunContext], tasks: list[ProposedTask]) -> str:
@@ -130,6 +133,7 @@ async def propose_tasks(context: ToolContext[RunContext], tasks: list[ProposedTa
                 agent_id=task.agent_id,
                 dependencies=tuple(dict.fromkeys([*task.depends_on, *within])),
                 depth=run.depth + 1,
+                untrusted=journal.reading.reads.untrusted,
             )
         )
     try:

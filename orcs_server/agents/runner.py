@@ -30,6 +30,7 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
 from orcs_server.agents.journal import JournalStopped, RunJournal
+from orcs_server.agents.memory_tools import MEMORY_TOOLS
 from orcs_server.agents.model import ObservedModel, ObservedModels, RunModel, observe
 from orcs_server.agents.people_tools import PEOPLE_TOOLS
 from orcs_server.agents.providers import model_settings
@@ -46,6 +47,8 @@ _log = logging.getLogger("orcs.journal")
 
 MARKDOWN = "text/markdown"
 JSON = "application/json"
+TOOLS = {**PEOPLE_TOOLS, **MEMORY_TOOLS}
+"""By the names under which agents of the configuration ask for them."""
 PROTOTYPES_KEPT = 1_000
 """Agents that stay ready for copying. Old workflows may hold old revisions."""
 
@@ -236,7 +239,7 @@ class AgentRunner:
                 name=definition.id,
                 instructions=definition.instructions,
                 model_settings=OpaqueSettings.of(settings),
-                tools=[PEOPLE_TOOLS[name] for name in definition.tools],
+                tools=[TOOLS[name] for name in definition.tools],
             )
         if not isinstance(template, Agent):
             raise TypeError(

@@ -15,6 +15,7 @@ _CONTEXT = "\n# Context of the request\n"
 _RESULTS = "\n# Results of earlier tasks\n"
 _MESSAGE = "# Message from a person\n\n"
 _ANSWER = "# Answer given so far\n\n"
+_MEMORY = "# From memory\n\n"
 NOTE_LIMIT = 65_536
 """Bytes of a message or an answer that are shown."""
 _RESULT = re.compile(r'<result task="([^"\n]*)" title="([^"\n]*)">\n(.*?)\n</result>', re.DOTALL)
@@ -80,14 +81,24 @@ def answer_note(question: str, answer: str) -> str:
     return f"{_ANSWER}Question: {_line(question)}\nAnswer: {_cut(answer)}"
 
 
+def memory_note(text: str) -> str:
+    """Return how what memory holds for the agent stands in the conversation."""
+    return f"{_MEMORY}{text}"
+
+
 def is_note(text: str) -> bool:
-    """Whether a text of the conversation is a message or an answer, and not the task."""
-    return text.startswith((_MESSAGE, _ANSWER))
+    """Whether a text of the conversation is a message, an answer or from memory, and not the task."""
+    return text.startswith((_MESSAGE, _ANSWER, _MEMORY))
+
+
+def is_from_memory(text: str) -> bool:
+    """Whether a note is from memory: nobody says it to the agent."""
+    return text.startswith(_MEMORY)
 
 
 def read_note(text: str) -> str:
-    """Return what `message_note` was given, or question and answer."""
-    return text.removeprefix(_MESSAGE).removeprefix(_ANSWER)
+    """Return what `message_note` or `memory_note` was given, or question and answer."""
+    return text.removeprefix(_MESSAGE).removeprefix(_ANSWER).removeprefix(_MEMORY)
 
 
 def _cut(text: str) -> str:

@@ -33,6 +33,9 @@ Micros = Annotated[int, Field(ge=0, le=10**12)]
 """Millionths of the currency unit in which the operator counts."""
 Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
 Name = Annotated[str, Field(min_length=1, max_length=200), written(r"\S+", "write a name without spaces")]
+ToolName = Literal[
+    "ask_user", "propose_tasks", "memory_get", "memory_put", "memory_delete", "memory_search", "memory_list"
+]
 AgentId = Annotated[
     str,
     written(
@@ -71,6 +74,8 @@ class Limits(Table):
     """Of one task."""
     max_predecessor_bytes: int = Field(default=64 * KIB, ge=0, le=16 * MIB)
     """Of all predecessors' outputs together in one task's input."""
+    max_memory_tokens: int = Field(default=4_000, ge=0, le=1_000_000)
+    """Of what memory holds for a task, in its input: pinned entries and the best hits. Four characters count as one token."""
     max_labels: int = Field(default=64, ge=0, le=1_000)
     max_page_size: int = Field(default=500, ge=1, le=1_000)
     max_watches_per_caller: int = Field(default=100, ge=1, le=1_000)
@@ -192,8 +197,10 @@ class AgentTable(Table):
     model: Name | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     max_turns: int | None = Field(default=None, ge=1, le=1_000)
-    tools: tuple[Literal["ask_user", "propose_tasks"], ...] | None = None
-    """What the agent may turn to people and to the plan for."""
+    tools: tuple[ToolName, ...] | None = None
+    """By which the agent turns to people, to the plan and to memory."""
+    sensitive: tuple[Name, ...] = ()
+    """Tools of the agent, those of MCP servers too, that need an approval once it has read what comes from outside."""
 
 
 class Namespace(Table):

@@ -15,10 +15,11 @@ from orcs_server.embed.session import Session, bond_of, definitions, session
 from orcs_server.embed.workflows import Task, Workflow, message_of, read_result, read_task, read_workflow
 from orcs_server.errors import IllegalTransition, InvalidArgument
 from orcs_server.hooks import NO_TELEMETRY, UNLIMITED_RESOURCES, HookSet, ResourcesHook, TelemetryHook
-from orcs_server.memory import Actor, MemorySystem, workflow_scope
+from orcs_server.memory import Actor, MemorySystem, ReadSet, workflow_scope
 from orcs_server.memory.values import encode
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.requests import WatchWish
+from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow.model import ResourceStatus
@@ -122,17 +123,19 @@ async def _show(workflow: Workflow, record: EventRecord, at: Session) -> Task | 
     elif isinstance(event, e.TaskCompleted):
         task.finished_us = record.time_us
         task.result = await read_result(at.store, at.namespace, event.output)
-        await _remember(workflow, task, at)
+        await _remember(workflow, task, at, untrusted=event.output.untrusted)
     elif isinstance(event, e.TaskFailed | e.TaskSkipped | e.TaskCancelled):
         task.finished_us, task.error = record.time_us, message_of(event.failure)
     return task
 
 
-async def _remember(workflow: Workflow, task: Task, at: Session) -> None:
+async def _remember(workflow: Workflow, task: Task, at: Session, *, untrusted: bool) -> None:
+    reads = ReadSet()
+    reads.output(workflow.id, task.id, Trust.EXTERNAL if untrusted else Trust.AGENT)
     try:
         writer = Actor(at.caller.principal, task.agent_id, workflow.id, task.id)
         scope = workflow_scope(workflow.id)
-        await at.memory.put(at.namespace, writer, f"task_result:{task.id}", encode(task.result), scope)
+        await at.memory.put(at.namespace, writer, f"task_result:{task.id}", encode(task.result), scope, reads=reads)
     except InvalidArgument as error:
         _log.warning("the result of task %s is not in memory, only in the workflow's output: %s", task.id, error)
 

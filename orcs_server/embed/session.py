@@ -21,7 +21,7 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import IllegalTransition
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor
+from orcs_server.executor.executor import Executor, log_refusal
 from orcs_server.hooks import ALLOW_ALL, AuthorizationHook, GuardedHooks, HookSet, Origin, inline
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
@@ -117,9 +117,9 @@ async def session(
     guarded = GuardedHooks(_factory(hooks), time_limit_us=settings.hook_timeout_us)
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
-    stored = Memory(store, clock)
+    stored = Memory(store, clock, log_refusal)
     runner = AgentRunner.configured(models, choice, clock.now_us)
-    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True)
+    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=stored)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
     services = build_services(
@@ -140,6 +140,7 @@ async def session(
     finally:
         try:
             await engine.stop(0)
+            await stored.close()
         finally:
             shared.executing -= at.claimed
         await recording.close()

@@ -39,6 +39,7 @@ class FrozenAgent(Struct, frozen=True, omit_defaults=True):
     in_registry: bool = False
     tools: tuple[str, ...] = ()
     """Of an agent without code of its own."""
+    sensitive: tuple[str, ...] = ()
 
 
 class Configuration(Struct, frozen=True, omit_defaults=True):
@@ -50,6 +51,7 @@ class Configuration(Struct, frozen=True, omit_defaults=True):
     """Overrides the server's default model."""
     max_predecessor_bytes: int = 65_536
     max_output_bytes: int = 1_048_576
+    max_memory_tokens: int = 4_000
     prices: dict[str, Price] = {}
     """By the name of the model; without any, nothing costs."""
 
@@ -61,11 +63,12 @@ def freeze(
     model: str | None,
     max_predecessor_bytes: int,
     max_output_bytes: int,
+    max_memory_tokens: int = 4_000,
     prices: Mapping[str, Price] | None = None,
 ) -> Configuration:
     """Return the configuration as it is now. A `planner_prompt` takes the place of the planner's instructions."""
     agents = tuple(_frozen(_prompted(definition, planner_prompt)) for definition in catalog.list())
-    return Configuration(agents, model, max_predecessor_bytes, max_output_bytes, dict(prices or {}))
+    return Configuration(agents, model, max_predecessor_bytes, max_output_bytes, max_memory_tokens, dict(prices or {}))
 
 
 def pack(configuration: Configuration) -> Blob:
@@ -158,6 +161,7 @@ class Configurations:
                 max_turns=frozen.max_turns,
                 source="config",
                 tools=frozen.tools,
+                sensitive=frozen.sensitive,
             )
             if len(self._definitions) > KEPT:
                 self._definitions.popitem(last=False)
@@ -186,4 +190,5 @@ def _frozen(definition: AgentDefinition) -> FrozenAgent:
         dict(settings),
         definition.max_turns,
         tools=definition.tools,
+        sensitive=definition.sensitive,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,21 +11,25 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.agents.hooks import ORCSRunHooks
 from orcs_server.agents.journal import RunJournal
+from orcs_server.agents.memory_tools import MEMORY_TOOLS
 from orcs_server.agents.planner import PlannerOutput, Replanning, build_planner_input
+from orcs_server.agents.reading import Reading
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
 from orcs_server.agents.steering import Steering
 from orcs_server.errors import OrcsError, PermissionDenied
 from orcs_server.executor.configuration import Configuration, Configurations
+from orcs_server.executor.context import MemoryFeed
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
 from orcs_server.executor.planning import PlanTexts, planning_run, problems_of, to_tasks
 from orcs_server.executor.pricing import Pricing
-from orcs_server.executor.texts import Texts
+from orcs_server.executor.texts import Texts, output_of
 from orcs_server.hooks.guarded import GuardedHooks
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
-from orcs_server.memory import AgentContext, Memory
+from orcs_server.memory import AgentContext, Memory, ReadSet, Refusal
 from orcs_server.storage.journal import JournalKey
+from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import Store, blob_of
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
 from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, TaskSpec, WorkflowSpec
@@ -49,11 +53,15 @@ class Executor:
         telemetry: Telemetry = TELEMETRY_OFF,
         *,
         record_runs: bool = False,
+        memory: Memory | None = None,
     ) -> None:
-        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says."""
+        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says.
+
+        Whoever hands over a memory closes it.
+        """
         self._telemetry = telemetry
         self._store = store
-        self._memory = Memory(store)
+        self._memory = memory or Memory(store, on_refusal=log_refusal)
         self._record_runs = record_runs
         self._runner = runner
         self._configurations = configurations
@@ -102,23 +110,30 @@ class Executor:
             agent = self._configurations.agent(configuration, task.spec.agent_id)
             if agent is None:
                 return AttemptOutcome(failure=_unknown_agent(task.spec.agent_id))
+            reads = _given(state, task)
+            context, remembered = await self._context(state, caller, task.spec, attempt, run, reads)
+            about = f"{task.spec.title}\n{await self._texts.read(state.namespace, task.spec.description)}"
+            talks = any(name in MEMORY_TOOLS for name in agent.tools)
+            feed = MemoryFeed(remembered, about, configuration.max_memory_tokens, talks=talks)
+            reading = Reading(reads, feed, frozenset(agent.sensitive))
             agent_run = AgentRun(
                 definition=agent,
                 input=await self._texts.task_input(state, task, configuration.max_predecessor_bytes),
-                context=await self._context(state, caller, task.spec, attempt, run),
+                context=context,
                 output_schema=await self._schema(state, task),
                 model=agent.model or configuration.model,
                 on_delta=observer.delta,
                 on_usage=observer.usage,
                 price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
-                journal=await self._journal(state, task.spec.id, run, attempt, observer, steering),
+                journal=await self._journal(state, task.spec.id, run, attempt, observer, steering, reading),
             )
         except OrcsError as error:
             return AttemptOutcome(failure=_failure_of(error))
         result = await self._runner.run(agent_run)
         self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
-        return replace(_store_output(result, configuration.max_output_bytes), read=steering.read)
+        outcome = _store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
+        return replace(outcome, read=steering.read)
 
     async def make_plan(
         self, state: WorkflowState, caller: Caller, observer: AttemptObserver, steering: Steering | None = None
@@ -132,10 +147,14 @@ class Executor:
             configuration = await self._configuration(state.namespace, state.spec)
             planning = state.progress.planning
             run = planning_run(planning)
-            context = await self._context(state, caller, None, planning.attempt, run)
+            reads = ReadSet()
+            context, remembered = await self._context(state, caller, None, planning.attempt, run, reads)
             steering = steering or Steering()
-            journal = await self._journal(state, "", run, planning.attempt, observer, steering)
+            reading = Reading(reads, MemoryFeed(remembered, query, configuration.max_memory_tokens, outside=False))
+            journal = await self._journal(state, "", run, planning.attempt, observer, steering, reading)
             replanning = await self._texts.replanning(state)
+            if replanning is not None:
+                _note_outputs(reads, state, state.tasks)
         except OrcsError as error:
             return PlanOutcome(failure=_failure_of(error))
         with self._telemetry.plan_span(
@@ -192,7 +211,9 @@ class Executor:
                 journal=journal,
             )
         )
-        return _read_plan(result, before.usable, taken)
+        return _read_plan(
+            result, before.usable, taken, untrusted=journal is not None and journal.reading.reads.untrusted
+        )
 
     async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
         """Ask the resources hook; return None when it gave, else why not. Raises Unavailable when it has to be asked again."""
@@ -222,15 +243,18 @@ class Executor:
         return await self._configurations.read(namespace, spec.configuration)
 
     async def _context(
-        self, state: WorkflowState, caller: Caller, task: TaskSpec | None, attempt: int, run: int
-    ) -> RunContext:
-        """Return what the agent of a task, or without one the planner, gets to know."""
+        self, state: WorkflowState, caller: Caller, task: TaskSpec | None, attempt: int, run: int, reads: ReadSet
+    ) -> tuple[RunContext, AgentContext]:
+        """Return what the agent of a task, or without one the planner, gets to know, and its memory."""
         agent_id, task_id = (PLANNER_ID, "") if task is None else (task.agent_id, task.id)
 
         async def place() -> tuple[Memory, str]:
             return self._memory, state.namespace
 
-        return RunContext(
+        memory = AgentContext(
+            place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal, reads=reads
+        )
+        context = RunContext(
             namespace=state.namespace,
             workflow_id=state.id,
             task_id=task_id,
@@ -239,8 +263,9 @@ class Executor:
             depth=0 if task is None else task.depth,
             principal=caller.principal,
             external_context=await self._texts.read_json(state.namespace, state.spec.context),
-            memory=AgentContext(place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal),
+            memory=memory,
         )
+        return context, memory
 
     async def _journal(
         self,
@@ -250,10 +275,11 @@ class Executor:
         attempt: int,
         observer: AttemptObserver,
         steering: Steering,
+        reading: Reading,
     ) -> RunJournal:
         key = JournalKey(state.namespace, state.id, task_id, run)
         expire_us = state.spec.approval_expires_us
-        return await RunJournal.open(self._store, key, attempt, observer.mismatch, steering, expire_us)
+        return await RunJournal.open(self._store, key, attempt, observer.mismatch, steering, expire_us, reading)
 
     async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
         digest = task.spec.output_schema
@@ -274,7 +300,40 @@ def traceparent_of(caller: Caller) -> str:
     return dict(caller.metadata).get("traceparent", "")
 
 
-def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
+def log_refusal(refusal: Refusal) -> None:
+    """Log what an agent or a client was not allowed to do with memory."""
+    _log.warning(
+        "memory: %s was refused",
+        refusal.permission,
+        extra={
+            "namespace": refusal.namespace,
+            "principal": refusal.actor.principal,
+            "agent": refusal.actor.agent,
+            "workflow_id": refusal.actor.workflow_id,
+            "task_id": refusal.actor.task_id,
+            "scope": refusal.scope,
+            "key": refusal.key,
+        },
+    )
+
+
+def _given(state: WorkflowState, task: TaskState) -> ReadSet:
+    """Return what a task's agent has read before it begins: the outputs that the task depends on."""
+    reads = ReadSet()
+    if task.spec.untrusted:
+        reads.external("the task's description")
+    _note_outputs(reads, state, task.spec.dependencies)
+    return reads
+
+
+def _note_outputs(reads: ReadSet, state: WorkflowState, task_ids: Iterable[str]) -> None:
+    for task_id in task_ids:
+        output = output_of(state.tasks[task_id])
+        if output is not None:
+            reads.output(state.id, task_id, Trust.EXTERNAL if output.untrusted else Trust.AGENT)
+
+
+def _store_output(result: AgentResult, max_bytes: int, *, untrusted: bool) -> AttemptOutcome:
     if result.halted:
         return AttemptOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
     if result.failure is not None:
@@ -288,11 +347,11 @@ def _store_output(result: AgentResult, max_bytes: int) -> AttemptOutcome:
                 "limits.max_output_bytes.",
             )
         )
-    output = Output(blob.digest, result.media_type, len(blob.data))
+    output = Output(blob.digest, result.media_type, len(blob.data), untrusted)
     return AttemptOutcome(output, blobs=(blob,))
 
 
-def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str]) -> PlanOutcome:
+def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str], *, untrusted: bool) -> PlanOutcome:
     if result.halted:
         return PlanOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
     if result.failure is not None:
@@ -302,7 +361,7 @@ def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str]
     if mistakes:
         return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
     texts = PlanTexts()
-    tasks = to_tasks(answer, texts, taken)
+    tasks = to_tasks(answer, texts, taken, untrusted=untrusted)
     return PlanOutcome(tasks, blobs=texts.blobs)
 
 

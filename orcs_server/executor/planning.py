@@ -52,11 +52,16 @@ def problems_of(answer: PlannerOutput, stays: Sequence[str] = ()) -> tuple[str, 
     return tuple(found)
 
 
-def to_tasks(answer: PlannerOutput, texts: PlanTexts, taken: Iterable[str] = ()) -> tuple[TaskSpec, ...]:
-    """Return the tasks `t1`, `t2`… of an answer that has no problems. They are numbered on from the ids that are taken."""
+def to_tasks(
+    answer: PlannerOutput, texts: PlanTexts, taken: Iterable[str] = (), *, untrusted: bool = False
+) -> tuple[TaskSpec, ...]:
+    """Return the tasks `t1`, `t2`… of an answer that has no problems. They are numbered on from the ids that are taken.
+
+    They are `untrusted` where the planner had read what comes from outside.
+    """
     numbers = (int(name[1:]) for name in taken if _NUMBERED.fullmatch(name))
     first = max(numbers, default=0) + 1
-    return tuple(_to_task(index, task, texts, first) for index, task in enumerate(answer.tasks))
+    return tuple(_to_task(index, task, texts, first, untrusted=untrusted) for index, task in enumerate(answer.tasks))
 
 
 def planning_run(planning: Planning) -> int:
@@ -67,7 +72,7 @@ def planning_run(planning: Planning) -> int:
     return planning.replans * 1_000_000 + planning.rejected + 1
 
 
-def _to_task(index: int, task: PlannerTask, texts: PlanTexts, first: int) -> TaskSpec:
+def _to_task(index: int, task: PlannerTask, texts: PlanTexts, first: int, *, untrusted: bool) -> TaskSpec:
     positions = (f"t{first + position}" for position in task.dependencies)
     return TaskSpec(
         id=f"t{first + index}",
@@ -80,6 +85,7 @@ def _to_task(index: int, task: PlannerTask, texts: PlanTexts, first: int) -> Tas
         max_attempts=task.max_attempts,
         optional=bool(task.optional),
         output_schema=texts.add(task.output_schema) if task.output_schema else None,
+        untrusted=untrusted,
     )
 
 

@@ -87,6 +87,10 @@ class AgentContext:
         memory, namespace = await self._where()
         return await memory.search(namespace, self.actor, query, any_word=True, limit=limit, reads=self.reads)
 
+    async def place(self) -> tuple[Memory, str]:
+        """Return the memory and the namespace to work in."""
+        return await self._where()
+
     @property
     def _own(self) -> str:
         return workflow_scope(self.workflow_id)

@@ -17,6 +17,9 @@ from orcs_server.storage.memory_rows import (
     Trust,
 )
 
+NAMES_KEPT: Final = 5
+"""Names of what came from outside, for people."""
+NAME_LIMIT: Final = 60
 SOURCES_KEPT: Final = 64
 """Sources that are named with what an attempt writes; more are counted."""
 
@@ -25,6 +28,7 @@ class _Stored(Struct, omit_defaults=True):
     trust: Trust
     sources: tuple[Source, ...]
     left_out: int
+    outside: tuple[str, ...] = ()
 
 
 class ReadSet:
@@ -37,6 +41,7 @@ class ReadSet:
         """That of the least trusted that was read."""
         self._sources: dict[Source, None] = {}
         self._left_out = 0
+        self._outside: dict[str, None] = {}
 
     @property
     def untrusted(self) -> bool:
@@ -49,7 +54,7 @@ class ReadSet:
 
     def glimpse(self, entry: MemoryVersion) -> None:
         """Note that an entry's key was seen in a list: that, too, is text that its writer chose."""
-        self.trust = min(self.trust, entry.trust)
+        self._take(entry.trust, EntrySource(entry.scope, entry.key, entry.version))
 
     def output(self, workflow_id: str, task_id: str, trust: Trust) -> None:
         """Note that the output of a task was read, which is as trusted as that task's own read set says."""
@@ -63,13 +68,43 @@ class ReadSet:
         """Return how far something is to be trusted that this writer makes of what was read."""
         return min(writer, self.trust)
 
-    def origin(self) -> Origin:
-        """Return what was read, as it is kept with what is written."""
-        return Origin(tuple(self._sources), self._left_out)
+    def origin(self, call: str = "") -> Origin:
+        """Return what was read, as it is kept with what is written; `call` names the tool call that writes."""
+        return Origin(tuple(self._sources), self._left_out, call=call)
+
+    def merge(self, other: ReadSet) -> None:
+        """Note everything that another read set holds. Doing it again changes nothing."""
+        self.trust = min(self.trust, other.trust)
+        new = [source for source in other._sources if source not in self._sources]
+        room = max(SOURCES_KEPT - len(self._sources), 0)
+        self._sources.update(dict.fromkeys(new[:room]))
+        self._left_out = max(self._left_out, other._left_out + max(len(new) - room, 0))
+        for name in other._outside:
+            self._name(name)
+
+    @property
+    def versions(self) -> dict[tuple[str, str], int]:
+        """The latest version that was read of each entry, by scope and key, as far as it is kept."""
+        found: dict[tuple[str, str], int] = {}
+        for source in self._sources:
+            if isinstance(source, EntrySource):
+                place = (source.scope, source.key)
+                found[place] = max(found.get(place, 0), source.version)
+        return found
+
+    @property
+    def mark(self) -> tuple[Trust, int, int]:
+        """What changes with everything new that is noted."""
+        return self.trust, len(self._sources), self._left_out
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The first few things from outside that were read, as people may be told of them."""
+        return tuple(self._outside)
 
     def dump(self) -> bytes:
         """Return the read set for storage."""
-        return msgspec.json.encode(_Stored(self.trust, tuple(self._sources), self._left_out))
+        return msgspec.json.encode(_Stored(self.trust, tuple(self._sources), self._left_out, self.outside))
 
     @classmethod
     def load(cls, stored: bytes) -> ReadSet:
@@ -78,13 +113,33 @@ class ReadSet:
         reads = cls()
         reads.trust, reads._left_out = kept.trust, kept.left_out
         reads._sources = dict.fromkeys(kept.sources)
+        reads._outside = dict.fromkeys(kept.outside)
         return reads
 
-    def _note(self, source: Source, trust: Trust) -> None:
+    def _take(self, trust: Trust, source: Source) -> None:
         self.trust = min(self.trust, trust)
+        if trust <= Trust.EXTERNAL:
+            self._name(_named(source)[:NAME_LIMIT])
+
+    def _name(self, name: str) -> None:
+        if len(self._outside) < NAMES_KEPT:
+            self._outside[name] = None
+
+    def _note(self, source: Source, trust: Trust) -> None:
+        self._take(trust, source)
         if source in self._sources:
             return
         if len(self._sources) < SOURCES_KEPT:
             self._sources[source] = None
         else:
             self._left_out += 1
+
+
+def _named(source: Source) -> str:
+    match source:
+        case EntrySource():
+            return f"{source.scope} {source.key}"
+        case OutputSource():
+            return f"the output of {source.task_id}"
+        case ExternalSource():
+            return source.name

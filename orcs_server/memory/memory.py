@@ -18,6 +18,7 @@ from orcs_server.memory.statistics import ReadCounter
 from orcs_server.memory.values import Value, check_value
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.memory_rows import (
+    VERSIONS_KEPT,
     Changes,
     EntrySource,
     MemoryChange,
@@ -238,9 +239,10 @@ class Memory:
         ttl_us: int | None = None,
         expected: int | None = None,
         reads: ReadSet | None = None,
+        call: str = "",
     ) -> Written:
         """Store a value as a new version. Raises Conflict (MEMORY_VERSION_STALE) where the version is not the expected one."""
-        (written,) = await self.batch(namespace, actor, [Put(scope, key, value, ttl_us, expected)], reads)
+        (written,) = await self.batch(namespace, actor, [Put(scope, key, value, ttl_us, expected)], reads, call)
         return written
 
     async def delete(
@@ -252,15 +254,19 @@ class Memory:
         *,
         expected: int | None = None,
         reads: ReadSet | None = None,
+        call: str = "",
     ) -> Written:
         """Delete a key; older versions stay. The version that comes back is 0 where there was nothing to delete."""
-        (written,) = await self.batch(namespace, actor, [Delete(scope, key, expected)], reads)
+        (written,) = await self.batch(namespace, actor, [Delete(scope, key, expected)], reads, call)
         return written
 
     async def batch(
-        self, namespace: str, actor: Actor, changes: Sequence[Change], reads: ReadSet | None = None
+        self, namespace: str, actor: Actor, changes: Sequence[Change], reads: ReadSet | None = None, call: str = ""
     ) -> list[Written]:
-        """Compare all that is to be compared, then carry out all changes, or nothing at all; each is of another key."""
+        """Compare all that is to be compared, then carry out all changes, or nothing at all; each is of another key.
+
+        `call` is the idempotency key of a tool call, by which `written_by` finds what it wrote.
+        """
         now_us = self.clock.now_us()
         stored = _checked(changes, now_us)
         view = await self.access.view(namespace, actor)
@@ -269,7 +275,17 @@ class Memory:
             if change.expected is not None:
                 # Whether it is the expected version tells what is there.
                 view.require(Permission.READ, change.scope, change.key)
-        return await self._store.write(namespace, stored, _note(actor, now_us, reads))
+        return await self._store.write(namespace, stored, _note(actor, now_us, reads, call))
+
+    async def written_by(self, namespace: str, call: str, key: str, scope: str) -> MemoryVersion | None:
+        """Return the version of a key that a tool call has written, among those that are kept; None where it wrote none.
+
+        A call that was cut off asks this before it writes again. It tells of nobody else's writes, so nobody needs leave for it.
+        """
+        check_key(key)
+        check_scope(scope)
+        known = await self._store.versions(namespace, scope, key, None, VERSIONS_KEPT)
+        return next((one for one in known if one.origin.call == call), None)
 
     async def share(
         self, namespace: str, actor: Actor, key: str, scope: str, target: str, reads: ReadSet | None = None
@@ -339,10 +355,10 @@ class Memory:
 _PERMISSIONS: Final = {Put: Permission.WRITE, Delete: Permission.DELETE, Check: Permission.READ}
 
 
-def _note(actor: Actor, now_us: int, reads: ReadSet | None) -> Note:
+def _note(actor: Actor, now_us: int, reads: ReadSet | None, call: str = "") -> Note:
     if reads is None:
         return Note(now_us, actor.writer, actor.trust)
-    return Note(now_us, actor.writer, reads.label(actor.trust), reads.origin())
+    return Note(now_us, actor.writer, reads.label(actor.trust), reads.origin(call))
 
 
 def _checked(changes: Sequence[Change], now_us: int) -> list[MemoryChange]:

@@ -23,6 +23,7 @@ HOOKED_KEYS: Final = (
     "limits.max_context_bytes",
     "limits.max_predecessor_bytes",
     "limits.max_output_bytes",
+    "limits.max_memory_tokens",
     "retry.max_attempts",
     "retry.initial_backoff",
     "retry.max_backoff",
@@ -71,6 +72,7 @@ class WorkflowSettings:
             model=settings.model.name,
             max_predecessor_bytes=settings.limits.max_predecessor_bytes,
             max_output_bytes=settings.limits.max_output_bytes,
+            max_memory_tokens=settings.limits.max_memory_tokens,
             prices={
                 name: Price(price.input, price.output, price.cached_input) for name, price in settings.prices.items()
             },

@@ -79,6 +79,8 @@ class Origin(Struct, frozen=True, omit_defaults=True):
     """The version of the same key that this one repeats; 0 for none."""
     shared: EntrySource | None = None
     """The version of which this is a copy in another scope."""
+    call: str = ""
+    """The idempotency key of the tool call that wrote it; "" where none did."""
 
 
 NO_ORIGIN = Origin()

@@ -24,6 +24,8 @@ def fingerprint(state: WorkflowState, spec: TaskSpec) -> str:
         progress = state.tasks[name].progress
         output = progress.output
         rests_on += [name, progress.status if output is None else output.digest]
+        if output is not None and output.untrusted:
+            rests_on.append("untrusted")
     return hashlib.sha256("\0".join(rests_on).encode()).hexdigest()
 
 

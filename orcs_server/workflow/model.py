@@ -168,6 +168,8 @@ class Output(Struct, frozen=True, omit_defaults=True):
     media_type: str
     size: int
     """Bytes."""
+    untrusted: bool = False
+    """It was made by somebody who had read what comes from outside."""
 
 
 class RetryPolicy(Struct, frozen=True):
@@ -213,6 +215,8 @@ class TaskSpec(Struct, frozen=True, omit_defaults=True):
     budget: Budget = NO_BUDGET
     depth: int = 0
     """How many tasks stand above it that proposed one another; 0: the planner's or a client's."""
+    untrusted: bool = False
+    """It was planned or proposed by an agent that had read what comes from outside."""
 
 
 class WorkflowSpec(Struct, frozen=True):

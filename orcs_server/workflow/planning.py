@@ -145,7 +145,7 @@ def tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
     state = turn.state
     if message.source is PlanSource.TASK and progress.running_task(turn, message.proposer, message.attempt) is None:
         return
-    if message.tasks and all(task.id in state.tasks and state.tasks[task.id].spec == task for task in message.tasks):
+    if message.tasks and all(_is_known(state, task) for task in message.tasks):
         return  # Proposed before, word for word: by a repeated call, or by the attempt that continues a lost one.
     if state.standing is WorkflowStatus.PLANNING or state.terminal or state.status is WorkflowStatus.CANCELLING:
         raise IllegalTransition("ILLEGAL_TRANSITION", f"Tasks cannot be added to a workflow that is {state.status}.")
@@ -154,6 +154,12 @@ def tasks_proposed(turn: Turn, message: m.TasksProposed) -> None:
     if problems:
         raise InvalidArgument("PLAN_INVALID", "The tasks cannot be added.", problems)
     amend(turn, Amendment(added=message.tasks), message.source, message.proposer)
+
+
+def _is_known(state: WorkflowState, task: TaskSpec) -> bool:
+    """Whether the plan has this very task. By the time of a repeated call, its proposer may have read what it had not."""
+    known = state.tasks.get(task.id)
+    return known is not None and replace(known.spec, untrusted=task.untrusted) == task
 
 
 def check_addition(turn: Turn, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:

@@ -133,8 +133,17 @@ def test_a_table_gives_an_agent_of_the_registry_more_turns() -> None:
     assert city.template is not None
 
 
+def test_a_table_names_the_sensitive_tools_of_any_agent_and_its_revision_tells() -> None:
+    table = AgentTable(sensitive=("send_mail",))
+    catalog = AgentCatalog.build({"city_agent": table, "writing_agent": table}, f"{REGISTRY}:registry")
+    plain = AgentCatalog.build({}, f"{REGISTRY}:registry")
+    for name in ("city_agent", "writing_agent"):
+        assert catalog.get(name).sensitive == ("send_mail",)
+        assert catalog.get(name).revision != plain.get(name).revision
+
+
 def test_a_table_cannot_change_what_an_agent_of_the_registry_is() -> None:
-    with pytest.raises(StartupError, match=r"comes from the registry.*max_turns only"):
+    with pytest.raises(StartupError, match=r"comes from the registry.*max_turns and sensitive only"):
         AgentCatalog.build({"city_agent": AgentTable(instructions="Rhyme.")}, f"{REGISTRY}:registry")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -163,3 +164,55 @@ def test_a_plan_is_edited_skipped_in_and_planned_anew_while_it_runs(orcs_server_
 def test_every_example_says_how_to_run_it(name: str) -> None:
     introduction = (EXAMPLES / name).read_text().split('"""')[1]
     assert f"examples/{name}" in introduction or "orcs serve --agents" in introduction
+
+
+def chart_plan(*agents: str) -> str:
+    """Return a plan in which these agents chart a harbour one after the other."""
+    tasks = [
+        {
+            "title": agent,
+            "description": "Chart Kinsale.",
+            "agent_id": agent,
+            "dependencies": [index - 1] if index else [],
+        }
+        for index, agent in enumerate(agents)
+    ]
+    return json.dumps({"tasks": tasks})
+
+
+def charts(llmock: LLMock, value: str, expected_version: int | None) -> None:
+    arguments = {"key": "kinsale", "value": value, "scope": "shared:chart", "expected_version": expected_version}
+    llmock.call_tool("memory_put", {**arguments, "as_json": False, "ttl_seconds": None})
+
+
+def test_two_agents_share_conflict_and_are_rolled_back(tmp_path: Path, llmock: LLMock) -> None:
+    llmock.reply(chart_plan("scout_agent", "pilot_agent"))
+    charts(llmock, "11 fathoms", 0)
+    llmock.reply("It is 11 fathoms deep.")
+    charts(llmock, "a rock off the pier", 0)
+    charts(llmock, "11 fathoms; a rock off the pier", 1)
+    llmock.reply("There is a rock.")
+    llmock.reply(chart_plan("scout_agent"))
+    charts(llmock, "dry land", None)
+    llmock.reply("It is dry.")
+    environ = environ_for(
+        ORCS_MODEL_BASE_URL=llmock.base_url("openai"), ORCS_MODEL_NAME="any-model", XDG_DATA_HOME=str(tmp_path)
+    )
+    command = [sys.executable, str(EXAMPLES / "shared_memory.py"), str(tmp_path / "chart.db")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Chart the harbour of Kinsale: COMPLETED",
+        "the chart says: 11 fathoms; a rock off the pier",
+        "Chart the harbour of Kinsale once more: COMPLETED",
+        "the chart says: dry land",
+        "taken back: kinsale, agent_run:t1:1:result, agent_run:t1:1:start, task_result:t1",
+        "the chart says: 11 fathoms; a rock off the pier",
+        "version 4 by harbour-master",
+        "version 3 by scout_agent",
+        "version 2 by pilot_agent",
+        "version 1 by scout_agent",
+    ]
+    merging = str(llmock.requests[4].body["messages"][-1]["content"])
+    assert "is not at version 0 but at 1" in merging
+    assert "11 fathoms" in merging

@@ -7,7 +7,16 @@ import pytest
 from orcs_server.memory import Actor, Memory, ReadSet
 from orcs_server.memory.flow import SOURCES_KEPT
 from orcs_server.memory.values import encode
-from orcs_server.storage.memory_rows import EntrySource, ExternalSource, OutputSource, Trust
+from orcs_server.storage.memory_rows import (
+    NO_ORIGIN,
+    EntrySource,
+    ExternalSource,
+    MemoryVersion,
+    OutputSource,
+    Trust,
+    Writer,
+)
+from orcs_server.workflow.model import Digest
 
 NS = "default"
 ADA, ROOT = Actor("ada"), Actor("root", operator=True)
@@ -78,3 +87,43 @@ def test_a_read_set_is_bounded_and_outlives_a_restart() -> None:
     assert kept.origin() == reads.origin()
     assert (len(kept.origin().sources), kept.origin().left_out) == (SOURCES_KEPT, 5)
     assert ReadSet.load(ReadSet().dump()).trust is Trust.OPERATOR
+
+
+def test_a_read_set_takes_up_another_one_and_nothing_twice() -> None:
+    one, other = ReadSet(), ReadSet()
+    one.output("w1", "t0", Trust.AGENT)
+    for number in range(SOURCES_KEPT + 5):
+        other.external(f"page {number}")
+    for _ in range(3):
+        one.merge(ReadSet.load(other.dump()))
+    assert one.untrusted
+    assert (len(one.origin().sources), one.origin().left_out) == (SOURCES_KEPT, 6)
+    assert one.outside == tuple(f"page {number}" for number in range(5))
+    mark = one.mark
+    one.merge(other)
+    assert one.mark == mark
+
+
+def test_a_read_set_knows_the_latest_version_that_was_read_of_each_entry() -> None:
+    reads = ReadSet()
+    for version in (1, 3, 2):
+        reads.entry(version_of("global", "k", version))
+    reads.entry(version_of("workflow:w1", "k", 7))
+    assert reads.versions == {("global", "k"): 3, ("workflow:w1", "k"): 7}
+    assert reads.outside == ()
+
+
+def version_of(scope: str, key: str, version: int) -> MemoryVersion:
+    return MemoryVersion(
+        scope, key, version, version, None, Digest(""), "", 0, False, Trust.CLIENT, 0, None, Writer(), NO_ORIGIN
+    )  # fmt: skip
+
+
+async def test_what_a_tool_call_wrote_is_found_by_the_call(shared: Memory) -> None:
+    for number, call in enumerate(("c1", "c2", ""), 1):
+        written = await shared.put(NS, AGENT, "k", encode(number), "workflow:w1", reads=ReadSet(), call=call)
+        assert written.version == number
+    await shared.delete(NS, AGENT, "k", "workflow:w1", reads=ReadSet(), call="c3")
+    found = {call: await shared.written_by(NS, call, "k", "workflow:w1") for call in ("c1", "c2", "c3", "c4")}
+    assert {call: one and one.version for call, one in found.items()} == {"c1": 1, "c2": 2, "c3": 4, "c4": None}
+    assert await shared.written_by("other", "c1", "k", "workflow:w1") is None

@@ -89,3 +89,14 @@ def test_problems_of_a_plan_are_cut_to_what_an_event_may_hold() -> None:
 def test_a_turn_has_no_state_before_the_workflow_is_created() -> None:
     with pytest.raises(LookupError, match="not been created"):
         _ = Turn(None, 0).state
+
+
+def test_a_repeated_proposal_changes_nothing_even_if_its_proposer_has_read_more_by_then() -> None:
+    state, _ = take(None, m.CreateWorkflow("n", "w", SPEC, (TASK,)), 0)
+    proposal = (replace(TASK, id="b"),)
+    state, events = take(state, m.TasksProposed(proposal, PlanSource.CLIENT), 0)
+    assert events
+    for untrusted in (False, True):
+        assert decide(state, m.TasksProposed((replace(proposal[0], untrusted=untrusted),), PlanSource.CLIENT), 0) == []
+    with pytest.raises(InvalidArgument):
+        decide(state, m.TasksProposed((replace(proposal[0], title="Another"),), PlanSource.CLIENT), 0)

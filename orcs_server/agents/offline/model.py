@@ -25,7 +25,7 @@ from orcs_server.agents.offline.plan import plan_by_rule
 from orcs_server.agents.offline.samples import least_value
 from orcs_server.agents.offline.writing import NOTICE, answer_by_rule
 from orcs_server.agents.planner import PlannerOutput, read_planner_input
-from orcs_server.agents.task_input import is_note, read_note
+from orcs_server.agents.task_input import is_from_memory, is_note, read_note
 
 MOST_DELTAS = 48
 _LEAST_WORDS = 3
@@ -134,7 +134,7 @@ def _task_and_notes(given: str | list[TResponseInputItem]) -> tuple[str, list[st
         else [_text_of(one.get("content")) for one in given if one.get("role") == "user"]
     )
     tasks = [text for text in texts if not is_note(text)]
-    return tasks[-1] if tasks else "", [read_note(text) for text in texts if is_note(text)]
+    return tasks[-1] if tasks else "", [read_note(text) for text in texts if is_note(text) and not is_from_memory(text)]
 
 
 def _text_of(content: Any) -> str:
