@@ -13,6 +13,7 @@ from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_
 from orcs_server.workflow.model import Digest
 from tests.storage.conformance_journal import JournalConformance
 from tests.storage.conformance_memory import MemoryConformance
+from tests.storage.conformance_memory_once import MemoryOnceConformance
 from tests.storage.conformance_memory_past import MemoryPastConformance
 from tests.storage.conformance_people import PeopleConformance
 from tests.storage.conformance_rows import Reopen, WorkflowConformance
@@ -23,7 +24,12 @@ NS = "default"
 
 
 class StoreConformance(
-    WorkflowConformance, JournalConformance, PeopleConformance, MemoryConformance, MemoryPastConformance
+    WorkflowConformance,
+    JournalConformance,
+    PeopleConformance,
+    MemoryConformance,
+    MemoryPastConformance,
+    MemoryOnceConformance,
 ):
     """Everything: rows, journals, what waits for people, memory, events, requests, blobs, opening and closing."""
 
