@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from agents import Agent, RunContextWrapper, Runner
 from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from agents.tool_context import ToolContext
 from msgspec.structs import replace
 
-from orcs_server import ask_user, idempotent, propose_tasks
+from orcs_server import ask_user, idempotent, propose_tasks, sensitive
+from orcs_server.agents.clearance import Clearance, clear
+from orcs_server.agents.journal import RunJournal
+from orcs_server.agents.needs import InputRequired
+from orcs_server.agents.steering import Steering
 from orcs_server.storage.journal import JournalKey
 from orcs_server.workflow.model import FailureKind
-from orcs_server.workflow.people import IfUnanswered, InputKind, Resolution
+from orcs_server.workflow.people import IfUnanswered, InputKind, PendingInput, Resolution
 from tests.agents.journal_bench import Bench, call, nested
 
 EVERY = {
@@ -297,3 +303,31 @@ async def test_a_proposal_that_was_cut_off_proposes_the_same_again(bench: Bench)
     first, again, other = proposals
     assert first == again
     assert first[0][0].id != other[0][0].id
+
+
+@pytest.mark.parametrize("resolution", [None, Resolution.REJECTED, Resolution.APPROVED, Resolution.WITHDRAWN])
+async def test_what_was_asked_because_of_what_was_read_stays_asked(bench: Bench, resolution: Resolution | None) -> None:
+    """The next attempt may come to the call before it has gone through what was read beside it."""
+    tool = sensitive(bench.tool("wire"))
+    context = cast("ToolContext[Any]", SimpleNamespace(tool_call_id="c1"))
+
+    async def ask(journal: RunJournal) -> Clearance:
+        return await clear(journal, tool, context, '{"n": 1}', repeatable=False, sensitive=True)
+
+    first = RunJournal(bench.store, bench.key, 1)
+    assert (await ask(first)).instead is None, "nothing has been read"
+    first.reading.reads.external("page")
+    with pytest.raises(InputRequired) as asked:
+        await ask(first)
+    need = replace(asked.value.need, place="c1")
+    known = PendingInput("i1", 1, need, 0, bench.key.task_id, 1, bench.key.run, resolution=resolution)
+    second = RunJournal(bench.store, bench.key, 2, steering=Steering(inputs=[known]))
+    assert not second.reading.reads.untrusted
+    match resolution:
+        case Resolution.APPROVED:
+            assert (await ask(second)).instead is None
+        case Resolution.REJECTED:
+            assert "a person refused it" in str((await ask(second)).instead)
+        case _:
+            with pytest.raises(InputRequired):
+                await ask(second)
