@@ -43,6 +43,7 @@ from orcs_client.memory_calls import memory_put
 from orcs_client.memory_watch import MemoryUpdate
 from orcs_client.plans import PlanTaskFields, load_plan, parse_plan, plan
 from orcs_client.requests import Content, WorkflowOptions, budget
+from orcs_client.rules import load_access_rules
 from orcs_client.v1.workflow_service_pb2 import Delta
 from orcs_client.watching import Event, Snapshot, WatchItem, WorkflowsUpdate
 
@@ -83,6 +84,7 @@ __all__ = [
     "add_task",
     "budget",
     "change_task",
+    "load_access_rules",
     "load_edits",
     "load_plan",
     "memory_put",

@@ -280,16 +280,16 @@ async def test_siblings_that_run_at_once_hear_of_each_other(tmp_path: Path) -> N
     shown: list[list[str]] = []
     listening, stored = asyncio.Event(), asyncio.Event()
 
-    async def wait(_: object) -> list[object]:
+    async def wait(_: Any) -> list[Any]:
         listening.set()
         await stored.wait()
         return [use("memory_list", "l1", prefix="nothing")]
 
-    async def speak(_: object) -> list[object]:
+    async def speak(_: Any) -> list[Any]:
         await listening.wait()
         return [use("memory_put", "p1", key="shared/tide", value="high at noon")]
 
-    async def spoken(_: object) -> list[object]:
+    async def spoken(_: Any) -> list[Any]:
         stored.set()
         return [assistant_message("said")]
 
