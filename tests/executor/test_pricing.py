@@ -100,3 +100,12 @@ async def test_a_workflow_keeps_the_prices_with_which_it_was_created(tmp_path: P
         later.kill()
     assert usage.cost_micros == 3 * usage.input_tokens + 5 * usage.output_tokens > 0
     assert (free.cost_micros, free.output_tokens > 0) == (0, True)
+
+
+def test_models_that_were_told_of_are_not_remembered_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    price = Pricing().by({"known": PRICE})
+    assert price is not None
+    with caplog.at_level(logging.WARNING):
+        for name in (*map(str, range(1_000)), "0", "one more", "0"):
+            price(name, Usage(1, 5))
+    assert len(caplog.messages) == 1_002
