@@ -6,6 +6,7 @@ import os
 # the log sets the variable. It is read when gRPC is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from orcs_client.access_rules import load_access_rules, parse_access_rules
 from orcs_client.blocking import BlockingOrcsClient
 from orcs_client.client import OrcsClient, Outcome
 from orcs_client.edits import (
@@ -83,9 +84,11 @@ __all__ = [
     "add_task",
     "budget",
     "change_task",
+    "load_access_rules",
     "load_edits",
     "load_plan",
     "memory_put",
+    "parse_access_rules",
     "parse_edits",
     "parse_plan",
     "plan",

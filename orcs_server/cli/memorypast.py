@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orcs_server.cli.memoryshown import KeyOf, Limit, ScopeOf, print_entries
-from orcs_server.cli.options import AsJson, Server, TokenFile, connect, read_text_file
+from orcs_server.cli.options import AsJson, Server, TokenFile, connect
 
 Number = Annotated[int, typer.Argument(metavar="SNAPSHOT", min=1, help="The snapshot's number.", show_default=False)]
 
@@ -219,12 +218,15 @@ def rules(
     as_json: AsJson = False,
 ) -> None:
     """Show who may do what with memory beyond what is so by default, or set it."""
+    from orcs_client import load_access_rules
     from orcs_client.messages import MemoryPermission, message_to_dict, short_name
     from orcs_server.cli import printing
 
+    replacing = None if new is None else load_access_rules(new)
+
     with connect(server, token_file) as client:
-        if new is not None:
-            reply: Any = client.set_access_rules(_read_rules(new), expected_version=expect)
+        if replacing is not None:
+            reply: Any = client.set_access_rules(replacing, expected_version=expect)
             if as_json:
                 printing.print_json(message_to_dict(reply))
             else:
@@ -245,19 +247,3 @@ def rules(
         for one in reply.rules
     ]
     printing.print_table(("RULE", "WHOM", "WHAT", "SCOPE", "KEYS"), rows)
-
-
-def _read_rules(path: Path) -> list[Any]:
-    from google.protobuf import json_format
-
-    from orcs_client.v1.memory_service_pb2 import SetAccessRulesRequest
-
-    try:
-        value = json.loads(read_text_file(path))
-        if not isinstance(value, dict):
-            raise typer.TyperException(f'{path} must hold a JSON object: {{"rules": […]}}.')
-        # What --json printed has a version, which --expect is for.
-        request = json_format.ParseDict({"rules": value.get("rules", [])}, SetAccessRulesRequest())
-    except (ValueError, RecursionError, json_format.ParseError) as error:
-        raise typer.TyperException(f"{path} holds no access rules: {str(error)[:300]}") from None
-    return list(request.rules)

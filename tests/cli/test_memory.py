@@ -106,7 +106,7 @@ def test_rules_are_printed_and_read_back(said: Said, tmp_path: Path) -> None:
     file.write_text(json.dumps(printed))
     assert said("rules", "--set", str(file), "--expect", version) == f"version {int(version) + 1}"
     file.write_text('{"rules": [{"subject": 1}]}')
-    assert "holds no access rules" in said("rules", "--set", str(file), code=2)
+    assert "these are no access rules" in said("rules", "--set", str(file), code=2)
 
 
 def test_what_was_stored_does_not_control_a_terminal(said: Said, orcs_server_process: ServerProcess) -> None:

@@ -90,7 +90,7 @@ async def test_a_watch_of_memory_yields_each_change_once_over_cuts_and_a_kill(
                 await writer.put_memory(f"k{number}", "x", scope="shared:w")
             while len(told) < KEYS:
                 told += [entry.key for entry in (await anext(updates)).entries]
-        again = []
+        again: list[str] = []
         async with aclosing(client.watch_memory("shared:w", after_cursor=begun.cursor)) as updates:
             while len(again) < KEYS:
                 again += [entry.key for entry in (await anext(updates)).entries]

@@ -310,7 +310,13 @@ MEMORY: Final[dict[str, Expectations]] = {
             *_rule("permissions", []),
         ),
         "rules[].deny": (
-            accepted(rules=[_m.MemoryAccessRule(subject="agent:nobody", scope="shared:x", permissions=[1], deny=True)]),
+            accepted(
+                rules=[
+                    _m.MemoryAccessRule(
+                        subject="agent:nobody", scope="shared:x", permissions=[_m.MEMORY_PERMISSION_READ], deny=True
+                    )
+                ]
+            ),
         ),
         "expected_version": (
             *(wrong(expected_version=number) for number in _FAR),
