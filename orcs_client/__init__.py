@@ -6,6 +6,7 @@ import os
 # the log sets the variable. It is read when gRPC is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from orcs_client.access_rules import load_access_rules, parse_access_rules
 from orcs_client.blocking import BlockingOrcsClient
 from orcs_client.client import OrcsClient, Outcome
 from orcs_client.edits import (
@@ -43,7 +44,6 @@ from orcs_client.memory_calls import memory_put
 from orcs_client.memory_watch import MemoryUpdate
 from orcs_client.plans import PlanTaskFields, load_plan, parse_plan, plan
 from orcs_client.requests import Content, WorkflowOptions, budget
-from orcs_client.rules import load_access_rules
 from orcs_client.v1.workflow_service_pb2 import Delta
 from orcs_client.watching import Event, Snapshot, WatchItem, WorkflowsUpdate
 
@@ -88,6 +88,7 @@ __all__ = [
     "load_edits",
     "load_plan",
     "memory_put",
+    "parse_access_rules",
     "parse_edits",
     "parse_plan",
     "plan",

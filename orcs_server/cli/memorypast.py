@@ -222,9 +222,11 @@ def rules(
     from orcs_client.messages import MemoryPermission, message_to_dict, short_name
     from orcs_server.cli import printing
 
+    replacing = None if new is None else load_access_rules(new)
+
     with connect(server, token_file) as client:
-        if new is not None:
-            reply: Any = client.set_access_rules(load_access_rules(new), expected_version=expect)
+        if replacing is not None:
+            reply: Any = client.set_access_rules(replacing, expected_version=expect)
             if as_json:
                 printing.print_json(message_to_dict(reply))
             else:

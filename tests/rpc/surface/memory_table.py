@@ -313,10 +313,7 @@ MEMORY: Final[dict[str, Expectations]] = {
             accepted(
                 rules=[
                     _m.MemoryAccessRule(
-                        subject="agent:nobody",
-                        scope="shared:x",
-                        permissions=[memory_pb2.MEMORY_PERMISSION_READ],
-                        deny=True,
+                        subject="agent:nobody", scope="shared:x", permissions=[_m.MEMORY_PERMISSION_READ], deny=True
                     )
                 ]
             ),

@@ -114,16 +114,14 @@ class World:
 
     def _remember(self, epoch: str) -> None:
         """Store entries and snapshots of them."""
-        cursor = ""
         for key in ("kept", "other"):
             value = common_pb2.Part(text=f"A text about {key} things.")
             for _ in range(2):
                 put = memory_pb2.MemoryPut(scope="global", key=key, value=value)
-                cursor = self.reply("PutMemory", _s.PutMemoryRequest(put=put)).cursor
+                self.texts["@memory"] = self.reply("PutMemory", _s.PutMemoryRequest(put=put)).cursor
         for _ in range(3):
             self.reply("CreateSnapshot", _s.CreateSnapshotRequest(scope="global"))
         log = MemoryCursors(epoch, self.namespace)
-        self.texts["@memory"] = cursor
         self.texts["@memory beyond"] = log.at(2**62)
         self.texts["@memory of another namespace"] = MemoryCursors(epoch, "other").at(1)
         self.texts["@memory of another log"] = MemoryCursors("00" * 8, self.namespace).at(1)

@@ -1,0 +1,34 @@
+"""Access rules of memory, read from a JSON file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcs_client.plans import invalid, plainly, read_file
+from orcs_client.v1 import memory_pb2, memory_service_pb2
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load_access_rules(path: str | Path) -> tuple[memory_pb2.MemoryAccessRule, ...]:
+    """Return the rules in a file, as `parse_access_rules` reads them. Raises `InvalidArgument` also if it cannot be read."""
+    return parse_access_rules(read_file(path), str(path))
+
+
+def parse_access_rules(text: str, name: str = "rules") -> tuple[memory_pb2.MemoryAccessRule, ...]:
+    """Return the rules that `text` holds in protojson: `{"rules": [{"subject": "agent:*", "scope": "shared:team", "permissions":
+    ["MEMORY_PERMISSION_READ"]}]}`. The version that `GetAccessRules` gives with them is passed over.
+
+    Raises `InvalidArgument`, naming the place, for what is not JSON, an unknown or repeated field, and a wrong type.
+    """
+    from google.protobuf import json_format  # most programs never need it
+
+    if not text.lstrip().startswith("{"):
+        raise invalid(name, 'these are no access rules: it must be a JSON object like {"rules": […]}')
+    reply = memory_service_pb2.GetAccessRulesResponse()
+    try:
+        json_format.Parse(text, reply)
+    except (json_format.ParseError, RecursionError) as error:
+        raise invalid(name, f"these are no access rules: {plainly(str(error))}") from error
+    return tuple(reply.rules)
