@@ -261,7 +261,7 @@ async def test_fifty_clients_at_once_get_an_answer_each_and_leave_a_sound_workfl
     stage: Stage, seed: int, *, killed: bool
 ) -> None:
     workflow_id = await stage.create(query=plan_of_everything())
-    await stage.begun("t1", "model 0")
+    await stage.begun("t3", "tool p")  # What must not run twice has begun, whatever the crowd does to the rest.
     crowd = Crowd(stage, workflow_id, seed)
     rush = asyncio.create_task(crowd.rush())
     if killed:
