@@ -924,11 +924,11 @@ class RevertMemoryResponse(_message.Message):
     """The place in the namespace's log of memory up to which this is told, for WatchMemory."""
     @_builtins.property
     def overwritten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
-        """The first 200 of these."""
+        """The first 200 of these that the caller may read."""
 
     @_builtins.property
     def forgotten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
-        """The first 200 of these."""
+        """The first 200 of these that the caller may read."""
 
     def __init__(
         self,
