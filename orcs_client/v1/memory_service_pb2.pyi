@@ -299,7 +299,7 @@ class SearchMemoryRequest(_message.Message):
     any_word: _builtins.bool
     """If true, entries that hold any of the words are found; otherwise those that hold all."""
     page_size: _builtins.int
-    """The most in the reply; 0: the server's default. More than the server's limit is read as that limit."""
+    """The most in the reply; 0: 20. More than 100, or the server's limit, is read as that."""
     page_token: _builtins.str
     """The next_page_token of the page before; empty: the first page. The rest of the request must be the same."""
     @_builtins.property
