@@ -299,7 +299,7 @@ class SearchMemoryRequest(_message.Message):
     any_word: _builtins.bool
     """If true, entries that hold any of the words are found; otherwise those that hold all."""
     page_size: _builtins.int
-    """The most in the reply; 0: the server's default. More than the server's limit is read as that limit."""
+    """The most in the reply; 0: 20. More than 100, or the server's limit, is read as that."""
     page_token: _builtins.str
     """The next_page_token of the page before; empty: the first page. The rest of the request must be the same."""
     @_builtins.property
@@ -924,11 +924,11 @@ class RevertMemoryResponse(_message.Message):
     """The place in the namespace's log of memory up to which this is told, for WatchMemory."""
     @_builtins.property
     def overwritten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
-        """The first 200 of these."""
+        """The first 200 of these that the caller may read."""
 
     @_builtins.property
     def forgotten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
-        """The first 200 of these."""
+        """The first 200 of these that the caller may read."""
 
     def __init__(
         self,

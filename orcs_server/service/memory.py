@@ -23,6 +23,8 @@ from orcs_server.service.validation import Findings, show
 from orcs_server.storage.memory_rows import MemoryValue, MemoryVersion, Written
 from orcs_server.storage.memory_text import words_of
 
+HITS_DEFAULT: Final = 20
+"""Hits on a page where nobody says how many: each one's snippet is made anew."""
 HITS_LIMIT: Final = 10_000
 """Hits of a search that can be paged through."""
 
@@ -157,7 +159,7 @@ class Entries:
             findings.add("query", "It holds no word: use letters or digits.")
         check.scopes(findings, scopes)
         findings.raise_any()
-        size = min(page_size(size, self._access.max_page_size), SEARCH_LIMIT)
+        size = min(page_size(size or HITS_DEFAULT, self._access.max_page_size), SEARCH_LIMIT)
         visit = await self._access.enter(caller, "memory.read", scopes[0] if len(scopes) == 1 else "*")
         binding = PageBinding("SearchMemory", visit.namespace, (query, tuple(scopes), any_word))
         offset = binding.key(token, int) or 0

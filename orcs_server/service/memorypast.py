@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from orcs_server.identity import Caller
-from orcs_server.memory import Memory
+from orcs_server.memory import Memory, Permission
 from orcs_server.memory.history import TITLE_LIMIT
 from orcs_server.service import memorychecks as check
 from orcs_server.service.authorisation import Visit
@@ -201,12 +201,19 @@ class Past:
                 0,
                 len(found.reverted),
                 len(found.overwritten),
-                tuple(found.overwritten[:PLACES_SHOWN]),
+                await self._readable(visit, memory, found.overwritten),
                 len(found.forgotten),
-                tuple(found.forgotten[:PLACES_SHOWN]),
+                await self._readable(visit, memory, found.forgotten),
             )
 
         return await self._access.in_slices(visit, "RevertMemory", request_id, run, Reverted, quarantine)
+
+    async def _readable(self, visit: Visit, memory: Memory, places: Sequence[Place]) -> tuple[Place, ...]:
+        """Return the first of these places that the caller may read."""
+        view = await memory.access.view(visit.namespace, actor_of(visit))
+        may = [place for place in places if view.may(Permission.READ, *place)]
+        visible = await self._access.visible(visit, [place.scope for place in may])
+        return tuple(place for place in may if place.scope in visible)[:PLACES_SHOWN]
 
     async def purge(
         self,

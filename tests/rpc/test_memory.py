@@ -214,3 +214,13 @@ async def test_what_is_read_and_what_is_not_is_counted(client: Wire) -> None:
     counted: list[tuple[str, Any]] = [(one.key, one.read_count) for one in found.hot]
     assert counted == [("b", 2), ("a", 1)]
     assert [one.key for one in found.never_read] == ["c"]
+
+
+async def test_a_search_gives_twenty_hits_unless_it_says_otherwise(client: Wire) -> None:
+    for number in range(23):
+        await put(client, f"k{number}", "tea")
+    page = await client.call("SearchMemory", _s.SearchMemoryRequest(query="tea"))
+    assert len(page.hits) == 20
+    rest = _s.SearchMemoryRequest(query="tea", page_token=page.next_page_token)
+    assert len((await client.call("SearchMemory", rest)).hits) == 3
+    assert len((await client.call("SearchMemory", _s.SearchMemoryRequest(query="tea", page_size=100))).hits) == 23
