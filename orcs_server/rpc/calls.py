@@ -165,3 +165,7 @@ async def _refuse(context: Context, refused: Refusal) -> None:
         # The status lies in the connection until its reader takes it, or the connection ends. There is nothing more to do here.
         _log.info("a client took not even the status %s", refused.code.name)
         raise asyncio.CancelledError from None
+    except grpc.aio.InternalError:
+        # gRPC itself has ended the call meanwhile: there is nobody to tell.
+        _log.info("a call had ended before its status %s", refused.code.name)
+        raise asyncio.CancelledError from None
