@@ -69,7 +69,7 @@ async def clear(
     if wanted:
         said = _resolution(journal, path, InputKind.TOOL_APPROVAL, tool, arguments)
         if said.resolution is Resolution.EDITED:
-            arguments = await _text(journal, said)
+            arguments = _changed(arguments, await _text(journal, said))
         elif said.resolution is not Resolution.APPROVED:
             return Clearance(arguments, f"The call was not made: {_refusal(said)}")
     if journal.in_doubt(call_id, repeatable=repeatable):
@@ -100,8 +100,9 @@ def _resolution(journal: RunJournal, path: str, kind: InputKind, tool: FunctionT
     if journal.reading.reads.untrusted:
         read = ", ".join(quoted(name) for name in journal.reading.reads.outside)
         prompt = f"{prompt} The agent has read what comes from outside ({read}), which may be what wants it."
-    # Arguments that a person changes have to fit the tool as much as a model's.
-    schema = blob_of(_canonical(tool.params_json_schema))
+    # Arguments that a person changes have to fit the tool as much as a model's; those that are not named stay.
+    fits = {key: value for key, value in tool.params_json_schema.items() if key != "required"}
+    schema = blob_of(_canonical(fits))
     need = Need(
         kind,
         prompt,
@@ -120,6 +121,11 @@ def _refusal(said: PendingInput) -> str:
 
 async def _text(journal: RunJournal, said: PendingInput) -> str:
     return "" if said.answer is None else await journal.text(said.answer)
+
+
+def _changed(arguments: str, edit: str) -> str:
+    """Return the arguments with what a person gave in place of some of them."""
+    return json.dumps({**_parsed(arguments), **_parsed(edit)}, ensure_ascii=False)
 
 
 def _parsed(arguments: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.control.stage import APPROVE, EDIT, FAILED, REJECT, Stage, Zygote, st
     [
         (APPROVE, {}, "t: wired", True),
         (REJECT, {"reason": "Too much."}, "Too much.", False),
-        (EDIT, {"content": {"what": "half of it", "gate": None}}, "t: half of it", True),
+        (EDIT, {"content": {"what": "half of it"}}, "t: half of it", True),
     ],
 )
 async def test_a_tool_waits_for_approval_of_exactly_its_arguments(
