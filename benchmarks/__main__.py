@@ -1,10 +1,10 @@
-"""All benchmarks, or those named on the command line: main, deltas, scale, journal, recovery, disk, control, waiting, context."""
+"""All benchmarks, or those named on the command line, by the names in `ALL`."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import context, disk, journal, main_job, people, recovery, scale
+from benchmarks import context, disk, journal, main_job, memory, people, recovery, scale
 
 ALL = {
     "main": main_job.measure,
@@ -16,6 +16,7 @@ ALL = {
     "control": people.control,
     "waiting": people.waiting,
     "context": context.measure,
+    "memory": memory.measure,
 }
 
 
