@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     name="memory",
-    help="What agents and clients remember and share: values under keys, within scopes.",
+    help="What agents and clients remember and share.",
     rich_markup_mode=None,
 )
 for command in (

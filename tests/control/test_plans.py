@@ -33,7 +33,7 @@ async def test_a_live_edit_is_all_or_nothing_and_outlives_a_kill(stage: Stage) -
     with pytest.raises(InvalidArgument) as refused:
         await stage.client.edit_plan(workflow_id, (*edits, set_dependencies("c", ("b",))))
     assert refused.value.reason == "PLAN_INVALID"
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(IllegalTransition, match="too late"):
         await stage.client.edit_plan(workflow_id, (remove_task("a"),))
     assert (await stage.workflow(workflow_id)).plan_revision == 1
     preview = await stage.client.edit_plan(workflow_id, edits, plan_revision=1, validate_only=True)
