@@ -222,7 +222,7 @@ def print_latencies(many: int) -> None:
         say(line + f"{'' if name == 'snapshot' else '2':>6}")
     taken = sorted(found["snapshot"][many])
     say(
-        f"a snapshot of {many:,} entries: {median(taken) * 1e3:.1f} ms, at many {taken[-1] * 1e3:.1f} "
+        f"a snapshot of {many:,} entries: {median(taken) * 1e3:.1f} ms, at most {taken[-1] * 1e3:.1f} "
         f"of {len(taken)} (aim: under 50 ms)"
     )
 
