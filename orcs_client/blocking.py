@@ -131,22 +131,37 @@ def _iterating(
     @functools.wraps(method)
     def iterate(self: BlockingOrcsClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
         items = method(self._client, *args, **kwargs)
+        under_way: set[asyncio.Task[Any]] = set()
         try:
             while True:
                 try:
-                    item = self._run(_following(items))
+                    item = self._run(_following(items, under_way))
                 except StopAsyncIteration:
                     return
                 yield item
         finally:
             if not self._closed:
-                self._run(items.aclose())
+                self._run(_end(items, under_way))
 
     return iterate
 
 
-async def _following(items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
+async def _following(items: AsyncGenerator[T, None], under_way: set[asyncio.Task[Any]]) -> T:
+    step = asyncio.ensure_future(anext(items))
+    under_way.add(step)
+    try:
+        return await step
+    finally:
+        under_way.discard(step)
+
+
+async def _end(items: AsyncGenerator[T, None], under_way: set[asyncio.Task[Any]]) -> None:
+    """Close the iterator. An interrupt (Ctrl-C) just before its next item is waited for leaves that step under way."""
+    left = list(under_way)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await items.aclose()
 
 
 class BlockingOrcsClient:

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orcs_client import BlockingOrcsClient, Event, OrcsClient, SettingsError, Unimplemented
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tests.client.server_process import ServerProcess
 
 
@@ -95,3 +97,22 @@ def test_a_client_that_is_never_closed_does_not_keep_the_program(server: ServerP
     code = f"import orcs_client; print(orcs_client.BlockingOrcsClient({server.start()!r}).get_server_info().version)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("0.0.0\n", "")
+
+
+def test_an_interrupt_between_two_steps_of_a_watch_leaves_nothing_under_way(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BlockingOrcsClient(server.start(events=300, pace=0.05)) as client:
+        items = client.watch("w")
+        next(items)
+        submit = client._thread.submit
+
+        def interrupted(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            monkeypatch.setattr(client._thread, "submit", submit)
+            submit(coroutine)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(client._thread, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(items)
+        assert next(client.watch("w"))
