@@ -115,4 +115,4 @@ def test_an_interrupt_between_two_steps_of_a_watch_leaves_nothing_under_way(
         monkeypatch.setattr(client._thread, "submit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(items)
-        assert next(client.watch("w"))
+        assert isinstance(next(client.watch("w")), Event)
