@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcs_client.plans import invalid, plainly, read_file
+from orcs_client.plans import read_file, read_json
 from orcs_client.v1 import memory_pb2, memory_service_pb2
 
 if TYPE_CHECKING:
@@ -22,13 +22,5 @@ def parse_access_rules(text: str, name: str = "rules") -> tuple[memory_pb2.Memor
 
     Raises `InvalidArgument`, naming the place, for what is not JSON, an unknown or repeated field, and a wrong type.
     """
-    from google.protobuf import json_format  # most programs never need it
-
-    if not text.lstrip().startswith("{"):
-        raise invalid(name, 'these are no access rules: it must be a JSON object like {"rules": […]}')
-    reply = memory_service_pb2.GetAccessRulesResponse()
-    try:
-        json_format.Parse(text, reply)
-    except (json_format.ParseError, RecursionError) as error:
-        raise invalid(name, f"these are no access rules: {plainly(str(error))}") from error
-    return tuple(reply.rules)
+    made = memory_service_pb2.GetAccessRulesResponse()
+    return tuple(read_json(text, made, name, "these are no access rules", '{"rules": […]}').rules)

@@ -57,7 +57,7 @@ class _LoopThread:
 
     def stop(self) -> None:
         """End the thread, after all that it still runs."""
-        self.wait_for(self.submit(self._wind_up()))
+        self.wait_for(self.submit(_Pending(self._wind_up())))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -70,12 +70,12 @@ class _LoopThread:
         await asyncio.gather(*left, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
 
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> _Pending[T]:
-        """Have `coroutine` run in the loop's thread."""
+    def submit(self, pending: _Pending[T]) -> _Pending[T]:
+        """Have it run in the loop's thread."""
         if threading.current_thread() is self._thread:
-            coroutine.close()
+            pending.drop()
             raise SettingsError("a blocking client cannot be called from its own callbacks: use OrcsClient")
-        pending = _Pending(coroutine)
+        pending.submitted = True
         self._loop.call_soon_threadsafe(pending.begin, self._loop)
         return pending
 
@@ -84,10 +84,16 @@ class _LoopThread:
         try:
             return pending.outcome.result()
         except BaseException:
-            if not pending.outcome.done():
-                self._loop.call_soon_threadsafe(pending.cancel)
-                concurrent.futures.wait([pending.outcome])
+            self.abandon(pending)
             raise
+
+    def abandon(self, pending: _Pending[Any]) -> None:
+        """Cancel it and wait for its end, if that has not come; it may not even have been submitted."""
+        if not pending.submitted:
+            pending.drop()  # The loop may have stopped meanwhile.
+        elif not pending.outcome.done():
+            self._loop.call_soon_threadsafe(pending.cancel)
+            concurrent.futures.wait([pending.outcome])
 
 
 class _Pending(Generic[T]):
@@ -96,6 +102,7 @@ class _Pending(Generic[T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self.outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._coroutine = coroutine
+        self.submitted = False
         self._task: asyncio.Task[T] | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -103,8 +110,15 @@ class _Pending(Generic[T]):
         self._task.add_done_callback(self._settle)
 
     def cancel(self) -> None:
-        if self._task is not None:
+        if self._task is None:  # The interrupt came just before the loop got it.
+            self.drop()
+            self.outcome.set_exception(SettingsError("this client was closed"))
+        else:
             self._task.cancel()
+
+    def drop(self) -> None:
+        """End it before it has begun."""
+        self._coroutine.close()
 
     def _settle(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -131,37 +145,22 @@ def _iterating(
     @functools.wraps(method)
     def iterate(self: BlockingOrcsClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
         items = method(self._client, *args, **kwargs)
-        under_way: set[asyncio.Task[Any]] = set()
         try:
             while True:
                 try:
-                    item = self._run(_following(items, under_way))
+                    item = self._run(_following(items))
                 except StopAsyncIteration:
                     return
                 yield item
         finally:
             if not self._closed:
-                self._run(_end(items, under_way))
+                self._run(items.aclose())
 
     return iterate
 
 
-async def _following(items: AsyncGenerator[T, None], under_way: set[asyncio.Task[Any]]) -> T:
-    step = asyncio.ensure_future(anext(items))
-    under_way.add(step)
-    try:
-        return await step
-    finally:
-        under_way.discard(step)
-
-
-async def _end(items: AsyncGenerator[T, None], under_way: set[asyncio.Task[Any]]) -> None:
-    """Close the iterator. An interrupt (Ctrl-C) just before its next item is waited for leaves that step under way."""
-    left = list(under_way)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    await items.aclose()
+async def _following(items: AsyncGenerator[T, None]) -> T:
+    return await anext(items)
 
 
 class BlockingOrcsClient:
@@ -211,7 +210,7 @@ class BlockingOrcsClient:
             self._closed = True
         atexit.unregister(self.close)
         try:
-            self._thread.wait_for(self._thread.submit(self._client.close()))
+            self._thread.wait_for(self._thread.submit(_Pending(self._client.close())))
         finally:
             _LoopThread.release()
 
@@ -221,12 +220,16 @@ class BlockingOrcsClient:
         return self._client.address
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        with self._lock:
-            if self._closed:
-                coroutine.close()
-                raise SettingsError("this client is closed: make a new one")
-            pending = self._thread.submit(coroutine)
-        return self._thread.wait_for(pending)
+        pending = _Pending(coroutine)
+        try:
+            with self._lock:
+                if self._closed:
+                    raise SettingsError("this client is closed: make a new one")
+                self._thread.submit(pending)
+            return pending.outcome.result()
+        except BaseException:
+            self._thread.abandon(pending)
+            raise
 
     create_workflow = _blocking(OrcsClient.create_workflow)
     preview_plan = _blocking(OrcsClient.preview_plan)

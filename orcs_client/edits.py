@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from orcs_client.plans import invalid, plainly, plan, read_file
+from orcs_client.plans import invalid, plan, read_file, read_json
 from orcs_client.requests import seconds
 from orcs_client.v1 import plan_edit_pb2, workflow_service_pb2
 
@@ -48,10 +48,10 @@ def change_task(task_id: str, **changes: Unpack[TaskChanges]) -> PlanEdit:
     timeout = fields.pop("timeout", None)
     try:
         change = plan_edit_pb2.ChangeTask(task_id=task_id, **fields)  # type: ignore[arg-type] # protobuf checks them
+        if timeout is not None:
+            change.timeout.CopyFrom(seconds("timeout", timeout))  # type: ignore[arg-type] # so does this
     except (TypeError, ValueError) as error:
         raise invalid("change_task", str(error)) from error
-    if isinstance(timeout, int | float):
-        change.timeout.CopyFrom(seconds("timeout", timeout))
     return PlanEdit(change=change)
 
 
@@ -78,15 +78,8 @@ def parse_edits(text: str, name: str = "edits") -> tuple[PlanEdit, ...]:
     Raises `InvalidArgument`, naming the place, for what is not JSON, an unknown or repeated field, a wrong type, and for
     no edits at all. `name` says in the message where the text came from.
     """
-    from google.protobuf import json_format  # most programs never need it
-
-    if not text.lstrip().startswith("{"):
-        raise invalid(name, 'these are no edits: it must be a JSON object like {"edits": […]}')
-    request = workflow_service_pb2.EditPlanRequest()
-    try:
-        json_format.Parse(text, request)
-    except (json_format.ParseError, RecursionError) as error:
-        raise invalid(name, f"these are no edits: {plainly(str(error))}") from error
+    made = workflow_service_pb2.EditPlanRequest()
+    request = read_json(text, made, name, "these are no edits", '{"edits": […]}')
     others = [field.name for field, _ in request.ListFields() if field.name != "edits"]
     if others:
         raise invalid(name, f"it holds {others[0]!r}: only the edits belong here")

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from google.protobuf import descriptor_pool
 from google.protobuf.duration_pb2 import Duration
 
 from orcs_client.errors import InvalidArgument, Violation
-from orcs_client.v1 import plan_edit_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import workflow_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import NotRequired
 
-_LAYER = re.compile(r"^Failed to (?:parse (?:tasks|edits) field|load JSON): ")
+    from google.protobuf.message import Message
+
+M = TypeVar("M", bound="Message")
+
+_LAYER = re.compile(
+    r"^Failed to (?:parse (?:tasks|edits|rules) field|load JSON): "
+    r"|^Failed to parse \w+ field: (?=Failed to parse |Message type )"
+)
 _UNKNOWN_FIELD = re.compile(
     r'Message type "orcs\.v1\.(?P<kind>\w+)" has no field named "(?P<name>.*)" at "(?P<place>[^"]*)"\.', re.DOTALL
 )
 
-_KINDS = {
-    **workflow_pb2.DESCRIPTOR.message_types_by_name,
-    **plan_edit_pb2.DESCRIPTOR.message_types_by_name,
-    "EditPlanRequest": workflow_service_pb2.EditPlanRequest.DESCRIPTOR,
-}
 _NOT_SAID = {
     "description_sha256",
     "output_schema_sha256",
@@ -102,31 +105,36 @@ def parse_plan(text: str, name: str = "plan") -> workflow_pb2.Plan:
     Raises `InvalidArgument`, naming the place, for what is not JSON, an unknown or repeated field, a wrong type, and for
     a plan without tasks. `name` says in the message where the text came from.
     """
-    from google.protobuf import json_format  # most programs never need it
-
-    if not text.lstrip().startswith("{"):
-        raise invalid(name, 'it is no plan: it must be a JSON object like {"tasks": […]}')
-    made = workflow_pb2.Plan()
-    try:
-        json_format.Parse(text, made)
-    except (json_format.ParseError, RecursionError) as error:
-        raise invalid(name, f"it is no plan: {plainly(str(error))}") from error
+    made = read_json(text, workflow_pb2.Plan(), name, "it is no plan", '{"tasks": […]}')
     if not made.tasks:
         raise invalid(name, 'it holds no tasks: {"tasks": […]} must name at least one')
     return made
 
 
-def plainly(message: str) -> str:
+def read_json(text: str, message: M, name: str, refusal: str, example: str) -> M:
+    """Fill a message from protojson and return it. Raises `InvalidArgument`, naming the place."""
+    from google.protobuf import json_format  # most programs never need it
+
+    if not text.lstrip().startswith("{"):
+        raise invalid(name, f"{refusal}: it must be a JSON object like {example}")
+    try:
+        json_format.Parse(text, message)
+    except (json_format.ParseError, RecursionError) as error:
+        raise invalid(name, f"{refusal}: {_plainly(str(error), message.DESCRIPTOR.name)}") from error
+    return message
+
+
+def _plainly(message: str, root: str) -> str:
     """Return what protobuf says of wrong JSON, without its own layers and with the fields as the proto spells them."""
     while (unwrapped := _LAYER.sub("", message)) != message:
         message = unwrapped
     unknown = _UNKNOWN_FIELD.match(message)
     if unknown is not None:
-        kind = _KINDS.get(unknown["kind"], workflow_pb2.Plan.DESCRIPTOR)
+        kind = descriptor_pool.Default().FindMessageTypeByName(f"orcs.v1.{unknown['kind']}")
         names = ", ".join(name for name in kind.fields_by_name if name not in _NOT_SAID)
-        place = unknown["place"].removeprefix("Plan.").removeprefix("EditPlanRequest.")
+        place = unknown["place"].removeprefix(f"{root}.")
         return f"{place} has no field {unknown['name']!r}; it may have {names}"
-    return message.rstrip(".").replace("at Plan.", "at ").replace("at EditPlanRequest.", "at ")
+    return message.rstrip(".").replace(f"at {root}.", "at ")
 
 
 def _duration(seconds: object) -> Duration:

@@ -14,8 +14,6 @@ import pytest
 from orcs_client import BlockingOrcsClient, Event, OrcsClient, SettingsError, Unimplemented
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from tests.client.server_process import ServerProcess
 
 
@@ -107,9 +105,9 @@ def test_an_interrupt_between_two_steps_of_a_watch_leaves_nothing_under_way(
         next(items)
         submit = client._thread.submit
 
-        def interrupted(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        def interrupted(pending: Any) -> Any:
             monkeypatch.setattr(client._thread, "submit", submit)
-            submit(coroutine)
+            submit(pending)
             raise KeyboardInterrupt
 
         monkeypatch.setattr(client._thread, "submit", interrupted)
