@@ -149,16 +149,13 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Say something to what runs."""
-    from orcs_client.messages import MessageMode, message_to_dict, value_named
-    from orcs_server.cli.printing import print_json
+    from orcs_client.messages import MessageMode, value_named
+    from orcs_server.cli.printing import print_reply
 
     said = read_said(text)
     with connect(server, token_file) as client:
         reply = client.send_message(workflow_id, said, task_id=task, mode=value_named(MessageMode, mode))
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"sent to {f'{task} of ' if task else ''}{workflow_id}")
+    print_reply(reply, f"sent to {f'{task} of ' if task else ''}{workflow_id}", as_json=as_json)
 
 
 def update(
@@ -184,8 +181,7 @@ def update(
     Limits of the budget that you leave out stay; --no-budget takes all away.
     """
     from orcs_client import budget as no_limits
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     budget = read_budget(budget_tokens, budget_cost, budget_time)
     if task_id is None and (description is not None or timeout is not None or revision is not None):
@@ -216,10 +212,7 @@ def update(
                 timeout=None if timeout is None else read_seconds(timeout),
                 plan_revision=revision,
             )
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{f'{task_id} of ' if task_id else ''}{workflow_id} updated")
+    print_reply(reply, f"{f'{task_id} of ' if task_id else ''}{workflow_id} updated", as_json=as_json)
 
 
 def edit(

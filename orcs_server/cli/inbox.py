@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,10 +18,11 @@ from orcs_server.cli.options import (
     TokenFile,
     WorkflowId,
     connect,
+    first,
     read_budget,
     read_choices,
+    read_given,
     read_said,
-    read_text_file,
     with_limits,
 )
 
@@ -67,8 +66,7 @@ def inbox(
         found = client.list_pending_inputs(
             workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=min(limit, 500)
         )
-        inputs = list(itertools.islice(found, limit or None))
-        found.close()
+        inputs = first(found, limit)
     if as_json:
         printing.print_json({"inputs": [message_to_dict(one) for one in inputs]})
         return
@@ -101,16 +99,12 @@ def answer(
     as_json: AsJson = False,
 ) -> None:
     """Answer a question."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     said = read_said(text)
     with connect(server, token_file) as client:
         reply = client.answer_input(workflow_id, input_id, said, share=share)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{input_id} of {workflow_id} answered")
+    print_reply(reply, f"{input_id} of {workflow_id} answered", as_json=as_json)
 
 
 def approve(
@@ -142,11 +136,12 @@ def approve(
     you give; limits that you leave out stay.
     """
     from orcs_client.messages import Decision, value_named
+    from orcs_server.cli.printing import print_reply
 
     budget = read_budget(budget_tokens, budget_cost, budget_time)
     content = None
     if edit is not None:
-        content = read_text_file(Path(edit[1:])) if edit.startswith("@") else edit
+        content = read_given(edit)
     if content is not None and budget is not None:
         raise typer.TyperException("Give --edit or a budget, not both.")
     with connect(server, token_file) as client:
@@ -164,7 +159,7 @@ def approve(
             content=content,
             budget=budget,
         )
-    _print_decision(reply, f"{input_id} of {workflow_id} approved{' with changes' if changed else ''}", as_json=as_json)
+    print_reply(reply, f"{input_id} of {workflow_id} approved{' with changes' if changed else ''}", as_json=as_json)
 
 
 def reject(
@@ -177,13 +172,14 @@ def reject(
 ) -> None:
     """Reject what waits for approval. With a reason a plan goes back to the planner; an agent reads it."""
     from orcs_client.messages import Decision, value_named
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         shown = client.get_pending_input(workflow_id, input_id).input.subject_sha256
         reply = client.resolve_approval(
             workflow_id, input_id, value_named(Decision, "reject"), subject_sha256=shown, reason=reason
         )
-    _print_decision(reply, f"{input_id} of {workflow_id} rejected", as_json=as_json)
+    print_reply(reply, f"{input_id} of {workflow_id} rejected", as_json=as_json)
 
 
 def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: bool) -> str:
@@ -200,16 +196,6 @@ def _seen(client: BlockingOrcsClient, workflow_id: str, input_id: str, *, yes: b
         raise typer.TyperException("A mere yes is not enough for what is not shown as a whole.")
     typer.confirm("\nApprove it?", abort=True)
     return asked.subject_sha256
-
-
-def _print_decision(reply: Any, words: str, *, as_json: bool) -> None:
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
-
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(words)
 
 
 def print_input(asked: PendingInput) -> None:

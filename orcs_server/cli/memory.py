@@ -17,7 +17,6 @@ from orcs_server.cli.memoryshown import (
     ScopeOf,
     print_entries,
     print_entry,
-    read_past,
 )
 from orcs_server.cli.options import (
     AsJson,
@@ -25,8 +24,10 @@ from orcs_server.cli.options import (
     Server,
     TokenFile,
     connect,
+    first,
     read_said,
     read_seconds,
+    read_time,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def get(
     from orcs_client.messages import message_to_dict
     from orcs_server.cli import printing
 
-    past = read_past(as_of)
+    past = read_time(as_of, ago=True)
     with connect(server, token_file) as client:
         reply = client.get_memory(
             key,
@@ -119,17 +120,13 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Store a value under a key."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     part = _part(value, media_type, is_json=is_json)
     seconds = None if ttl is None else read_seconds(ttl)
     with connect(server, token_file) as client:
         reply = client.put_memory(key, part, scope=scope, ttl=seconds, expected_version=expect)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"version {reply.version}")
+    print_reply(reply, f"version {reply.version}", as_json=as_json)
 
 
 @commands.command()
@@ -142,15 +139,15 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a key. Its history stays, see `orcs memory purge`."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.delete_memory(key, scope=scope, expected_version=expect)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"deleted by version {reply.version}" if reply.version else "there was nothing to delete")
+    print_reply(
+        reply,
+        f"deleted by version {reply.version}" if reply.version else "there was nothing to delete",
+        as_json=as_json,
+    )
 
 
 @commands.command("list")
@@ -167,7 +164,7 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """List a scope's keys, without their values."""
-    past = read_past(as_of)
+    past = read_time(as_of, ago=True)
     if unread and (past or prefix):
         raise typer.TyperException("--unread goes with neither --as-of nor --prefix.")
     with connect(server, token_file) as client:
@@ -198,8 +195,7 @@ def search(
 
     with connect(server, token_file) as client:
         found = client.search_memory(query, scopes=scopes or (), any_word=any_word, page_size=min(limit, 100))
-        hits = list(itertools.islice(found, limit or None))
-        found.close()
+        hits = first(found, limit)
     if as_json:
         printing.print_json({"hits": [message_to_dict(hit) for hit in hits]})
         return
@@ -217,15 +213,11 @@ def share(
     as_json: AsJson = False,
 ) -> None:
     """Put a copy of an entry into another scope."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.share_memory(key, target, scope=scope)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"version {reply.version} in the other scope")
+    print_reply(reply, f"version {reply.version} in the other scope", as_json=as_json)
 
 
 @commands.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from orcs_server.cli.memoryshown import KeyOf, Limit, ScopeOf, print_entries
-from orcs_server.cli.options import AsJson, Server, TokenFile, connect
+from orcs_server.cli.options import (
+    AsJson,
+    Server,
+    TokenFile,
+    connect,
+    first,
+)
 
 Number = Annotated[int, typer.Argument(metavar="SNAPSHOT", min=1, help="The snapshot's number.", show_default=False)]
 
@@ -26,8 +31,7 @@ def history(
     """List a key's versions, the newest first. Each with who wrote it."""
     with connect(server, token_file) as client:
         found = client.list_memory_versions(key, scope=scope, page_size=min(limit, 500))
-        entries = list(itertools.islice(found, limit or None))
-        found.close()
+        entries = first(found, limit)
     print_entries(entries, as_json=as_json)
 
 
@@ -78,15 +82,11 @@ def snapshot(
     as_json: AsJson = False,
 ) -> None:
     """Remember a scope as it is now. It costs nothing: no value is copied."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.create_snapshot(scope, title=title)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"snapshot {reply.snapshot.snapshot}")
+    print_reply(reply, f"snapshot {reply.snapshot.snapshot}", as_json=as_json)
 
 
 def snapshots(
@@ -107,14 +107,10 @@ def snapshots(
     with connect(server, token_file) as client:
         if forget is not None:
             reply = client.delete_snapshot(forget, scope=scope or "global")
-            if as_json:
-                printing.print_json(message_to_dict(reply))
-            else:
-                print(f"snapshot {forget} forgotten")
+            printing.print_reply(reply, f"snapshot {forget} forgotten", as_json=as_json)
             return
         found = client.list_snapshots(scope, page_size=min(limit, 500))
-        listed = list(itertools.islice(found, limit or None))
-        found.close()
+        listed = first(found, limit)
     if as_json:
         printing.print_json({"snapshots": [message_to_dict(one) for one in listed]})
         return
@@ -140,8 +136,7 @@ def diff(
 
     with connect(server, token_file) as client:
         found = client.compare_snapshots(before, after, scope=scope)
-        differences = list(itertools.islice(found, limit or None))
-        found.close()
+        differences = first(found, limit)
     if as_json:
         printing.print_json({"differences": [message_to_dict(one) for one in differences]})
         return
@@ -161,15 +156,11 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Make a scope what it was in a snapshot. By new versions, so that this can be taken back, too."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.restore_snapshot(number, scope=scope)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{reply.changed_count} keys changed")
+    print_reply(reply, f"{reply.changed_count} keys changed", as_json=as_json)
 
 
 def purge(
@@ -183,8 +174,7 @@ def purge(
     as_json: AsJson = False,
 ) -> None:
     """Erase entries for good, with their history and what snapshots hold of them. Needs the role administer."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     if [key is not None, bool(prefix), everything].count(True) != 1:
         raise typer.TyperException("Name a key, --prefix or --all: one of them.")
@@ -196,10 +186,7 @@ def purge(
         typer.confirm("Nothing brings it back. Erase it?", abort=True)
     with connect(server, token_file) as client:
         reply = client.purge_memory(scope, key=key, prefix=None if key is not None else prefix or "")
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{reply.erased_count} versions erased")
+    print_reply(reply, f"{reply.erased_count} versions erased", as_json=as_json)
 
 
 def rules(
@@ -227,10 +214,7 @@ def rules(
     with connect(server, token_file) as client:
         if replacing is not None:
             reply: Any = client.set_access_rules(replacing, expected_version=expect)
-            if as_json:
-                printing.print_json(message_to_dict(reply))
-            else:
-                print(f"version {reply.version}")
+            printing.print_reply(reply, f"version {reply.version}", as_json=as_json)
             return
         reply = client.get_access_rules(version)
     if as_json:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from orcs_server.cli.options import read_time
 
 if TYPE_CHECKING:
     from orcs_client.messages import MemoryEntry
@@ -25,14 +22,6 @@ ScopeOf = Annotated[
 ]
 Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only keys that begin so.")]
 Limit = Annotated[int, typer.Option(min=0, help="The most that are shown; 0: all.")]
-
-
-def read_past(text: str | None) -> datetime | None:
-    """Return a time of the past: one that is written out, or so long ago."""
-    when = read_time(text)
-    now = datetime.now(UTC)
-    # A length of time is read as one that lies ahead.
-    return now - (when - now) if when is not None and when > now else when
 
 
 def print_entries(entries: Sequence[MemoryEntry], *, as_json: bool) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from orcs_client import BlockingOrcsClient, OrcsClient
     from orcs_client.messages import Budget, V, WireEnum
+
+T = TypeVar("T")
 
 JSON_LIMIT = 8 * 1024 * 1024
 """Bytes of a JSON file; no server accepts more."""
@@ -63,7 +67,8 @@ NoInput = Annotated[
     bool, typer.Option("--no-input", help="On a terminal: show what is asked of people, but do not ask it here.")
 ]
 
-_STANDARD_INPUT = "-"
+STANDARD_INPUT = "-"
+STANDARD_INPUT_FILE = Path("/dev/stdin")
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<unit>s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -106,15 +111,16 @@ def read_choices(option: str, enum: WireEnum[V], names: Sequence[str] | None) ->
         raise typer.TyperException(f"Invalid value for '{option}': {error.violations[0].description}.") from None
 
 
-def read_time(text: str | None) -> datetime | None:
-    """Return the time that is named, or lies this long ahead by the clock of this machine."""
+def read_time(text: str | None, *, ago: bool = False) -> datetime | None:
+    """Return the time that is named, or lies this long ahead, or is so long ago, by the clock of this machine."""
     if text is None:
         return None
     now = datetime.now(UTC)
     match = _DURATION.fullmatch(text.strip())
     try:
         if match is not None:
-            return now + timedelta(seconds=float(match["count"]) * _SECONDS[match["unit"]])
+            span = timedelta(seconds=float(match["count"]) * _SECONDS[match["unit"]])
+            return now - span if ago else now + span
         moment = datetime.fromisoformat(text.strip())
         # One without a zone is meant as the clock on the wall says.
         return moment.astimezone(UTC)
@@ -156,17 +162,27 @@ def with_limits(client: BlockingOrcsClient, workflow_id: str, task_id: str, chan
     return whole
 
 
+def first(found: Generator[T, None, None], limit: int) -> list[T]:
+    """Return so many of what is found, 0 for all, and ask for no more."""
+    with closing(found):
+        return list(itertools.islice(found, limit or None))
+
+
 def read_said(text: str) -> str:
     """Return a text that is written out, or comes by standard input where it is -."""
-    return read_text_file(Path("/dev/stdin")) if text == _STANDARD_INPUT else text
+    return read_text_file(STANDARD_INPUT_FILE) if text == STANDARD_INPUT else text
+
+
+def read_given(text: str) -> str:
+    """Return a text that is written out, or lies in the file after an @."""
+    return read_text_file(Path(text[1:])) if text.startswith("@") else text
 
 
 def read_json_object(text: str | None) -> dict[str, Any] | None:
     """Return a JSON object that is written out, or lies in the file after an @."""
     if text is None:
         return None
-    if text.startswith("@"):
-        text = read_text_file(Path(text[1:]))
+    text = read_given(text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

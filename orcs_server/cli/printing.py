@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from orcs_client.messages import Part
+from orcs_client.messages import Part, message_to_dict
 from orcs_server.outputs.safe_text import one_line, safe_text
 
 CELL_LIMIT = 400
@@ -33,6 +33,14 @@ def print_json(fields: dict[str, Any], *, one_line: bool = False) -> None:
     indent = 2 if sys.stdout.isatty() and not one_line else None
     text = json.dumps(fields, ensure_ascii=False, indent=indent)
     print(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+
+
+def print_reply(reply: Any, words: str, *, as_json: bool) -> None:
+    """Print a reply: as JSON for programs, else in words."""
+    if as_json:
+        print_json(message_to_dict(reply))
+    else:
+        print(words)
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, spare: Sequence[str] = ()) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orcs_server.cli.options import AsJson, Labels, Server, TokenFile, WorkflowId, connect, read_choices, read_labels
+from orcs_server.cli.options import (
+    AsJson,
+    Labels,
+    Server,
+    TokenFile,
+    WorkflowId,
+    connect,
+    first,
+    read_choices,
+    read_labels,
+)
 
 if TYPE_CHECKING:
     from orcs_client.messages import OutputFormat, Part, Task, Workflow
@@ -56,8 +65,7 @@ def list_workflows(
     with connect(server, token_file) as client:
         page = min(limit, 500)
         found = client.list_workflows(states=wanted, labels=read_labels(labels), page_size=page)
-        workflows = list(itertools.islice(found, limit or None))
-        found.close()
+        workflows = first(found, limit)
     if as_json:
         printing.print_json({"workflows": [message_to_dict(workflow) for workflow in workflows]})
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +13,8 @@ from orcs_server.cli.options import (
     TokenFile,
     WorkflowId,
     connect,
+    read_given,
     read_said,
-    read_text_file,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def skip(
 
     part = None
     if substitute is not None:
-        text = read_text_file(Path(substitute[1:])) if substitute.startswith("@") else substitute
+        text = read_given(substitute)
         part = Part(text=text)
         if text.lstrip()[:1] in {"{", "["}:
             try:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from orcs_server.cli.options import (
+    STANDARD_INPUT,
+    STANDARD_INPUT_FILE,
     AsJson,
     BudgetCost,
     BudgetTime,
@@ -28,7 +30,7 @@ from orcs_server.cli.options import (
     read_budget,
     read_json_object,
     read_labels,
-    read_text_file,
+    read_said,
     read_time,
 )
 from orcs_server.cli.reading import OutputChoice, print_output
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from orcs_server.cli.exits import ExitCode
     from orcs_server.cli.following import View
     from orcs_server.cli.progress import Progress
-
-STANDARD_INPUT = "-"
-_STANDARD_INPUT_FILE = Path("/dev/stdin")
 
 
 class StrategyChoice(StrEnum):
@@ -137,8 +136,8 @@ def run(
         "auto_start": False if no_start else None,
     }
     given: WorkflowOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
-    text = read_text_file(_STANDARD_INPUT_FILE) if query == STANDARD_INPUT else query
-    read_plan = None if plan is None else load_plan(_STANDARD_INPUT_FILE if plan == STANDARD_INPUT else plan)
+    text = None if query is None else read_said(query)
+    read_plan = None if plan is None else load_plan(STANDARD_INPUT_FILE if plan == STANDARD_INPUT else plan)
     if detach or no_start:
         return _create(server, token_file, text, read_plan, given, as_json=as_json, waits=no_start)
     running = _run(
@@ -157,17 +156,13 @@ def _create(
     as_json: bool,
     waits: bool,
 ) -> int:
-    from orcs_client.messages import message_to_dict
     from orcs_server.cli.exits import ExitCode, tell
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.create_workflow(query, plan=plan, **options)
     workflow_id = reply.workflow.id
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(workflow_id)
+    print_reply(reply, workflow_id, as_json=as_json)
     if sys.stdout.isatty():
         what = "start" if waits else "watch"
         tell(f"{what} it with:\norcs {what} {workflow_id}")
@@ -316,27 +311,19 @@ def start(
     workflow_id: WorkflowId, server: Server = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
     """Start a workflow that was created with --no-start."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.start_workflow(workflow_id)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{workflow_id} started")
+    print_reply(reply, f"{workflow_id} started", as_json=as_json)
 
 
 def delete(
     workflow_id: WorkflowId, server: Server = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
     """Delete a workflow that has ended, with all it produced."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.printing import print_json
+    from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:
         reply = client.delete_workflow(workflow_id)
-    if as_json:
-        print_json(message_to_dict(reply))
-    else:
-        print(f"{workflow_id} deleted")
+    print_reply(reply, f"{workflow_id} deleted", as_json=as_json)
