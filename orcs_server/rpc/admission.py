@@ -7,8 +7,6 @@ client send ahead. Watches leave as soon as their stream stands: they have a lim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -123,16 +121,11 @@ class Admission:
         self._requests = Shares(REQUEST_BYTES)
         self._arrival = Patience(ARRIVES_WITHIN_S)
 
-    @asynccontextmanager
-    async def enter(self, namespace: str, method: str) -> AsyncIterator[Entry]:
-        """Let a call in, and out again. Raises ResourceExhausted (QUOTA_EXCEEDED)."""
+    async def enter(self, namespace: str, method: str) -> Entry:
+        """Let a call in; `Entry.leave` lets it out. Raises ResourceExhausted (QUOTA_EXCEEDED)."""
         gate = self._long if method in LONG_CALLS else self._gate
         await gate.enter(namespace)
-        entry = Entry(gate, namespace, self._requests, self._arrival)
-        try:
-            yield entry
-        finally:
-            entry.leave()
+        return Entry(gate, namespace, self._requests, self._arrival)
 
 
 async def received(context: Any, arrival: Patience) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf import message_factory
@@ -31,6 +32,7 @@ REFUSE_S: Final = 2.0
 
 _log = logging.getLogger("orcs.rpc")
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+B = TypeVar("B")
 _Serve = Callable[[Any, "StreamCall"], Awaitable[None]]
 
 
@@ -88,6 +90,14 @@ class StreamCall:
             raise SlowConsumer(self._taking.seconds, self._cursor) from None
         self._cursor = message.cursor or self._cursor
 
+    async def follow(self, batches: AsyncGenerator[B, None], messages: Callable[[B], Iterable[StreamMessage]]) -> None:
+        """Accept, and send the messages of each batch until there are no more."""
+        await self.accept()
+        async with aclosing(batches):
+            async for batch in batches:
+                for message in messages(batch):
+                    await self.send(message)
+
 
 class Calls:
     """Stands in front of every method."""
@@ -113,7 +123,7 @@ class Calls:
         self, method: MethodDescriptor, behave: Callable[..., Awaitable[Any]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         kind = message_factory.GetMessageClass(method.input_type)
-        serve = self._stream(behave) if method.server_streaming else self._unary(behave)
+        serve = behave if method.server_streaming else _unary(behave)
         # On the wire one message is a stream of one. So gRPC reads no request before this side asks for it, and this side gets
         # to know of a reader that does not take the reply.
         return grpc.stream_stream_rpc_method_handler(self._call(method.name, kind, serve))
@@ -129,9 +139,12 @@ class Calls:
                 try:
                     caller = identify()
                     span.note("orcs.namespace", caller.namespace)
-                    async with self._admission.enter(caller.namespace, name) as entry:
+                    entry = await self._admission.enter(caller.namespace, name)
+                    try:
                         request = decoded(kind, await entry.receive(context))
                         await serve(request, StreamCall(context, caller, identify, self._taking, entry))
+                    finally:
+                        entry.leave()
                     refused = None
                 except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
                     refused = _refused(error, name, span)
@@ -140,15 +153,13 @@ class Calls:
 
         return call
 
-    def _unary(self, behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:
-        async def serve(request: Any, call: StreamCall) -> None:
-            reply = await behave(request, call.caller)
-            await call.send(StreamMessage(reply.SerializeToString(), ""))
 
-        return serve
+def _unary(behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:
+    async def serve(request: Any, call: StreamCall) -> None:
+        reply = await behave(request, call.caller)
+        await call.send(StreamMessage(reply.SerializeToString(), ""))
 
-    def _stream(self, behave: Callable[[Any, StreamCall], Awaitable[None]]) -> _Serve:
-        return behave
+    return serve
 
 
 def _refused(error: Exception, name: str, span: OpenSpan) -> Refusal:

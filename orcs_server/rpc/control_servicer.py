@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from orcs_client.v1 import control_service_pb2
 from orcs_server.identity import Caller
 from orcs_server.rpc.calls import StreamCall
@@ -87,8 +85,4 @@ class ControlServicer:
 
     async def watch_pending_inputs(self, request: _c.WatchPendingInputsRequest, call: StreamCall) -> None:
         stream = await self._watching.open(call.identify, control.watch_inputs_wish(request))
-        await call.accept()
-        async with aclosing(stream.batches()) as batches:
-            async for batch in batches:
-                for message in inputs_messages(batch, stream.cursors):
-                    await call.send(message)
+        await call.follow(stream.batches(), lambda batch: inputs_messages(batch, stream.cursors))

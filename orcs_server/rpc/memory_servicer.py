@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from orcs_client.v1 import memory_service_pb2
 from orcs_server.identity import Caller
 from orcs_server.rpc.calls import StreamCall
@@ -173,8 +171,4 @@ class MemoryServicer:
         findings = Findings()
         wish = memoryrequests.watch(request, findings)
         stream = await self._watching.open(call.identify, wish, findings)
-        await call.accept()
-        async with aclosing(stream.batches()) as batches:
-            async for batch in batches:
-                for message in memory.memory_messages(batch, stream.cursors):
-                    await call.send(message)
+        await call.follow(stream.batches(), lambda batch: memory.memory_messages(batch, stream.cursors))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
 from orcs_server.identity import Caller
 from orcs_server.outputs.graph import GraphFormat
@@ -132,19 +130,11 @@ class WorkflowServicer:
 
     async def watch_workflow(self, request: _w.WatchWorkflowRequest, call: StreamCall) -> None:
         stream = await self._services.watching.open(call.identify, requests.watch_wish(request))
-        await call.accept()
-        async with aclosing(stream.batches()) as batches:
-            async for batch in batches:
-                for message in watch_messages(batch, stream.cursors):
-                    await call.send(message)
+        await call.follow(stream.batches(), lambda batch: watch_messages(batch, stream.cursors))
 
     async def watch_workflows(self, request: _w.WatchWorkflowsRequest, call: StreamCall) -> None:
         stream = await self._services.watching_all.open(call.identify, requests.watch_all_wish(request))
-        await call.accept()
-        async with aclosing(stream.batches()) as batches:
-            async for batch in batches:
-                for message in workflows_messages(batch, stream.cursors):
-                    await call.send(message)
+        await call.follow(stream.batches(), lambda batch: workflows_messages(batch, stream.cursors))
 
 
 class TaskServicer:

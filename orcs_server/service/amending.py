@@ -14,7 +14,7 @@ from orcs_server.service.approvers import Approvers
 from orcs_server.service.commands import Changed, Commands, begin, check_said
 from orcs_server.service.plans import check_texts, task_spec
 from orcs_server.service.requests import NewTask, PlanChange, TaskChange
-from orcs_server.service.validation import Findings
+from orcs_server.service.validation import Findings, byte_size
 from orcs_server.storage.people import InputFilter
 from orcs_server.storage.store import Blob, WorkflowSummary, blob_of
 from orcs_server.workflow import events as e
@@ -118,7 +118,7 @@ class Amending:
             after = await self._commands.change(visit, workflow_id, request, "EditPlan", request_id, blobs)
         except InvalidArgument as error:
             raise InvalidArgument(error.reason, error.message, _placed(error.violations, edits)) from None
-        waits = await self._waits(visit.namespace, workflow_id, InputKind.PLAN_APPROVAL)
+        waits = await self._waits(visit.namespace, workflow_id)
         return EditedPlan(after.workflow, after.workflow.progress.plan_revision, waits, after.cursor)
 
     async def try_edit(
@@ -179,8 +179,8 @@ class Amending:
         edits = [core_edit(change, f"edits[{at}]", findings, texts) for at, change in enumerate(changes)]
         return tuple(edits), texts
 
-    async def _waits(self, namespace: str, workflow_id: str, kind: InputKind) -> bool:
-        where = InputFilter(kinds=(kind,), workflow_id=workflow_id)
+    async def _waits(self, namespace: str, workflow_id: str) -> bool:
+        where = InputFilter(kinds=(InputKind.PLAN_APPROVAL,), workflow_id=workflow_id)
         return bool(await self._commands.store.list_inputs(namespace, where, 1))
 
 
@@ -195,11 +195,11 @@ def core_edit(change: PlanChange, at: str, findings: Findings, texts: Texts) -> 
     if change.description is not UNSET:
         limit = texts.max_description_bytes
         check_said(findings, f"{dot}description", change.description, limit, "say what the agent is to do")
-        description = texts.keep(change.description) if _encodes(change.description) else Digest("")
+        description = texts.keep(change.description) if byte_size(change.description) is not None else Digest("")
     schema: Digest | UnsetType | None = UNSET
     if change.output_schema is not UNSET:
         findings.json_schema(f"{dot}output_schema", change.output_schema)
-        encodes = change.output_schema and _encodes(change.output_schema)
+        encodes = change.output_schema and byte_size(change.output_schema) is not None
         schema = texts.keep(change.output_schema) if encodes else None
     if change.title is not UNSET:
         findings.line(f"{dot}title", change.title, max(len(change.title), 1))
@@ -244,7 +244,3 @@ def _added(task: NewTask, at: str, findings: Findings, texts: Texts) -> TaskSpec
     before = len(findings)
     check_texts(task, at, findings, texts.max_description_bytes)
     return task_spec(task.id, task, texts.blobs, storable=len(findings) == before)
-
-
-def _encodes(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)

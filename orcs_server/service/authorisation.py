@@ -98,11 +98,15 @@ class Authorisation:
             caller = replace(caller, namespace=namespace)
         return Visit(caller, hooks)
 
+    async def check(self, visit: Visit, operation: str, resource_id: str = ANYTHING) -> None:
+        """Raise PermissionDenied unless the caller, who is here for something else, may do this, too."""
+        check_role(visit.caller, operation)
+        await self._hooks.authorize(visit.hooks, operation, resource_id)
+
     async def allows(self, visit: Visit, operation: str, resource_id: str = ANYTHING) -> bool:
         """Return whether the caller, who is here for something else, may do this, too."""
         try:
-            check_role(visit.caller, operation)
-            await self._hooks.authorize(visit.hooks, operation, resource_id)
+            await self.check(visit, operation, resource_id)
         except PermissionDenied:
             return False
         return True

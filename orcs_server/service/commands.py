@@ -9,11 +9,12 @@ from msgspec import Struct
 from orcs_server.engines.base import Command, Engine, Receipt
 from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.executor.configuration import unpack
+from orcs_server.identity import Caller
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
 from orcs_server.service.requests import command_hash
-from orcs_server.service.validation import Findings, byte_size
+from orcs_server.service.validation import Findings
 from orcs_server.storage.restored import restored
 from orcs_server.storage.store import Blob, RequestKey, RequestRecord, Store, WorkflowSummary
 from orcs_server.workflow.messages import Control
@@ -50,11 +51,9 @@ class Commands:
         if request_id:
             hashed = command_hash((method, workflow_id, request))
             # The engine knows a repetition by what it would write again; one that would change nothing any more writes nothing.
-            record = await self._known(visit, method, request_id)
-            if record is not None and record.command_hash != hashed:
-                raise reused(method, request_id)
-            if record is not None:
-                return Receipt(record.workflow_id, record.seq, repeated=True)
+            receipt = await repeated(self.store, visit.caller, method, request_id, hashed)
+            if receipt is not None:
+                return receipt
         command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs))
         return await self.engine.submit(command)
 
@@ -80,13 +79,10 @@ class Commands:
 
         For commands about what is not there; of what is there the engine itself says so.
         """
-        record = await self._known(visit, method, request_id) if request_id else None
-        if record is not None and record.workflow_id != workflow_id:
-            raise reused(method, request_id)
-
-    async def _known(self, visit: Visit, method: str, request_id: str) -> RequestRecord | None:
-        key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
-        return await self.store.find_request(key)
+        if request_id:
+            record = await _known(self.store, visit.caller, method, request_id)
+            if record is not None and record.workflow_id != workflow_id:
+                raise reused(method, request_id)
 
     async def check_costs(self, findings: Findings, namespace: str, workflow_id: str) -> None:
         """Add what is wrong with limits of cost: a workflow without prices of its own has no use for them. Raises NotFound."""
@@ -104,6 +100,20 @@ class Commands:
         if stored is None:
             raise no_workflow(workflow_id)
         return restored(namespace, workflow_id, stored)
+
+
+async def repeated(store: Store, caller: Caller, method: str, request_id: str, hashed: str) -> Receipt | None:
+    """Return the receipt of the first request with this id; None if there was none. Raises InvalidArgument (REQUEST_ID_REUSED)."""
+    record = await _known(store, caller, method, request_id)
+    if record is None:
+        return None
+    if record.command_hash != hashed:
+        raise reused(method, request_id)
+    return Receipt(record.workflow_id, record.seq, repeated=True)
+
+
+async def _known(store: Store, caller: Caller, method: str, request_id: str) -> RequestRecord | None:
+    return await store.find_request(RequestKey(caller.namespace, caller.principal, method, request_id))
 
 
 def reused(method: str, request_id: str) -> InvalidArgument:
@@ -139,5 +149,5 @@ def check_reason(findings: Findings, reason: str) -> None:
 def check_said(findings: Findings, field: str, text: str, limit: int, advice: str) -> None:
     """A text that must say something."""
     findings.text(field, text, limit)
-    if byte_size(text) is not None and not text.strip():
+    if not text.strip():
         findings.add(field, f"It is empty: {advice}.")

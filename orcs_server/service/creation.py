@@ -9,17 +9,17 @@ import msgspec
 
 from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.config import Settings
-from orcs_server.engines.base import Command, Engine, Receipt
-from orcs_server.errors import InvalidArgument, Violation
+from orcs_server.engines.base import Command, Engine
+from orcs_server.errors import Violation
 from orcs_server.hooks import UNLIMITED_RESOURCES, GuardedHooks
 from orcs_server.identity import WORKFLOW_ID, Caller, Clock, new_workflow_id
 from orcs_server.service.authorisation import ANYTHING, Authorisation, Visit
-from orcs_server.service.commands import Changed, changed
+from orcs_server.service.commands import Changed, changed, repeated
 from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.plans import CheckedPlan, read_plan
 from orcs_server.service.requests import NewWorkflow, RetryWish, command_hash
 from orcs_server.service.validation import Findings, one_line
-from orcs_server.storage.store import Blob, RequestKey, Store, blob_of
+from orcs_server.storage.store import Blob, Store, blob_of
 from orcs_server.workflow.messages import CreateWorkflow
 from orcs_server.workflow.model import (
     TITLE_LIMIT,
@@ -70,7 +70,8 @@ class Creation:
         hashed = ""
         if request_id and not findings:
             hashed = command_hash(new)
-            receipt = await self._repeated(visit.caller, request_id, hashed)
+            # What is checked by the clock or asked of hooks must not fail a repetition.
+            receipt = await repeated(self._store, visit.caller, METHOD, request_id, hashed)
             if receipt is not None:
                 return await changed(self._store, visit.namespace, receipt)
         settings = await self._settings.resolve(visit.hooks)
@@ -81,18 +82,6 @@ class Creation:
         request = CreateWorkflow(visit.namespace, workflow_id, spec, None if plan is None else plan.tasks)
         command = Command(visit.caller, workflow_id, request, METHOD, request_id, hashed, tuple(blobs.values()))
         return await changed(self._store, visit.namespace, await self._engine.submit(command))
-
-    async def _repeated(self, caller: Caller, request_id: str, hashed: str) -> Receipt | None:
-        """Return the first request's receipt. What is checked by the clock or asked of hooks must not fail a repetition."""
-        record = await self._store.find_request(RequestKey(caller.namespace, caller.principal, METHOD, request_id))
-        if record is None:
-            return None
-        if record.command_hash != hashed:
-            raise InvalidArgument(
-                "REQUEST_ID_REUSED",
-                f"The request id {request_id!r} belongs to another {METHOD}: use a new one for a new request.",
-            )
-        return Receipt(record.workflow_id, record.seq, repeated=True)
 
     # Checks
 

@@ -7,14 +7,13 @@ import asyncio
 import msgspec
 from msgspec import Struct
 
-from orcs_server.errors import NotFound
 from orcs_server.identity import Caller, Clock
 from orcs_server.outputs.explaining.explain import explain
 from orcs_server.outputs.explaining.explanation import Explanation
 from orcs_server.outputs.explaining.history import History
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_size
-from orcs_server.service.reading import no_workflow
+from orcs_server.service.reading import no_task, no_workflow
 from orcs_server.service.validation import Findings
 from orcs_server.storage.restored import restored_snapshot
 from orcs_server.storage.store import Snapshot, Store, StoredTask
@@ -95,7 +94,7 @@ def _page(snapshot: Snapshot, task_id: str, after: int, wanted: int) -> list[Sto
         return [row for row in snapshot.tasks if row.ordinal > after][:wanted]
     found = [row for row in snapshot.tasks if row.spec.id == task_id]
     if not found:
-        raise NotFound("TASK_NOT_FOUND", f"The workflow {snapshot.summary.id!r} has no task {task_id!r}.")
+        raise no_task(snapshot.summary.id, task_id)
     return found
 
 

@@ -18,7 +18,7 @@ from orcs_server.service.requests import Content, InputWish, Resolving
 from orcs_server.service.schemas import fitting_json
 from orcs_server.service.validation import Findings
 from orcs_server.storage.people import InputFilter, InputKey, StoredInput
-from orcs_server.storage.store import Blob, blob_of
+from orcs_server.storage.store import Blob, WorkflowSummary, blob_of
 from orcs_server.workflow.fingerprints import plan_shown, plan_specs, shown_digest, task_shown
 from orcs_server.workflow.messages import AnswerInput, ResolveApproval
 from orcs_server.workflow.model import TITLE_LIMIT, Digest, TaskSpec
@@ -103,8 +103,10 @@ class Inbox:
         """Return one with its texts and exactly what is shown for approval."""
         _begin(workflow_id, input_id).raise_any()
         visit = await self._commands.authorisation.enter(caller, "inputs.get", workflow_id)
-        asked, title = await self._find(visit, workflow_id, input_id)
-        return InputView(StoredInput(workflow_id, title, asked), await self._texts(visit, workflow_id, asked))
+        asked, summary = await self._find(visit, workflow_id, input_id)
+        return InputView(
+            StoredInput(workflow_id, summary.spec.title, asked), await self._texts(visit, workflow_id, asked)
+        )
 
     async def answer(
         self,
@@ -153,7 +155,7 @@ class Inbox:
         visit = await self._commands.authorisation.enter(caller, "inputs.approve", workflow_id)
         await self._commands.check_costs(findings, visit.namespace, workflow_id)
         findings.raise_any()
-        asked, _ = await self._find(visit, workflow_id, wish.input_id, "ResolveApproval", request_id)
+        asked, summary = await self._find(visit, workflow_id, wish.input_id, "ResolveApproval", request_id)
         if wish.decision is Decision.EDIT and (wish.budget is None) == (asked.need.kind is InputKind.BUDGET):
             field = "content" if wish.budget is None else "budget"
             findings.add(
@@ -161,7 +163,7 @@ class Inbox:
             )
             findings.raise_any()
         if wish.decision is not Decision.REJECT:
-            self._approvers.check(visit.caller, await self._commands.summary(visit.namespace, workflow_id))
+            self._approvers.check(visit.caller, summary)
         blobs: tuple[Blob, ...] = ()
         if wish.content is not None:
             blobs = (await self._edited(visit, asked, wish.content),)
@@ -180,8 +182,8 @@ class Inbox:
 
     async def _find(
         self, visit: Visit, workflow_id: str, input_id: str, method: str = "", request_id: str = ""
-    ) -> tuple[PendingInput, str]:
-        """Return the input and its workflow's title. A request id that belongs to another command is told first."""
+    ) -> tuple[PendingInput, WorkflowSummary]:
+        """Return the input and its workflow's row. A request id that belongs to another command is told first."""
         summary = await self._commands.store.get_summary(visit.namespace, workflow_id)
         asked = await self._commands.store.get_input(visit.namespace, workflow_id, input_id)
         if summary is None or asked is None:
@@ -190,7 +192,7 @@ class Inbox:
             raise no_workflow(workflow_id)
         if asked is None:
             raise NotFound("INPUT_NOT_FOUND", f"The workflow {workflow_id!r} has no pending input {input_id!r}.")
-        return asked, summary.spec.title
+        return asked, summary
 
     async def _read(self, visit: Visit, asked: PendingInput, content: Content, field: str) -> Blob:
         """Return what is to be stored of what a person wrote."""

@@ -208,7 +208,7 @@ class Entries:
             visit,
             method,
             request_id,
-            _said(wishes),
+            _said(wishes) if request_id else (),
             list[Written],
             lambda memory: memory.batch(visit.namespace, actor_of(visit), changes),
         )
@@ -224,8 +224,8 @@ class Entries:
         if scope == target:
             findings.add("target_scope", "An entry cannot be shared with its own scope: name another one.")
         findings.raise_any()
-        visit = await self._access.enter_scopes(caller, ("memory.share",), [scope])
-        visit = await self._access.enter_scopes(caller, ("memory.write",), [target])
+        await self._access.enter(caller, "memory.share", scope)
+        visit = await self._access.enter(caller, "memory.write", target)
         receipt = await self._access.once(
             visit,
             "ShareMemory",

@@ -62,7 +62,7 @@ class MemoryAccess:
         for operation in operations:
             for scope in scopes:
                 if (operation, scope) != (operations[0], scopes[0]):
-                    await self._authorisation.enter(caller, operation, scope)
+                    await self._authorisation.check(visit, operation, scope)
         return visit
 
     async def visible(self, visit: Visit, scopes: Sequence[str]) -> frozenset[str]:
@@ -109,12 +109,7 @@ class MemoryAccess:
         The same request id again gets that answer; with another command InvalidArgument (REQUEST_ID_REUSED).
         """
         once = self._once(visit, method, request_id, said)
-        try:
-            await self._refuse_known(once)
-            result = await act(self.memory.bound(once))
-        except DuplicateRequest as error:
-            return self._again(visit, once, error.record, kind)
-        return self._receipt(visit, result, once.position)
+        return await self._carried_out(visit, once, kind, lambda: act(self.memory.bound(once)))
 
     async def in_slices(
         self,
@@ -127,10 +122,20 @@ class MemoryAccess:
     ) -> Receipt[T]:
         """Do what takes many changes; its answer is stored once all are done. Cut off, it is begun again by its repetition."""
         once = self._once(visit, method, request_id, said)
-        try:
-            await self._refuse_known(once)
+
+        async def act_and_remember() -> T:
             result = await act(self.memory)
             await self.memory.remember(visit.namespace, once, result)
+            return result
+
+        return await self._carried_out(visit, once, kind, act_and_remember)
+
+    async def _carried_out(
+        self, visit: Visit, once: Once, kind: type[T], act: Callable[[], Awaitable[T]]
+    ) -> Receipt[T]:
+        try:
+            await self._refuse_known(once)
+            result = await act()
         except DuplicateRequest as error:
             return self._again(visit, once, error.record, kind)
         return self._receipt(visit, result, once.position)

@@ -7,7 +7,7 @@ from typing import Final
 
 from orcs_server.errors import InvalidArgument
 from orcs_server.memory.access import Rule, check_rules
-from orcs_server.memory.memory import BATCH_BYTES, BATCH_LIMIT, TTL_LIMIT_US, Check, Put
+from orcs_server.memory.memory import BATCH_BYTES, BATCH_LIMIT, TTL_LIMIT_US, Put
 from orcs_server.memory.scopes import check_key, check_prefix, check_scope
 from orcs_server.memory.values import check_value
 from orcs_server.service.memoryrequests import MemoryChangeWish, MemoryLookup, MemoryPast
@@ -101,11 +101,6 @@ def scopes(findings: Findings, texts: Iterable[str]) -> None:
         return
     for index, text in enumerate(named):
         scope(findings, text, f"scopes[{index}]")
-
-
-def is_change(wish: MemoryChangeWish) -> bool:
-    """Whether anything would be changed, and not only compared."""
-    return not isinstance(wish.change, Check)
 
 
 def _check(

@@ -118,7 +118,7 @@ class Reading:
         summary = await summary_of(self._store, visit.namespace, workflow_id)
         task = await self._store.get_task(visit.namespace, workflow_id, task_id)
         if task is None:
-            raise NotFound("TASK_NOT_FOUND", f"The workflow {workflow_id!r} has no task {task_id!r}.")
+            raise no_task(workflow_id, task_id)
         texts = await self._task_texts(visit, task) if full else TaskTexts()
         return TaskView(summary, task, self._cursors(visit, workflow_id).at(summary.seq), texts)
 
@@ -209,6 +209,11 @@ async def summary_of(store: Store, namespace: str, workflow_id: str) -> Workflow
 def no_workflow(workflow_id: str) -> NotFound:
     """Return the error for a workflow that the caller's namespace does not hold."""
     return NotFound("WORKFLOW_NOT_FOUND", f"There is no workflow {workflow_id!r}.")
+
+
+def no_task(workflow_id: str, task_id: str) -> NotFound:
+    """Return the error for a task that its workflow does not have."""
+    return NotFound("TASK_NOT_FOUND", f"The workflow {workflow_id!r} has no task {task_id!r}.")
 
 
 def check_wish(which: WorkflowWish) -> None:

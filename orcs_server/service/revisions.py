@@ -13,7 +13,7 @@ from orcs_server.service.authorisation import Visit
 from orcs_server.service.commands import Commands, begin
 from orcs_server.service.pages import PageBinding, page_size
 from orcs_server.service.validation import Findings
-from orcs_server.storage.store import EventRecord
+from orcs_server.storage.store import EventRecord, WorkflowSummary
 from orcs_server.workflow.events import PlanAdopted, PlanAmended
 from orcs_server.workflow.model import PlanSource, TaskSpec
 
@@ -62,7 +62,7 @@ class Revisions:
     async def revisions(self, caller: Caller, workflow_id: str, size: int = 0, token: str = "") -> RevisionPage:
         """Return a page of a plan's revisions, the first one first."""
         size = page_size(size, self._max_page_size)
-        visit = await self._enter(caller, "plans.list", workflow_id)
+        visit, _ = await self._enter(caller, "plans.list", workflow_id)
         binding = PageBinding("ListPlanRevisions", visit.namespace, workflow_id)
         # The key is the event after which the next page begins.
         after = binding.key(token, int) or 0
@@ -89,8 +89,8 @@ class Revisions:
         if 0 < to_revision < from_revision:
             findings.add("from_revision", "It must not be later than to_revision: swap the two.")
         findings.raise_any()
-        visit = await self._enter(caller, "plans.compare", workflow_id)
-        current = (await self._commands.summary(visit.namespace, workflow_id)).progress.plan_revision
+        visit, summary = await self._enter(caller, "plans.compare", workflow_id)
+        current = summary.progress.plan_revision
         to_revision = to_revision or current
         from_revision = from_revision or max(to_revision - 1, 0)
         if not from_revision <= to_revision <= current or not current:
@@ -117,11 +117,10 @@ class Revisions:
             tuple(name for name in earlier if name not in specs),
         )
 
-    async def _enter(self, caller: Caller, operation: str, workflow_id: str) -> Visit:
+    async def _enter(self, caller: Caller, operation: str, workflow_id: str) -> tuple[Visit, WorkflowSummary]:
         begin(workflow_id, "").raise_any()
         visit = await self._commands.authorisation.enter(caller, operation, workflow_id)
-        await self._commands.summary(visit.namespace, workflow_id)
-        return visit
+        return visit, await self._commands.summary(visit.namespace, workflow_id)
 
     async def _plans(
         self, visit: Visit, workflow_id: str, after_seq: int

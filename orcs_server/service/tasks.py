@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct
 
 from orcs_server.config import Settings
-from orcs_server.errors import InvalidArgument, NotFound, Violation
+from orcs_server.errors import InvalidArgument, Violation
 from orcs_server.identity import Caller, Clock
 from orcs_server.service.amending import Texts, core_edit
 from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
+from orcs_server.service.reading import no_task
 from orcs_server.service.requests import Content, RetryTaskWish, TaskChange
 from orcs_server.service.schemas import check_json_output
 from orcs_server.service.validation import Findings
@@ -74,20 +75,19 @@ class Tasks:
         workflow_id: str,
         wish: RetryTaskWish,
         request_id: str = "",
-        found: Findings | None = None,
     ) -> TaskChanged:
         """Carry a task out again."""
-        visit, request, blobs = await self._retry(caller, workflow_id, wish, request_id, found)
+        visit, request, blobs = await self._retry(caller, workflow_id, wish, request_id)
         return await self._change(visit, workflow_id, wish.task_id, request, "RetryTask", request_id, blobs)
 
-    async def preview_retry(
-        self, caller: Caller, workflow_id: str, wish: RetryTaskWish, found: Findings | None = None
-    ) -> RetryPreview:
+    async def preview_retry(self, caller: Caller, workflow_id: str, wish: RetryTaskWish) -> RetryPreview:
         """Return what a retry would do. Stores nothing, and raises what the retry would raise."""
-        visit, request, _ = await self._retry(caller, workflow_id, wish, "", found)
+        visit, request, _ = await self._retry(caller, workflow_id, wish, "")
         state = await self._commands.state(visit.namespace, workflow_id)
         _, events = take(state, request, self._clock.now_us())
-        now = await self._changed(visit, Changed(await self._summary(visit, workflow_id), ""), wish.task_id)
+        now = await self._changed(
+            visit, Changed(await self._commands.summary(visit.namespace, workflow_id), ""), wish.task_id
+        )
         return RetryPreview(now.workflow, now.task, _reruns(state, wish.task_id, events))
 
     async def skip(
@@ -149,7 +149,7 @@ class Tasks:
             return await self._change(visit, workflow_id, change.task_id, request, "UpdateTask", request_id, blobs)
         except InvalidArgument as error:
             if await self._commands.store.get_task(visit.namespace, workflow_id, change.task_id) is None:
-                raise _no_task(workflow_id, change.task_id) from None
+                raise no_task(workflow_id, change.task_id) from None
             known = {"edits[0].task_id": "task_id", "edits[0].timeout": "timeout", "edits[0].priority": "priority"}
             violations = tuple(Violation(known.get(one.field, ""), one.description) for one in error.violations)
             raise InvalidArgument(error.reason, error.message, violations) from None
@@ -157,9 +157,9 @@ class Tasks:
     # Inside
 
     async def _retry(
-        self, caller: Caller, workflow_id: str, wish: RetryTaskWish, request_id: str, found: Findings | None
+        self, caller: Caller, workflow_id: str, wish: RetryTaskWish, request_id: str
     ) -> tuple[Visit, RetryTask, tuple[Blob, ...]]:
-        findings = _begin(workflow_id, wish.task_id, request_id, found)
+        findings = _begin(workflow_id, wish.task_id, request_id)
         blobs: tuple[Blob, ...] = ()
         description: Digest | None = None
         if wish.description is not None:
@@ -188,11 +188,8 @@ class Tasks:
     async def _changed(self, visit: Visit, after: Changed, task_id: str) -> TaskChanged:
         task = await self._commands.store.get_task(visit.namespace, after.workflow.id, task_id)
         if task is None:
-            raise _no_task(after.workflow.id, task_id)
+            raise no_task(after.workflow.id, task_id)
         return TaskChanged(after.workflow, task, after.cursor)
-
-    async def _summary(self, visit: Visit, workflow_id: str) -> WorkflowSummary:
-        return await self._commands.summary(visit.namespace, workflow_id)
 
     async def _check_fits(
         self, visit: Visit, workflow_id: str, task_id: str, substitute: Content, request_id: str
@@ -201,8 +198,8 @@ class Tasks:
         task = await store.get_task(visit.namespace, workflow_id, task_id)
         if task is None:
             await self._commands.refuse_reused(visit, workflow_id, "SkipTask", request_id)
-            await self._summary(visit, workflow_id)
-            raise _no_task(workflow_id, task_id)
+            await self._commands.summary(visit.namespace, workflow_id)
+            raise no_task(workflow_id, task_id)
         if task.spec.output_schema is not None:
             schema = await store.blob(visit.namespace, task.spec.output_schema)
             check_json_output(substitute, schema, "substitute")
@@ -212,10 +209,6 @@ def _begin(workflow_id: str, task_id: str, request_id: str, found: Findings | No
     findings = begin(workflow_id, request_id, found)
     findings.task_id("task_id", task_id)
     return findings
-
-
-def _no_task(workflow_id: str, task_id: str) -> NotFound:
-    return NotFound("TASK_NOT_FOUND", f"The workflow {workflow_id!r} has no task {task_id!r}.")
 
 
 def _substitute(content: Content, findings: Findings, limit: int) -> Blob | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from orcs_client.v1 import explanation_pb2, workflow_pb2, workflow_service_pb2
+from orcs_client.v1 import explanation_pb2, workflow_service_pb2
 from orcs_server.outputs.explaining import explanation as x
 from orcs_server.rpc.conversion import enums
 from orcs_server.rpc.conversion.enums import EnumTable
 from orcs_server.rpc.conversion.times import duration, optional_timestamp, timestamp
 from orcs_server.rpc.conversion.workflows import budget, optional_failure, usage
 from orcs_server.service.explaining import ExplanationPage
-from orcs_server.workflow.people import MessageMode
 
 REASON_CODE = EnumTable(x.ReasonCode, explanation_pb2.ReasonCode)
 ATTEMPT_ENDING = EnumTable(x.AttemptEnding, explanation_pb2.AttemptEnding)
-MESSAGE_MODE = EnumTable(MessageMode, workflow_pb2.MessageMode)
 
 
 def explained_workflow(page: ExplanationPage) -> workflow_service_pb2.ExplainWorkflowResponse:
@@ -90,7 +88,7 @@ def _task(task: x.TaskExplanation) -> explanation_pb2.TaskExplanation:
         messages=[
             explanation_pb2.MessageSummary(
                 id=one.id,
-                mode=MESSAGE_MODE.to_wire(one.mode),
+                mode=enums.MESSAGE_MODE.to_wire(one.mode),
                 time=timestamp(one.time_us),
                 actor=one.actor,
                 counted=one.counted,

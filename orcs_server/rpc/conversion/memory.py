@@ -28,7 +28,7 @@ from orcs_server.storage.memory_rows import (
     Trust,
     Writer,
 )
-from orcs_server.storage.memory_text import is_json
+from orcs_server.storage.memory_text import is_json, is_text
 
 _m = memory_pb2
 TRUST = {trust: _m.MemoryTrust.Value(f"MEMORY_TRUST_{trust.name}") for trust in Trust}
@@ -62,7 +62,7 @@ def entry(version: MemoryVersion, cursors: MemoryCursors, value: bytes | None = 
 def part(media_type: str, value: bytes) -> common_pb2.Part:
     """Return a value as what its media type says; as data where it is neither text nor JSON."""
     text = None
-    if is_json(media_type) or media_type.lower().startswith("text/"):
+    if is_json(media_type) or is_text(media_type):
         try:
             text = value.decode()
         except UnicodeDecodeError:

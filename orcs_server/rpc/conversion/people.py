@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orcs_client.v1 import common_pb2, control_service_pb2, workflow_pb2
 from orcs_server.rpc.conversion.inputs import pending_input
-from orcs_server.rpc.conversion.streams import MESSAGE_BYTES, StreamMessage
+from orcs_server.rpc.conversion.streams import StreamMessage, row_messages
 from orcs_server.rpc.conversion.workflows import content_part
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.inbox import InputTexts
@@ -40,20 +40,11 @@ def full_input(stored: StoredInput, texts: InputTexts) -> workflow_pb2.PendingIn
 
 
 def inputs_messages(batch: InputsBatch, cursors: NamespaceCursors) -> Iterator[StreamMessage]:
-    """Yield the messages of a batch, at least one. The cursor is in the last, since it stands for all of them."""
-    message = control_service_pb2.WatchPendingInputsResponse()
-    room = MESSAGE_BYTES
-    for stored in batch.inputs:
-        one = stored_input(stored)
-        size = one.ByteSize()
-        if size > room and message.inputs:
-            yield StreamMessage(message.SerializeToString(), "")
-            message, room = control_service_pb2.WatchPendingInputsResponse(), MESSAGE_BYTES
-        message.inputs.append(one)
-        room -= size + 8
-    message.removed_workflow_ids.extend(batch.removed)
-    message.snapshot_complete = batch.snapshot_complete
-    message.bookmark = batch.bookmark
-    cursor = "" if batch.unfinished else cursors.at(batch.position)
-    message.cursor = cursor
-    yield StreamMessage(message.SerializeToString(), cursor)
+    """Yield the messages of a batch, at least one."""
+    last = control_service_pb2.WatchPendingInputsResponse(
+        removed_workflow_ids=batch.removed,
+        snapshot_complete=batch.snapshot_complete,
+        bookmark=batch.bookmark,
+        cursor="" if batch.unfinished else cursors.at(batch.position),
+    )
+    return row_messages("inputs", map(stored_input, batch.inputs), last)

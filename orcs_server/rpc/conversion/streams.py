@@ -6,8 +6,8 @@ was serialised as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
@@ -154,20 +154,28 @@ def _in_snapshot(pieces: _Pieces) -> bytes:
 
 
 def workflows_messages(batch: WorkflowsBatch, cursors: NamespaceCursors) -> Iterator[StreamMessage]:
-    """Yield the messages of a batch, at least one. The cursor is in the last, since it stands for all of them."""
-    message = workflow_service_pb2.WatchWorkflowsResponse()
-    room = MESSAGE_BYTES
-    for summary in batch.workflows:
-        workflow = workflows.workflow_summary(summary)
-        size = workflow.ByteSize()
-        if size > room and message.workflows:
+    """Yield the messages of a batch, at least one."""
+    last = workflow_service_pb2.WatchWorkflowsResponse(
+        removed_workflow_ids=batch.removed,
+        snapshot_complete=batch.snapshot_complete,
+        bookmark=batch.bookmark,
+        cursor="" if batch.in_snapshot else cursors.at(batch.position),
+    )
+    return row_messages("workflows", map(workflows.workflow_summary, batch.workflows), last)
+
+
+def row_messages(field: str, rows: Iterable[Message], last: Any) -> Iterator[StreamMessage]:
+    """Yield messages with the rows in this field; `last` is all that is in the last one beside its rows.
+
+    The cursor is in the last, since it stands for all of them.
+    """
+    message, room = type(last)(), MESSAGE_BYTES
+    for row in rows:
+        size = row.ByteSize()
+        if size > room and getattr(message, field):
             yield StreamMessage(message.SerializeToString(), "")
-            message, room = workflow_service_pb2.WatchWorkflowsResponse(), MESSAGE_BYTES
-        message.workflows.append(workflow)
+            message, room = type(last)(), MESSAGE_BYTES
+        getattr(message, field).append(row)
         room -= size + 8
-    message.removed_workflow_ids.extend(batch.removed)
-    message.snapshot_complete = batch.snapshot_complete
-    message.bookmark = batch.bookmark
-    cursor = "" if batch.in_snapshot else cursors.at(batch.position)
-    message.cursor = cursor
-    yield StreamMessage(message.SerializeToString(), cursor)
+    message.MergeFrom(last)
+    yield StreamMessage(message.SerializeToString(), last.cursor)
