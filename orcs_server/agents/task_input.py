@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orcs_server.agents.memory_texts import attribute
+
 _TASK = "# Task: "
 _CONTEXT = "\n# Context of the request\n"
 _RESULTS = "\n# Results of earlier tasks\n"
@@ -54,7 +56,7 @@ def build_task_input(
         parts.append(_RESULTS)
         for one, size, share in zip(predecessors, sizes, shares, strict=True):
             body = f"[No result: {_line(one.missing)}]" if one.missing else _bounded(one.text, size, share)
-            heading = f'task="{_attribute(one.task_id)}" title="{_attribute(one.title)}"'
+            heading = f'task="{attribute(one.task_id)}" title="{attribute(one.title)}"'
             parts.append(f"\n<result {heading}>\n{body}\n</result>\n")
     return "".join(parts)
 
@@ -127,7 +129,3 @@ def _bounded(text: str, size: int, share: int) -> str:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _attribute(text: str) -> str:
-    return _line(text).replace('"', "'").replace("<", "‹").replace(">", "›")

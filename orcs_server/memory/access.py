@@ -137,6 +137,7 @@ class View:
         self._namespace = namespace
         self._rules = [rule for rule in rules if rule.subject in subjects]
         self._on_refusal = on_refusal
+        self._fitting: dict[tuple[Permission, str], list[Rule]] = {}
 
     def may(self, permission: Permission, scope: str, key: str) -> bool:
         """Say whether the actor may do this with the key."""
@@ -204,7 +205,11 @@ class View:
         )
 
     def _of(self, permission: Permission, scope: str) -> list[Rule]:
-        return [rule for rule in self._rules if permission in rule.permissions and _covers(rule.scope, scope)]
+        fitting = self._fitting.get((permission, scope))
+        if fitting is None:
+            fitting = [rule for rule in self._rules if permission in rule.permissions and _covers(rule.scope, scope)]
+            self._fitting[permission, scope] = fitting
+        return fitting
 
 
 class AccessControl:

@@ -74,13 +74,7 @@ class AgentContext:
     async def keys(self, scope: str = "", prefix: str = "") -> list[str]:
         """Return the keys of a scope that begin so, of the workflow's if none is named."""
         memory, namespace = await self._where()
-        found: list[str] = []
-        after: str | None = ""
-        while after is not None:
-            page = await memory.page(namespace, self.actor, scope or self._own, prefix, after, reads=self.reads)
-            found += [entry.key for entry in page.entries]
-            after = page.after
-        return found
+        return await memory.keys(namespace, self.actor, scope or self._own, prefix, self.reads)
 
     async def search(self, query: str, *, limit: int = 10) -> list[Found]:
         """Return the best of the entries that hold any of these words, among all that the agent may read."""

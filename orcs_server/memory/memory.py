@@ -21,6 +21,7 @@ from orcs_server.storage.memory_rows import (
     VERSIONS_KEPT,
     Changes,
     EntrySource,
+    Listed,
     MemoryChange,
     MemoryCheck,
     MemoryDelete,
@@ -77,14 +78,6 @@ class Check(Struct, frozen=True):
 
 
 Change = Put | Delete | Check
-
-
-class Page(NamedTuple):
-    """A page of keys."""
-
-    entries: list[MemoryVersion]
-    after: str | None
-    """The key after which the next page begins; None at the end."""
 
 
 class Found(NamedTuple):
@@ -168,7 +161,7 @@ class Memory:
         after: str = "",
         limit: int = PAGE_LIMIT,
         reads: ReadSet | None = None,
-    ) -> Page:
+    ) -> Listed:
         """Return up to `limit` keys of a scope that begin so, in the order of their UTF-8 bytes, without their values."""
         check_scope(scope)
         check_prefix(prefix)
@@ -181,7 +174,19 @@ class Memory:
         if reads is not None:
             for entry in seen:
                 reads.glimpse(entry)
-        return Page(seen, found[-1].key if len(found) == limit else None)
+        return Listed(seen, found[-1].key if len(found) == limit else None)
+
+    async def keys(
+        self, namespace: str, actor: Actor, scope: str, prefix: str = "", reads: ReadSet | None = None
+    ) -> list[str]:
+        """Return all keys of a scope that begin so, in the order of their UTF-8 bytes."""
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = await self.page(namespace, actor, scope, prefix, after, reads=reads)
+            found += [entry.key for entry in page.entries]
+            after = page.after
+        return found
 
     async def search(
         self,
@@ -389,4 +394,4 @@ def _stored(change: Change, now_us: int) -> MemoryChange:
     )
 
 
-__all__ = ["Change", "Check", "Delete", "Found", "Memory", "Page", "Put", "View"]
+__all__ = ["Change", "Check", "Delete", "Found", "Memory", "Put", "View"]

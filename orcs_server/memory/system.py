@@ -113,13 +113,7 @@ class MemorySystem:
     async def keys(self, scope: str = GLOBAL, prefix: str = "") -> list[str]:
         """Return all keys of a scope that begin so, in the order of their UTF-8 bytes."""
         memory, namespace = await self.place()
-        found: list[str] = []
-        after: str | None = ""
-        while after is not None:
-            page = await memory.page(namespace, PROGRAM, scope, prefix, after)
-            found += [entry.key for entry in page.entries]
-            after = page.after
-        return found
+        return await memory.keys(namespace, PROGRAM, scope, prefix)
 
     async def search(self, query: str, scope: str = "", *, limit: int = 20) -> list[tuple[str, str, str]]:
         """Return (scope, key, the part around the words) of the best of the texts that hold all words of a query."""

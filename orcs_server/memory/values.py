@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.memory.scopes import invalid, short
-from orcs_server.storage.memory_text import is_json
+from orcs_server.storage.memory_text import is_json, is_text
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
@@ -38,7 +38,7 @@ def check_value(value: Value) -> None:
             json.loads(data, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise _invalid(f"The value is not JSON, as its media type {media_type} says.") from None
-    elif media_type.lower().startswith("text/"):
+    elif is_text(media_type):
         try:
             data.decode()
         except UnicodeDecodeError:
@@ -64,7 +64,7 @@ def encode(value: object) -> Value:
 def decode(value: Value) -> Any:
     """Return the Python value that was stored; bytes for what is neither text nor JSON."""
     media_type, data = value
-    if media_type.lower().startswith("text/"):
+    if is_text(media_type):
         return data.decode("utf-8", "replace")
     if is_json(media_type):
         return json.loads(data)

@@ -19,6 +19,11 @@ def is_json(media_type: str) -> bool:
     return base == "application/json" or base.endswith("+json")
 
 
+def is_text(media_type: str) -> bool:
+    """Say whether a media type is text."""
+    return media_type.strip().lower().startswith("text/")
+
+
 def indexed_text(media_type: str, data: bytes) -> str | None:
     """Return what of a value can be searched; None for what is neither text nor JSON."""
     if is_json(media_type):
@@ -26,7 +31,7 @@ def indexed_text(media_type: str, data: bytes) -> str | None:
             return " ".join(_pieces(json.loads(data)))[:INDEXED_LIMIT]
         except (ValueError, RecursionError):
             return None
-    if media_type.strip().lower().startswith("text/"):
+    if is_text(media_type):
         return data.decode("utf-8", "replace")[:INDEXED_LIMIT]
     return None
 

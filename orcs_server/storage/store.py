@@ -194,22 +194,6 @@ class Snapshot(Struct, frozen=True):
     """All messages of people, by ordinal."""
 
 
-class MemoryEntry(Struct, frozen=True):
-    """One version of a memory key."""
-
-    namespace: str
-    scope: str
-    key: str
-    version: int
-    """1, 2, 3… within the key."""
-    digest: Digest
-    """Of the value's blob; "" in a deletion."""
-    media_type: str
-    deleted: bool
-    time_us: int
-    writer: str
-
-
 class Store(JournalStore, PeopleStore, Protocol):
     """Durable rows, events and blobs. Every method but `open`, `close`, `live` and those by position sees one namespace.
 

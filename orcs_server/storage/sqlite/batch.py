@@ -260,11 +260,16 @@ def add_request(connection: sqlite3.Connection, request: RequestRecord) -> None:
     known = find_request(connection, request.key)
     if known is not None:
         raise DuplicateRequest(known)
+    put_request(connection, request)
+
+
+def put_request(connection: sqlite3.Connection, request: RequestRecord) -> None:
+    """Remember a request that `find_request` did not find in this transaction."""
     _add_requests.run(connection, [_request_row(request)])
 
 
 def _request_row(request: RequestRecord) -> Row:
-    return (*request.key, request.command_hash, request.workflow_id, request.seq, request.created_us)
+    return (*request.key, request.command_hash, request.workflow_id, request.seq, request.created_us, request.answer)
 
 
 def store_requests(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:

@@ -114,7 +114,7 @@ RETURNING scope, position, coalesce(until, position), digest
 
 -- name: expired_memory
 -- A page of entries that have expired.
-SELECT namespace, scope, key, version FROM memory_versions
+SELECT namespace, scope, key FROM memory_versions
 WHERE expires_us IS NOT NULL AND until IS NULL AND deleted = 0 AND expires_us <= ? ORDER BY expires_us LIMIT ?
 
 -- name: memory_scope
@@ -165,15 +165,6 @@ WHERE namespace = ? AND scope = ? /*conditions*/ ORDER BY key, version LIMIT ?
 -- name: remove_memory_version
 -- Removes a version.
 DELETE FROM memory_versions WHERE id = ?
-
--- name: memory_blob
--- A value.
-SELECT codec, key_id, bytes FROM blobs WHERE namespace = ? AND sha256 = ?
-
--- name: remember_answer
--- Remembers a request together with what it was answered.
-INSERT INTO requests (namespace, principal, method, request_id, command_hash, workflow_id, seq, created_us, answer)
-VALUES (?, ?, ?, ?, ?, '', ?, ?, ?)
 
 -- name: memory_rules
 -- The newest access rules.

@@ -9,6 +9,7 @@ from typing import Any
 from orcs_server.storage.codec import decode_input
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite.batch import Change, add_request
+from orcs_server.storage.sqlite.decoding import any_of
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
 from orcs_server.storage.store import RequestRecord
@@ -28,7 +29,7 @@ def inputs(
     if where.open_only:
         conditions.append(f"AND {plus}open = 1")
     if where.kinds:
-        conditions.append(f"AND kind IN ({', '.join('?' * len(where.kinds))})")
+        conditions.append(any_of("kind", where.kinds))
         parameters += where.kinds
     for column, wanted in (("workflow_id", where.workflow_id), ("task_id", where.task_id)):
         if wanted:

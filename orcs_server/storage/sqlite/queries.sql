@@ -214,8 +214,8 @@ DELETE FROM blob_uses WHERE namespace = ? AND workflow_id = ?
 -- name: add_requests
 -- Remembers requests; those known already are passed over and missing from the count.
 INSERT OR IGNORE INTO requests
-    (namespace, principal, method, request_id, command_hash, workflow_id, seq, created_us)
-VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?)
+    (namespace, principal, method, request_id, command_hash, workflow_id, seq, created_us, answer)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: find_request
 -- What a request led to.

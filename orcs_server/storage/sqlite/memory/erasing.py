@@ -55,11 +55,9 @@ def expire(connection: sqlite3.Connection, namespace: str, places: Sequence[Plac
 def prune(connection: sqlite3.Connection, namespace: str, ids: Sequence[int], before_us: int) -> Outcome:
     """Let go of versions that are past and that no snapshot needs."""
     transaction = Transaction(connection, namespace, Note(0, SYSTEM, Trust.OPERATOR, NO_ORIGIN))
-    removed = 0
     for version_id in ids:
         row = connection.execute(QUERIES["remove_past_memory_version"], (version_id, before_us)).fetchone()
         if row is not None:
             transaction.forget(row[0], [row[1:]])
-            removed += 1
     transaction.end()
-    return Outcome(removed, transaction)
+    return Outcome(None, transaction)

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from orcs_server.storage.codec import encode
 from orcs_server.storage.once import Once
-from orcs_server.storage.sqlite.batch import find_request
+from orcs_server.storage.sqlite.batch import find_request, put_request
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.writer import Refused
-from orcs_server.storage.store import DuplicateRequest
+from orcs_server.storage.store import DuplicateRequest, RequestRecord
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -35,12 +35,20 @@ def once(work: Work, namespace: str, change: Once) -> Work:
         outcome = work(connection)
         if isinstance(outcome, Refused):
             return outcome
-        result = outcome.result if isinstance(outcome, Outcome) else outcome
-        space = connection.execute(QUERIES["memory_space"], (namespace,)).fetchone()
-        position: int = 0 if space is None else space[1]
+        if isinstance(outcome, Outcome):
+            result, position = outcome.result, outcome.position
+        else:
+            result, position = outcome, _position(connection, namespace)
         if change.request is not None:
-            row = (*change.request, change.command_hash, position, change.created_us, encode(result))
-            connection.execute(QUERIES["remember_answer"], row)
+            answer = encode(result)
+            put_request(
+                connection, RequestRecord(change.request, change.command_hash, "", position, change.created_us, answer)
+            )
         return Remembered(outcome, position)
 
     return carry_out
+
+
+def _position(connection: sqlite3.Connection, namespace: str) -> int:
+    space = connection.execute(QUERIES["memory_space"], (namespace,)).fetchone()
+    return 0 if space is None else int(space[1])

@@ -121,7 +121,7 @@ class SqliteMemory:
             return b""
         content = self._cache.get(namespace, entry.digest)
         if content is None:
-            row = self._reader().one(QUERIES["memory_blob"], (namespace, entry.digest))
+            row = self._reader().one(QUERIES["get_blob"], (namespace, entry.digest))
             if row is None:
                 raise NotFound("MEMORY_NOT_FOUND", f"Version {entry.version} of {entry.key!r} is no longer kept.")
             content = at_rest.unpack(*row)
@@ -221,7 +221,7 @@ class SqliteMemory:
 
     async def expire(self, now_us: int, limit: int) -> int:
         found: dict[str, list[Place]] = {}
-        for namespace, scope, key, _ in self._reader().page(QUERIES["expired_memory"], (now_us, limit)):
+        for namespace, scope, key in self._reader().page(QUERIES["expired_memory"], (now_us, limit)):
             found.setdefault(namespace, []).append(Place(scope, key))
         expired = 0
         for namespace, places in found.items():

@@ -95,7 +95,7 @@ class Transaction:
 
     def value(self, digest: Digest) -> bytes:
         """Return a stored value."""
-        row = self.connection.execute(QUERIES["memory_blob"], (self.namespace, digest)).fetchone()
+        row = self.connection.execute(QUERIES["get_blob"], (self.namespace, digest)).fetchone()
         if row is None:
             raise damaged(f"blob {digest} is missing")
         return at_rest.unpack(*row)
@@ -140,11 +140,12 @@ class Transaction:
 
 
 class Outcome:
-    """What a transaction came to, with the values that went by it."""
+    """What a transaction that has ended came to, with the values that went by it, and the place in the log after it."""
 
     def __init__(self, result: Any, transaction: Transaction) -> None:
         self.result = result
         self.erased = transaction.erased
+        self.position = transaction.space.position
 
 
 def write(
