@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from orcs_server.agents.steering import Propose, Settled, Steering
+from orcs_server.agents.steering import Steering
 
-__all__ = ["Propose", "Settled", "Steering"]
+__all__ = ["Steering"]

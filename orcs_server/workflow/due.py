@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 from orcs_server.workflow.effects import (
@@ -14,11 +15,13 @@ from orcs_server.workflow.effects import (
     WakeAt,
 )
 from orcs_server.workflow.model import Execution, ResourceStatus, StopMode, WorkflowSpec
+from orcs_server.workflow.people import MessageMode
 from orcs_server.workflow.state import TimerKind, WorkflowState
 from orcs_server.workflow.states import WorkflowStatus
 
 _STOPS = {None: Stop.NONE, StopMode.DRAIN: Stop.NONE, StopMode.AFTER_TURN: Stop.AT_TURN, StopMode.IMMEDIATE: Stop.NOW}
 _LIVE = frozenset({WorkflowStatus.PLANNING, WorkflowStatus.READY, WorkflowStatus.RUNNING})
+_NO_MAIL: Counter[str] = Counter()
 
 
 SUSPECTED_AFTER = 2
@@ -48,15 +51,15 @@ def due(state: WorkflowState, now_us: int) -> list[Effect]:
     gate = state.gate if state.open_inputs else None
     if gate is not None and stop is Stop.NONE and state.over_budget:
         stop = Stop.AT_TURN
-    live = state.status in _LIVE
-    effects.extend(_planning(state, stop, starts=live and gate is None, now_us=now_us))
+    effects.extend(_planning(state, stop, now_us))
     if state.status is WorkflowStatus.RUNNING and _lacks_resources(state):
         if gate is None:
             effects.append(AllocateResources())
     else:
-        effects.extend(_running(state, stop))
+        mail = _mail_by_task(state) if state.mail else _NO_MAIL
+        effects.extend(_running(state, stop, mail))
         if state.status is WorkflowStatus.RUNNING and gate is None and not state.progress.planning.replanning:
-            effects.extend(_starting(state))
+            effects.extend(_starting(state, mail))
     wake_us = next_wake_us(state, now_us)
     if wake_us is not None:
         effects.append(WakeAt(wake_us))
@@ -76,6 +79,14 @@ def next_wake_us(state: WorkflowState, now_us: int = 0) -> int | None:
             case _:
                 return time_us
     return None
+
+
+def may_plan_now(state: WorkflowState, now_us: int) -> bool:
+    """Whether an attempt of the planner may begin."""
+    planning = state.progress.planning
+    if planning.running or not _may_plan(state) or state.waiting_for(""):
+        return False
+    return planning.retry_at_us is None or planning.retry_at_us <= now_us
 
 
 def waits_for_people(state: WorkflowState) -> bool:
@@ -98,47 +109,44 @@ def _may_start(state: WorkflowState) -> bool:
     return state.status is WorkflowStatus.READY and not held
 
 
-def _planning(state: WorkflowState, stop: Stop, *, starts: bool, now_us: int) -> list[MakePlan]:
+def _planning(state: WorkflowState, stop: Stop, now_us: int) -> list[MakePlan]:
     planning = state.progress.planning
-    mail = len(state.mail_for("")) if state.mail else 0
     if planning.running:
-        return [MakePlan(planning.attempt, stop, mail)]
-    waits = planning.retry_at_us is not None and planning.retry_at_us > now_us
-    if not starts or waits or not state.plans or (state.open_inputs and state.waiting_for("")):
-        return []
-    return [MakePlan(planning.attempt + 1, mail=mail)]
+        return [MakePlan(planning.attempt, stop, len(state.mail_for("")))]
+    if may_plan_now(state, now_us):
+        return [MakePlan(planning.attempt + 1, mail=len(state.mail_for("")))]
+    return []
 
 
 def _lacks_resources(state: WorkflowState) -> bool:
     return state.spec.holds_resources and state.progress.resources is ResourceStatus.NONE
 
 
-def _running(state: WorkflowState, stop: Stop) -> list[RunAttempt]:
+def _mail_by_task(state: WorkflowState) -> Counter[str]:
+    """How many messages there are for each task, and under "" for all of them."""
+    return Counter(one.task_id for one in state.mail if one.mode is not MessageMode.REPLAN)
+
+
+def _running(state: WorkflowState, stop: Stop, mail: Counter[str]) -> list[RunAttempt]:
     tasks = state.tasks
     found: list[RunAttempt] = []
+    asked = {one.task_id for one in state.waiting()} if stop is Stop.NONE else frozenset()
+    for_all = mail[""]
     for _, task_id in state.running:
         task = tasks[task_id]
         moved = task.progress
-        asks = state.open_inputs and stop is Stop.NONE and state.waiting_for(task_id)
-        if asks or stop is not Stop.NONE or state.mail:
-            told, mail = Stop.AT_TURN if asks else stop, len(state.mail_for(task_id))
-            found.append(RunAttempt(task_id, moved.attempt, moved.run, task.spec.agent_id, told, mail))
-        else:
-            found.append(RunAttempt(task_id, moved.attempt, moved.run, task.spec.agent_id))
+        told = Stop.AT_TURN if task_id in asked else stop
+        found.append(RunAttempt(task_id, moved.attempt, moved.run, task.spec.agent_id, told, for_all + mail[task_id]))
     return found
 
 
-def _starting(state: WorkflowState) -> list[RunAttempt]:
+def _starting(state: WorkflowState, mail: Counter[str]) -> list[RunAttempt]:
     tasks = state.tasks
     found: list[RunAttempt] = []
     free = parallel_limit(state.spec) - len(state.running)
     for _, _, task_id in islice(state.ready, max(free, 0)):
         task = tasks[task_id]
         moved = task.progress
-        attempt, run = moved.attempt + 1, moved.run or 1
-        if state.mail:
-            mail = len(state.mail_for(task_id))
-            found.append(RunAttempt(task_id, attempt, run, task.spec.agent_id, mail=mail))
-        else:
-            found.append(RunAttempt(task_id, attempt, run, task.spec.agent_id))
+        unread = mail[""] + mail[task_id]
+        found.append(RunAttempt(task_id, moved.attempt + 1, moved.run or 1, task.spec.agent_id, mail=unread))
     return found

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from orcs_server.errors import Violation
 from orcs_server.identity import TASK_ID
-from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.evolve_tasks import is_dead
 from orcs_server.workflow.model import Budget, Digest, TaskSpec
 from orcs_server.workflow.plan import check_cycles, check_dependencies, check_fields, limited, quote
 from orcs_server.workflow.state import WorkflowState
@@ -84,7 +84,7 @@ class _Editing:
 
     def __init__(self, state: WorkflowState) -> None:
         self.state = state
-        self.specs = {task.spec.id: task.spec for task in sorted(state.tasks.values(), key=lambda task: task.ordinal)}
+        self.specs = {task.spec.id: task.spec for task in state.tasks_in_order()}
         self.places: dict[str, str] = {}
         """Where each task was last touched."""
         self.removed: dict[str, str] = {}
@@ -111,19 +111,16 @@ class _Editing:
 
     def check(self) -> None:
         state = self.state
-        for name, at in self.removed.items():
-            for spec in self.specs.values():
-                if name in spec.dependencies:
-                    self._wrong(f"{at}.task_id", f"Task {quote(spec.id)} depends on {quote(name)}: rewire it first.")
+        self._check_removed()
         agents = dict(state.spec.agents)
         for name, at in self.places.items():
             spec = self.specs[name]
             self.problems.extend(check_fields(spec, at, agents))
             # What was removed is told above, once.
-            self.problems.extend(check_dependencies(spec, f"{at}.dependencies", self.specs, tuple(self.removed)))
+            self.problems.extend(check_dependencies(spec, f"{at}.dependencies", self.specs, self.removed))
             for place, dependency in enumerate(spec.dependencies):
                 known = state.tasks.get(dependency)
-                if known is not None and known.status in TASK_TERMINAL and not is_met(known):
+                if known is not None and is_dead(known):
                     self._wrong(f"{at}.dependencies[{place}]", f"Task {quote(dependency)} has ended without an output.")
         if len(self.specs) > state.spec.max_tasks:
             most = state.spec.max_tasks
@@ -133,6 +130,15 @@ class _Editing:
         if not self.problems:
             specs = list(self.specs.values())
             self.problems.extend(check_cycles(specs, {spec.id: at for at, spec in enumerate(specs)}, "edits"))
+
+    def _check_removed(self) -> None:
+        needed_by: dict[str, list[str]] = {name: [] for name in self.removed}
+        for spec in self.specs.values():
+            for name in needed_by.keys() & spec.dependencies:
+                needed_by[name].append(spec.id)
+        for name, at in self.removed.items():
+            for needs in needed_by[name]:
+                self._wrong(f"{at}.task_id", f"Task {quote(needs)} depends on {quote(name)}: rewire it first.")
 
     def amendment(self) -> Amendment:
         if self.problems:

@@ -56,6 +56,8 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             | e.TaskCancelled()
         ):
             return task_event(state, event, at_us)
+        case e.UsageRecorded():
+            return usage_recorded(state, event)
         case e.WorkflowCreated():
             raise ImpossibleEvent("WorkflowCreated stands in the middle of a log.")
         case e.PlanningStarted():
@@ -97,8 +99,6 @@ def evolve(state: WorkflowState | None, event: e.Event, at_us: int) -> WorkflowS
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.GRANTED))
         case e.ResourcesReturned():
             return replace(state, progress=replace(state.progress, resources=ResourceStatus.RELEASED))
-        case e.UsageRecorded():
-            return usage_recorded(state, event)
         case e.JournalMismatch():
             return journal_mismatch(state, event)
         case e.InputRequested():

@@ -145,19 +145,19 @@ def with_added(state: WorkflowState, specs: tuple[TaskSpec, ...]) -> WorkflowSta
 
 def _without_removed(state: WorkflowState, names: tuple[str, ...]) -> WorkflowState:
     progress, ready = state.progress, state.ready
-    tasks, dependants = state.tasks, state.dependants
+    tasks, dependants, counts = state.tasks, state.dependants, progress.counts
     for name in names:
         task = tasks[name]
         dependants = _unlinked(dependants, name, task.spec.dependencies)
         if task.status is TaskStatus.READY:
             ready = removed(ready, (-task.spec.priority, task.ordinal, name))
-        counts = recounted(progress.counts, task.status, None, 1)
-        progress = replace(
-            progress, counts=counts, task_count=progress.task_count - 1, retired=(*progress.retired, name)
-        )
+        counts = recounted(counts, task.status, None, 1)
         tasks = tasks.delete(name)
         if name in dependants:
             dependants = dependants.delete(name)
+    progress = replace(
+        progress, counts=counts, task_count=progress.task_count - len(names), retired=(*progress.retired, *names)
+    )
     return replace(state, progress=progress, tasks=tasks, dependants=dependants, ready=ready)
 
 

@@ -36,7 +36,7 @@ def plan_shown(state: WorkflowState) -> bytes:
 
 def plan_specs(state: WorkflowState) -> list[TaskSpec]:
     """Return the tasks in the order in which the plan shows them."""
-    return [task.spec for task in sorted(state.tasks.values(), key=lambda task: task.ordinal)]
+    return [task.spec for task in state.tasks_in_order()]
 
 
 def task_shown(state: WorkflowState, spec: TaskSpec) -> bytes:

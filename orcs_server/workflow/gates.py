@@ -42,9 +42,11 @@ def refuse_unapproved(state: WorkflowState) -> None:
 def gates_before(state: WorkflowState, task_id: str) -> list[str]:
     """Return the gates that hold a task up: itself, and those that it rests on by way of what is not done either."""
     found = [task_id]
+    known = {task_id}
     for name in found:  # It grows on the way.
         for below in state.tasks[name].spec.dependencies:
-            if below not in found and not is_met(state.tasks[below]):
+            if below not in known and not is_met(state.tasks[below]):
+                known.add(below)
                 found.append(below)
     return [name for name in found if is_gate(state.tasks[name])]
 

@@ -11,13 +11,14 @@ from orcs_server.workflow import events as e
 from orcs_server.workflow import gates, inputs, progress, reruns
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.backoff import backoff_us
+from orcs_server.workflow.due import may_plan_now
 from orcs_server.workflow.edits import Amendment, amended, has_begun
-from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.evolve_tasks import is_dead
 from orcs_server.workflow.fingerprints import shown_digest, task_shown
 from orcs_server.workflow.model import Digest, Failure, FailureKind, Planning, PlanSource, TaskSpec
 from orcs_server.workflow.plan import check_plan
 from orcs_server.workflow.state import WorkflowState
-from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
+from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 from orcs_server.workflow.turn import Turn
 
 PROBLEM_LIMIT = 20
@@ -26,16 +27,11 @@ PROBLEM_LENGTH = 300
 """Characters of each."""
 UNUSABLE = "The planner's plan is not usable."
 """The message of a rejection for problems: what they are is listed beside it, once."""
-_LIVE = frozenset({WorkflowStatus.PLANNING, WorkflowStatus.READY, WorkflowStatus.RUNNING})
 
 
 def begin_attempt(turn: Turn, attempt: int) -> None:
     state = turn.state
-    planning = state.progress.planning
-    waiting = planning.retry_at_us is not None and planning.retry_at_us > turn.now_us
-    if state.status not in _LIVE or not state.plans or planning.running or waiting or state.gate is not None:
-        return
-    if attempt == planning.attempt + 1 and not state.waiting_for(""):
+    if attempt == state.progress.planning.attempt + 1 and may_plan_now(state, turn.now_us):
         turn.emit(e.PlanningStarted(attempt, turn.now_us + turn.spec.task_timeout_us))
 
 
@@ -195,20 +191,19 @@ def _adopt_anew(turn: Turn, tasks: tuple[TaskSpec, ...]) -> None:
 
 def _that_leave(state: WorkflowState) -> tuple[str, ...]:
     """What a new plan takes the place of."""
-    stay = set(_that_stay(state))
-    leave = [task for name, task in state.tasks.items() if name not in stay]
-    return tuple(task.spec.id for task in sorted(leave, key=lambda task: task.ordinal))
+    stay = _that_stay(state)
+    return tuple(task.spec.id for task in state.tasks_in_order() if task.spec.id not in stay)
 
 
-def _that_stay(state: WorkflowState) -> tuple[str, ...]:
+def _that_stay(state: WorkflowState) -> frozenset[str]:
     """What has begun, and all that it rests on."""
-    stay = [name for name in sorted(state.tasks) if has_begun(state, name)]
+    stay = [name for name in state.tasks if has_begun(state, name)]
     known = set(stay)
     for name in stay:  # It grows on the way.
         below = [one for one in state.tasks[name].spec.dependencies if one not in known]
         known.update(below)
         stay.extend(below)
-    return tuple(stay)
+    return frozenset(known)
 
 
 def _check_rests(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
@@ -216,15 +211,16 @@ def _check_rests(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Viola
         Violation(f"tasks[{index}].dependencies[{place}]", f"Task {name!r} has ended without an output.")
         for index, task in enumerate(tasks)
         for place, name in enumerate(task.dependencies)
-        if name in state.tasks and state.tasks[name].status in TASK_TERMINAL and not is_met(state.tasks[name])
+        if name in state.tasks and is_dead(state.tasks[name])
     )
 
 
 def _check_ids(state: WorkflowState, tasks: Sequence[TaskSpec]) -> tuple[Violation, ...]:
+    retired = frozenset(state.progress.retired)
     return tuple(
         Violation(f"tasks[{index}].id", f"{task.id!r} is taken: every task needs an id of its own, for ever.")
         for index, task in enumerate(tasks)
-        if task.id in state.tasks or task.id in state.progress.retired
+        if task.id in state.tasks or task.id in retired
     )
 
 

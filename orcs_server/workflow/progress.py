@@ -46,7 +46,7 @@ def cut(text: str, limit: int) -> str:
 
 def start(turn: Turn) -> None:
     turn.emit(e.WorkflowStarted())
-    make_ready(turn, [task.spec.id for task in turn.tasks_in_order() if task.unmet == 0])
+    make_ready(turn, [task.spec.id for task in turn.state.tasks_in_order() if task.unmet == 0])
 
 
 def start_if_due(turn: Turn) -> None:
@@ -219,7 +219,7 @@ def settle(turn: Turn) -> None:
 
 
 def _finish(turn: Turn) -> None:
-    missing = [task for task in turn.tasks_in_order() if not is_met(task)]
+    missing = [task for task in turn.state.tasks_in_order() if not is_met(task)]
     withdraw(turn)
     if not missing:
         turn.emit(e.WorkflowCompleted())
@@ -264,7 +264,7 @@ def fail_workflow(turn: Turn, why: Failure, *, others: FailureKind | None = None
 
 def _end_rest(turn: Turn, ended: Failure) -> None:
     withdraw(turn)
-    for task in turn.tasks_in_order():
+    for task in turn.state.tasks_in_order():
         if task.status not in TASK_TERMINAL:
             turn.emit(e.TaskCancelled(task.spec.id, ended))
 

@@ -143,7 +143,7 @@ def affected(state: WorkflowState, task_id: str) -> list[str]:
 
 
 def _in_order_of_dependencies(state: WorkflowState) -> list[str]:
-    tasks = sorted(state.tasks.values(), key=lambda task: task.ordinal)
+    tasks = state.tasks_in_order()
     waits_for = {task.spec.id: len(task.spec.dependencies) for task in tasks}
     return _ordered(state, [name for name, count in waits_for.items() if count == 0], waits_for)
 

@@ -119,6 +119,10 @@ class WorkflowState(Struct, frozen=True):
         """A plan is wanted: the first one, or another one in place of what has not begun."""
         return self.status is WorkflowStatus.PLANNING or self.progress.planning.replanning
 
+    def tasks_in_order(self) -> list[TaskState]:
+        """All tasks by ordinal: a map's own order differs between processes, and would break replay."""
+        return sorted(self.tasks.values(), key=lambda task: task.ordinal)
+
     def waiting(self) -> list[PendingInput]:
         """What waits for a person, in the order in which it was asked."""
         return [self.inputs[name] for _, name in self.open_inputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orcs_server.workflow.events import Event
 from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.model import WorkflowSpec
-from orcs_server.workflow.state import TaskState, WorkflowState
+from orcs_server.workflow.state import WorkflowState
 
 
 class Turn:
@@ -31,7 +31,3 @@ class Turn:
     def emit(self, event: Event) -> None:
         self._state = evolve(self._state, event, self.now_us)
         self.events.append(event)
-
-    def tasks_in_order(self) -> list[TaskState]:
-        """All tasks by ordinal: a map's own order differs between processes, and would break replay."""
-        return sorted(self.state.tasks.values(), key=lambda task: task.ordinal)

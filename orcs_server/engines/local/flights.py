@@ -18,7 +18,7 @@ from orcs_server.executor.steering import Steering
 from orcs_server.storage.store import Blob
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import due
-from orcs_server.workflow.effects import AllocateResources, Effect, MakePlan, ReleaseResources, RunAttempt, Stop, WakeAt
+from orcs_server.workflow.effects import AllocateResources, Effect, MakePlan, ReleaseResources, RunAttempt, Stop
 from orcs_server.workflow.model import Failure, FailureKind
 from orcs_server.workflow.people import Need
 from orcs_server.workflow.state import WorkflowState
@@ -189,12 +189,16 @@ class Flights:
         self._actor.tell(report, actor=actor, blobs=blobs, flight=flight)
 
     def _attempt(self, effect: Effect, state: WorkflowState) -> _Attempt | None:
+        """Return both directions of an attempt whose start is stored; None for every other effect."""
         actor = self._actor
         match effect:
             case RunAttempt(task_id=task_id, attempt=attempt, agent_id=agent_id):
+                progress = state.tasks[task_id].progress
+                if progress.status is not TaskStatus.RUNNING or progress.attempt != attempt:
+                    return None
                 observer = Observer(actor, task_id, attempt, agent_id)
                 return _Attempt(observer, steering_of(actor, effect, state, agent_id))
-            case MakePlan(attempt=attempt):
+            case MakePlan(attempt=attempt) if state.progress.planning.running:
                 observer = Observer(actor, "", attempt, PLANNER_ID)
                 return _Attempt(observer, steering_of(actor, effect, state, PLANNER_ID))
             case _:
@@ -203,20 +207,16 @@ class Flights:
     def _work(self, effect: Effect, state: WorkflowState, attempt: _Attempt | None) -> Coroutine[Any, Any, None] | None:
         """Return the work of an effect that may start now; attempts wait for a slot and for their start to be stored."""
         match effect:
-            case RunAttempt():
-                progress = state.tasks[effect.task_id].progress
-                if attempt and progress.status is TaskStatus.RUNNING and progress.attempt == effect.attempt:
-                    return self._run_attempt(effect, state, attempt)
-            case MakePlan():
-                if attempt and state.progress.planning.running:
-                    return self._make_plan(effect, state, attempt)
+            case RunAttempt() if attempt:
+                return self._run_attempt(effect, state, attempt)
+            case MakePlan() if attempt:
+                return self._make_plan(effect, state, attempt)
             case AllocateResources():
                 return self._allocate(state)
             case ReleaseResources():
                 return self._release(state)
-            case WakeAt():
-                pass
-        return None
+            case _:
+                return None
 
     async def _fly(self, flight: Flight, work: Coroutine[Any, Any, None], want: Want | None) -> None:
         try:

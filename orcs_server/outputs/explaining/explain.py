@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from orcs_server.outputs.explaining.explanation import Cost, Explanation
 from orcs_server.outputs.explaining.history import History
 from orcs_server.outputs.explaining.tasks import explain_task
 from orcs_server.outputs.explaining.waits import Waits
-from orcs_server.storage.store import EventRecord
 from orcs_server.workflow.state import WorkflowState
 
 
@@ -25,16 +22,6 @@ def explain(state: WorkflowState, history: History, now_us: int) -> Explanation:
         _cost(state, now_us),
         tasks,
     )
-
-
-def explained(
-    state: WorkflowState, records: Iterable[EventRecord], now_us: int, task_ids: Iterable[str] | None = None
-) -> Explanation:
-    """Return the explanation of a state, given all of its log; of all its tasks unless some are named."""
-    names = sorted(state.tasks, key=lambda name: state.tasks[name].ordinal) if task_ids is None else task_ids
-    history = History(state, names)
-    history.learn(records)
-    return explain(state, history, now_us)
 
 
 def _cost(state: WorkflowState, now_us: int) -> Cost:

@@ -9,12 +9,11 @@ from orcs_server.outputs.explaining.history import TaskHistory
 from orcs_server.outputs.explaining.waits import Waits, waiting_for_person
 from orcs_server.outputs.explaining.words import TASKS_NAMED, because, counted, listed, person
 from orcs_server.workflow.due import is_suspected
-from orcs_server.workflow.evolve_tasks import is_met
+from orcs_server.workflow.evolve_tasks import is_dead, is_met
 from orcs_server.workflow.model import Failure, FailureKind
-from orcs_server.workflow.people import MessageMode
 from orcs_server.workflow.reruns import NO_REASON
 from orcs_server.workflow.state import TaskState
-from orcs_server.workflow.states import TASK_TERMINAL, TaskStatus, WorkflowStatus
+from orcs_server.workflow.states import TaskStatus, WorkflowStatus
 
 CHAIN_LIMIT: Final = 100
 """Tasks that the cause of a skipped one is followed over."""
@@ -60,7 +59,7 @@ def _why(waits: Waits, task: TaskState, history: TaskHistory) -> list[Reason]:  
         case TaskStatus.PENDING:
             return _pending(waits, task)
         case TaskStatus.READY:
-            return [*(waits.holds() or waits.slot(task)), *_losses(waits, task)]
+            return [*(waits.holds() or waits.slot(task.spec.agent_id)), *_losses(waits, task)]
         case TaskStatus.RUNNING:
             return [*_running(waits, task), *_losses(waits, task)]
         case TaskStatus.INPUT_REQUIRED:
@@ -192,16 +191,12 @@ def _chain(waits: Waits, task: TaskState) -> list[str]:
         name = waits.history.causes.get(at.spec.id, "")
         if name not in tasks:
             # The log does not go back so far, or the task has left the plan.
-            name = next((one for one in at.spec.dependencies if _is_dead(tasks.get(one))), "")
+            name = next((one for one in at.spec.dependencies if one in tasks and is_dead(tasks[one])), "")
         if not name or name in chain:
             break
         chain.append(name)
         at = tasks[name]
     return chain
-
-
-def _is_dead(task: TaskState | None) -> bool:
-    return task is not None and task.status in TASK_TERMINAL and not is_met(task)
 
 
 def _cancelled(waits: Waits, task: TaskState) -> Reason:
@@ -222,11 +217,10 @@ def _cancelled(waits: Waits, task: TaskState) -> Reason:
 
 def _messages(waits: Waits, task: TaskState, history: TaskHistory) -> tuple[ReadMessage, ...]:
     """Return the messages for its agent. An output counts only if it knows of all that were stored before it."""
-    mail = [one for one in waits.state.mail if one.task_id in ("", task.spec.id) and one.mode is not MessageMode.REPLAN]
     ended_us = None if task.status is not TaskStatus.COMPLETED else history.output_us
     return tuple(
         ReadMessage(
             one.id, one.mode, one.time_us, person(one.principal), ended_us is not None and one.time_us <= ended_us
         )
-        for one in mail[-MESSAGES_LIMIT:]
+        for one in waits.state.mail_for(task.spec.id)[-MESSAGES_LIMIT:]
     )

@@ -28,7 +28,7 @@ class Waits:
         self.history = history
         self.now_us = now_us
         self._by_status: dict[TaskStatus, list[TaskState]] = {}
-        for task in sorted(state.tasks.values(), key=lambda task: task.ordinal):
+        for task in state.tasks_in_order():
             self._by_status.setdefault(task.status, []).append(task)
         self.outages = {task.spec.agent_id: task for task in self._in(TaskStatus.RETRYING) if _waits_for_model(task)}
         """Agent whose model server is down -> a task that waits for it."""
@@ -71,12 +71,12 @@ class Waits:
             found.append(Reason(ReasonCode.RESOURCES, said, time_us=self.history.resources_since_us))
         return found
 
-    def slot(self, task: TaskState) -> list[Reason]:
-        """Return why a task that is ready does not run, though nothing holds the workflow."""
+    def slot(self, agent_id: str) -> list[Reason]:
+        """Return why an agent's task that is ready does not run, though nothing holds the workflow."""
         found: list[Reason] = []
         limit, running = parallel_limit(self.state.spec), len(self.state.running)
-        outage = self.outages.get(task.spec.agent_id)
-        if outage is not None and outage is not task:
+        outage = self.outages.get(agent_id)
+        if outage is not None:
             said = f"The model server of its agent does not answer: {outage.spec.id} waits to try it again, and others start once it answers."
             found.append(
                 Reason(
@@ -185,7 +185,8 @@ class Waits:
                 )
             )
         if ready and not self.holds():
-            codes = {reason.code: reason for task in ready for reason in self.slot(task)}
+            agents = dict.fromkeys(task.spec.agent_id for task in ready)
+            codes = {reason.code: reason for agent_id in agents for reason in self.slot(agent_id)}
             names = _names(ready)
             found.extend(
                 _about(reason, names) for reason in codes.values() if reason.code is not ReasonCode.MODEL_OUTAGE
