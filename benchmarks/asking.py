@@ -5,19 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from agents import Agent
-from openai.types.responses import (
-    ResponseCompletedEvent,
-    ResponseFunctionToolCall,
-    ResponseOutputItem,
-    ResponseOutputMessage,
-    ResponseOutputText,
-)
+from openai.types.responses import Response, ResponseFunctionToolCall
 
-from benchmarks.instant import response_of
+from benchmarks.instant import message_of, response_of
 from benchmarks.tooled import TooledModel, look_up, tool_calls
 from orcs_server import ask_user
 
@@ -29,46 +22,22 @@ MAX_TURNS = 1_000
 class BusyModel(TooledModel):
     """Calls a tool in every turn; each takes its time."""
 
-    async def stream_response(
-        self,
-        system_instructions: str | None,  # noqa: ARG002 - the SDK's name
-        input: Any,  # noqa: A002 - the SDK's name
-        *_: Any,
-        **__: Any,
-    ) -> AsyncIterator[Any]:
-        """Yield the completed response."""
+    async def answer(self, shown: Any) -> Response:
+        """Return the response to a conversation, after a while."""
         await asyncio.sleep(TURN_S)
-        turn = 1 if isinstance(input, str) else len(input)
-        yield _completed(tool_calls(f"turn {turn}", turn))
+        turn = 1 if isinstance(shown, str) else len(shown)
+        return response_of(tool_calls(f"turn {turn}", turn))
 
 
 class AskingModel(TooledModel):
     """Asks a person in its first turn. Its final answer is the time at which it was asked for it."""
 
-    async def stream_response(
-        self,
-        system_instructions: str | None,  # noqa: ARG002 - the SDK's name
-        input: Any,  # noqa: A002 - the SDK's name
-        *_: Any,
-        **__: Any,
-    ) -> AsyncIterator[Any]:
-        """Yield the completed response."""
+    async def answer(self, shown: Any) -> Response:
+        """Return the question, or the final answer."""
         asked = time.time()
-        if isinstance(input, str) or len(input) == 1:
-            yield _completed([_question(f"Which of the two is meant by this one, {asked}?")])
-        else:
-            text = ResponseOutputText(type="output_text", text=str(asked), annotations=[])
-            yield _completed(
-                [
-                    ResponseOutputMessage(
-                        id="msg_1", type="message", role="assistant", status="completed", content=[text]
-                    )
-                ]
-            )
-
-
-def _completed(output: list[ResponseOutputItem]) -> ResponseCompletedEvent:
-    return ResponseCompletedEvent(type="response.completed", sequence_number=0, response=response_of(output))
+        if isinstance(shown, str) or len(shown) == 1:
+            return response_of([_question(f"Which of the two is meant by this one, {asked}?")])
+        return response_of([message_of(str(asked))])
 
 
 def _question(text: str) -> ResponseFunctionToolCall:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import orcs_client
-from benchmarks.load import TASKS, finish, ten_tasks
+from benchmarks.load import TASKS, at_once, finish, one_task, ten_tasks
 from benchmarks.server import new_folder, serving_in
 from benchmarks.table import say
 from benchmarks.tooled import ANSWER_BYTES, RESULT_BYTES
@@ -54,14 +53,8 @@ def stored(plans: Callable[[int], workflow_pb2.Plan], count: int, turns: int) ->
     """Return the bytes that so many finished workflows take in a new file, less those of an empty one."""
 
     async def run() -> None:
-        left = iter(range(count))
         async with server.client() as client:
-
-            async def worker() -> None:
-                for index in left:
-                    await finish(client, plans(index))
-
-            await asyncio.gather(*(worker() for _ in range(16)))
+            await at_once(16, count, lambda index: finish(client, plans(index)))
 
     with new_folder() as home:
         flags = ("--agents", "benchmarks.tooled:registry", "--config", str(home / "orcs.toml"))
@@ -74,13 +67,6 @@ def stored(plans: Callable[[int], workflow_pb2.Plan], count: int, turns: int) ->
         full = sizes(home / "orcs.db")
     full.subtract(empty)
     return full
-
-
-def one_task(index: int) -> workflow_pb2.Plan:
-    """Return a plan of one task."""
-    return orcs_client.plan(
-        [{"id": "t1", "title": "t1", "description": f"Answer question {index}.", "agent_id": "tooled_agent"}]
-    )
 
 
 def measure() -> None:
@@ -107,7 +93,8 @@ def measure() -> None:
     for turns in (1, 25, 50):
         tool_calls = (turns - 1) * (RESULT_BYTES + len('{"what": "01234567 turn 10, 0"}'))
         texts = ANSWER_BYTES + len("Answer question 10.") + tool_calls
-        totals[turns] = row(f"agent run of {turns} turns", stored(one_task, RUNS, turns), RUNS, texts)
+        parts = stored(lambda i: one_task("tooled_agent", f"Answer question {i}."), RUNS, turns)
+        totals[turns] = row(f"agent run of {turns} turns", parts, RUNS, texts)
     one, half, whole = totals.values()
     say(
         f"50 turns beside 25: {whole / half:.2f}; each turn more takes {(half - one) / 24:.0f} bytes up to the 25th, "

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
 import grpc
 import psutil
 
+from benchmarks.server import ChildProcess
 from orcs_client.connection import DEFAULT_TIMEOUT, Connection
 from orcs_client.v1 import common_pb2
 
@@ -48,21 +48,8 @@ class EchoClient:
         await self._connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class EchoProcess:
-    """The running echo."""
-
-    address: str
-    process: psutil.Process
-
-    def cpu_s(self) -> float:
-        """CPU seconds used so far, all threads."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
-
-
 @contextmanager
-def echoing() -> Iterator[EchoProcess]:
+def echoing() -> Iterator[ChildProcess]:
     """Run the echo in a process of its own, on a free port."""
     command = [sys.executable, "-m", "benchmarks.echo"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -70,7 +57,7 @@ def echoing() -> Iterator[EchoProcess]:
             line = child.stdout.readline() if child.stdout else ""
             if not line:
                 raise RuntimeError("the echo did not start")
-            yield EchoProcess(line.split()[-1], psutil.Process(child.pid))
+            yield ChildProcess(line.split()[-1], psutil.Process(child.pid))
         finally:
             child.send_signal(signal.SIGTERM)
             child.wait(timeout=60)

@@ -44,18 +44,17 @@ def response_of(output: list[ResponseOutputItem]) -> Response:
     )
 
 
-def _answer() -> Response:
-    text = ResponseOutputText(type="output_text", text=ANSWER, annotations=[])
-    return response_of(
-        [ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])]
-    )
+def message_of(text: str) -> ResponseOutputMessage:
+    """Return the message with this text."""
+    content = ResponseOutputText(type="output_text", text=text, annotations=[])
+    return ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[content])
 
 
 class InstantModel(Model):
     """Answers at once, in `DELTAS` deltas before the whole. No two answers are alike: equal texts would be stored only once."""
 
     def __init__(self) -> None:
-        self._response = _answer()
+        self._response = response_of([message_of(ANSWER)])
         self._numbers = count()
         size = max(len(ANSWER) // max(DELTAS, 1), 1)
         self._deltas = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import orcs_client
@@ -34,6 +34,22 @@ def ten_tasks(agent_id: str = "instant_agent", mark: str = "") -> workflow_pb2.P
     )
 
 
+def one_task(agent_id: str, description: str) -> workflow_pb2.Plan:
+    """Return a plan of one task."""
+    return orcs_client.plan([{"id": "t1", "title": "t1", "description": description, "agent_id": agent_id}])
+
+
+async def at_once(workers: int, count: int, one: Callable[[int], Awaitable[object]]) -> None:
+    """Do something for each number below `count`, in their order, so many at a time."""
+    left = iter(range(count))
+
+    async def worker() -> None:
+        for index in left:
+            await one(index)
+
+    await asyncio.gather(*(worker() for _ in range(workers)))
+
+
 async def finish(client: orcs_client.OrcsClient, plan: workflow_pb2.Plan, *, deltas: bool = False) -> None:
     """Run a workflow and watch it to its end, which must be its completion."""
     created = await client.create_workflow(plan=plan)
@@ -59,20 +75,15 @@ async def drive(
     latencies: list[float] = []
     async with server.client() as client:
 
-        async def worker(left: Iterator[int]) -> None:
-            for _ in left:
-                began = time.perf_counter()
-                await finish(client, plans(), deltas=deltas)
-                latencies.append(time.perf_counter() - began)
+        async def one(_: int) -> None:
+            began = time.perf_counter()
+            await finish(client, plans(), deltas=deltas)
+            latencies.append(time.perf_counter() - began)
 
-        async def workers(count: int, workflows: int) -> None:
-            left = iter(range(workflows))
-            await asyncio.gather(*(worker(left) for _ in range(count)))
-
-        await workers(WARM_UP // 2, WARM_UP)
+        await at_once(WARM_UP // 2, WARM_UP, one)
         latencies.clear()
         server_cpu, own_cpu, began = server.cpu_s(), time.process_time(), time.perf_counter()
-        await workers(concurrency, total)
+        await at_once(concurrency, total, one)
         wall = time.perf_counter() - began
     cpu = server.cpu_s() - server_cpu + time.process_time() - own_cpu
     return figures(f"{name}, {concurrency} at a time", latencies, wall, cpu, server.peak_mib(), TASKS)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Protocol
 
 import orcs_client
-from benchmarks.echo import EchoClient, EchoProcess, echoing
-from benchmarks.server import ServerProcess, new_folder, serving, serving_in
+from benchmarks.echo import EchoClient, echoing
+from benchmarks.load import at_once
+from benchmarks.server import ChildProcess, ServerProcess, new_folder, serving, serving_in
 from benchmarks.table import percentile, say
 from orcs_client.v1.common_pb2 import Part
 from orcs_server.storage.memory_rows import MemoryPut, Note, Trust, Writer
@@ -41,14 +41,6 @@ NAMESPACE, SCOPE = "default", "global"
 Call = Callable[[], Awaitable[object]]
 
 
-class Measured(Protocol):
-    """A process whose CPU time counts."""
-
-    def cpu_s(self) -> float:
-        """CPU seconds used so far."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Round:
     """The figures of one kind of call in one round."""
@@ -65,21 +57,15 @@ def text_of(mark: str, size: int = VALUE_BYTES) -> str:
     return (words * (size // len(words) + 1))[:size]
 
 
-async def one_round(call: Call, calls: int, serving_process: Measured) -> Round:
+async def one_round(call: Call, calls: int, serving_process: ChildProcess) -> Round:
     """Make the calls, `CONCURRENCY` at a time."""
-    left = iter(range(calls))
-
-    async def worker() -> None:
-        for _ in left:
-            await call()
-
     cpu, began = serving_process.cpu_s(), time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
+    await at_once(CONCURRENCY, calls, lambda _: call())
     wall = time.perf_counter() - began
     return Round(calls / wall, (serving_process.cpu_s() - cpu) / calls * 1e6)
 
 
-async def rates(server: ServerProcess, echo: EchoProcess) -> dict[str, list[Round]]:
+async def rates(server: ServerProcess, echo: ChildProcess) -> dict[str, list[Round]]:
     """Measure echo, gets and puts in turns, in another order each round."""
     marks, chosen = count(), random.Random(1)  # noqa: S311 - the same keys each time
     async with AsyncExitStack() as stack:
@@ -92,7 +78,7 @@ async def rates(server: ServerProcess, echo: EchoProcess) -> dict[str, list[Roun
             number = next(marks)
             await client.put_memory(f"notes/{number % KEYS}", text_of(str(number)))
 
-        calls: list[tuple[str, Call, Measured]] = [
+        calls: list[tuple[str, Call, ChildProcess]] = [
             ("echo", lambda: bare.echo(part), echo),
             ("GetMemory", lambda: client.get_memory(f"notes/{chosen.randrange(KEYS)}", scope=SCOPE), server),
             ("PutMemory", put, server),

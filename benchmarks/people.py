@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orcs_client
 from benchmarks.asking import MAX_TURNS, TURN_S
+from benchmarks.load import at_once, one_task
 from benchmarks.server import ServerProcess, new_folder, serving, serving_in
 from benchmarks.table import percentile, say
 from orcs_client.v1 import event_pb2, workflow_pb2
@@ -22,15 +23,9 @@ PATIENCE_S = 300.0
 SETTLED_S = 2.0
 
 
-def one_task(agent_id: str, mark: str) -> workflow_pb2.Plan:
+def to_do(agent_id: str, mark: str) -> workflow_pb2.Plan:
     """Return a plan of one task; the mark makes its description another one."""
-    task: orcs_client.PlanTaskFields = {
-        "id": "t1",
-        "title": "t1",
-        "agent_id": agent_id,
-        "description": f"Do what has to be done, {mark}.",
-    }
-    return orcs_client.plan([task])
+    return one_task(agent_id, f"Do what has to be done, {mark}.")
 
 
 async def until(client: orcs_client.OrcsClient, workflow_id: str, kind: event_pb2.EventType.ValueType) -> None:
@@ -63,7 +58,7 @@ async def pause_s(client: orcs_client.OrcsClient, workflow_id: str) -> float:
 
 async def answer_s(client: orcs_client.OrcsClient, mark: str) -> float:
     """Have an agent ask, and answer; return the seconds from the answer to the next call of its model."""
-    created = await client.create_workflow(plan=one_task("asking_agent", mark))
+    created = await client.create_workflow(plan=to_do("asking_agent", mark))
     workflow_id = created.workflow.id
     await until(client, workflow_id, event_pb2.EVENT_TYPE_INPUT_REQUESTED)
     began = time.time()
@@ -85,7 +80,7 @@ async def latencies(server: ServerProcess) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"GetWorkflow": [], "pause to PAUSED": [], "answer to next turn": []}
     async with server.client() as client:
         running = [
-            (await client.create_workflow(plan=one_task("busy_agent", f"number {index}"))).workflow.id
+            (await client.create_workflow(plan=to_do("busy_agent", f"number {index}"))).workflow.id
             for index in range(RUNNING)
         ]
         for workflow_id in running:
@@ -122,14 +117,12 @@ def control() -> None:
 async def fill(server: ServerProcess, workflows: int) -> None:
     """Create workflows, and see each come to its question."""
     async with server.client() as client:
-        left = iter(range(workflows))
 
-        async def worker() -> None:
-            for index in left:
-                created = await client.create_workflow(plan=one_task("asking_agent", f"number {index}"))
-                await until(client, created.workflow.id, event_pb2.EVENT_TYPE_INPUT_REQUESTED)
+        async def ask(index: int) -> None:
+            created = await client.create_workflow(plan=to_do("asking_agent", f"number {index}"))
+            await until(client, created.workflow.id, event_pb2.EVENT_TYPE_INPUT_REQUESTED)
 
-        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+        await at_once(AT_ONCE, workflows, ask)
 
 
 def idle_mib(home: Path) -> float:

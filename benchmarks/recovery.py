@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from benchmarks.load import ten_tasks
+from benchmarks.load import at_once, ten_tasks
 from benchmarks.server import MIB, new_folder, serving_in
 from benchmarks.table import say
 
@@ -47,15 +47,13 @@ def fill(home: Path, workflows: int, *, started: bool) -> None:
     asked = home / "asked"
 
     async def create() -> None:
-        left = iter(range(workflows))
         async with server.client() as client:
 
-            async def worker() -> None:
-                for index in left:
-                    plan = ten_tasks("waiting_agent", f" in plan {index}")
-                    await client.create_workflow(plan=plan, auto_start=started)
+            async def one(index: int) -> None:
+                plan = ten_tasks("waiting_agent", f" in plan {index}")
+                await client.create_workflow(plan=plan, auto_start=started)
 
-            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+            await at_once(AT_ONCE, workflows, one)
 
     with serving_in(home, *AGENTS, end_by=signal.SIGKILL, environment={"ORCS_BENCH_ASKED": str(asked)}) as server:
         asyncio.run(create())

@@ -21,11 +21,22 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class ServerProcess:
-    """A running server, its address and its process."""
+class ChildProcess:
+    """A running process that serves, and its address."""
 
     address: str
     process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """CPU seconds used so far, all threads."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess(ChildProcess):
+    """A running server and its data file."""
+
     data: Path
     marks: Mapping[str, float]
     """Seconds from the start of the process to each line that it wrote, by the line's first word; the last is `orcs`."""
@@ -33,11 +44,6 @@ class ServerProcess:
     def client(self) -> orcs_client.OrcsClient:
         """Return a new client of this server, be it the only one or not."""
         return orcs_client.OrcsClient(self.address, token_file=self.data.with_name(f"{self.data.name}.token"))
-
-    def cpu_s(self) -> float:
-        """CPU seconds used so far, all threads."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
     def peak_mib(self) -> float:
         """Highest resident memory so far."""

@@ -13,16 +13,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, function_tool
-from openai.types.responses import (
-    Response,
-    ResponseCompletedEvent,
-    ResponseFunctionToolCall,
-    ResponseOutputItem,
-    ResponseOutputMessage,
-    ResponseOutputText,
-)
+from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall, ResponseOutputItem
 
-from benchmarks.instant import response_of
+from benchmarks.instant import message_of, response_of
 
 TURNS = int(os.environ.get("ORCS_BENCH_TURNS", "4"))
 TOOLS = int(os.environ.get("ORCS_BENCH_TOOLS", "1"))
@@ -88,13 +81,9 @@ class TooledModel(Model):
         items = [{"content": shown}] if isinstance(shown, str) else shown
         turn = sum(item.get("type") == "function_call_output" for item in items) // TOOLS + 1
         subject = f"{zlib.crc32(str(items[0]['content']).encode()):08x} turn {turn}"
-        return response_of(final(subject) if turn >= TURNS else tool_calls(subject, turn))
-
-
-def final(subject: str) -> list[ResponseOutputItem]:
-    """Return a final answer."""
-    text = ResponseOutputText(type="output_text", text=text_about(subject, ANSWER_BYTES), annotations=[])
-    return [ResponseOutputMessage(id="msg_1", type="message", role="assistant", status="completed", content=[text])]
+        if turn >= TURNS:
+            return response_of([message_of(text_about(subject, ANSWER_BYTES))])
+        return response_of(tool_calls(subject, turn))
 
 
 def tool_calls(subject: str, turn: int) -> list[ResponseOutputItem]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from agents import Agent
-from openai.types.responses import ResponseCompletedEvent
+from openai.types.responses import Response
 
 from benchmarks.instant import response_of
 from benchmarks.tooled import TooledModel, look_up, tool_calls
@@ -32,20 +31,13 @@ def note_first() -> None:
 class WaitingModel(TooledModel):
     """Calls a tool in the first turn; in the second one it does not answer."""
 
-    async def stream_response(
-        self,
-        system_instructions: str | None,  # noqa: ARG002 - the SDK's name
-        input: Any,  # noqa: A002 - the SDK's name
-        *_: Any,
-        **__: Any,
-    ) -> AsyncIterator[Any]:
-        """Yield the completed response of the first turn."""
-        if isinstance(input, str) or len(input) == 1:
-            response = response_of(tool_calls("first turn", 1))
-            yield ResponseCompletedEvent(type="response.completed", sequence_number=0, response=response)
-            return
+    async def answer(self, shown: Any) -> Response:
+        """Return the response of the first turn."""
+        if isinstance(shown, str) or len(shown) == 1:
+            return response_of(tool_calls("first turn", 1))
         note_first()
         await asyncio.sleep(LONG_S)
+        raise RuntimeError("no benchmark is to take that long")
 
 
 registry = {
