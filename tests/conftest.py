@@ -1,13 +1,14 @@
-"""Fixtures for all tests: a real server process, shared or of one's own."""
+"""Fixtures for all tests: a real server process, shared or of one's own, and a store on a real data file."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from orcs_server.storage.sqlite import SqliteStore
 from tests.server_process import ServerProcess
 
 
@@ -34,6 +35,14 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "orcs.db")
+    await store.open()
+    yield store
+    await store.close()
 
 
 def pytest_configure() -> None:

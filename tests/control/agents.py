@@ -23,8 +23,9 @@ from orcs_server.agents.paths import current_path
 from orcs_server.agents.people_tools import ask_user, propose_tasks
 from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.task_input import is_note, read_note, read_task_input
-from tests.control.calls import BEGUN, ENDED, MODEL, TOOL, Call, folder, note
+from tests.control.calls import Call, folder, note
 from tests.control.usage import INPUT_TOKENS, MODEL_NAME, OUTPUT_TOKENS, TOKENS
+from tests.torture.calls import BEGUN, ENDED, MODEL, TOOL
 from tests.torture.failing import broken
 
 

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from orcs_server.storage.codec import decode_task_progress
+from tests.torture.calls import BEGUN, MODEL, TOOL
+from tests.torture.deaths import copied
 
 FOLDER_VARIABLE = "CONTROL_FOLDER"
 """Names the folder in which calls are noted, and in which gates are."""
 CALLS = "calls.txt"
-BEGUN, ENDED = "begun", "ended"
-MODEL, TOOL = "model", "tool"
 
 
 class Call(NamedTuple):
@@ -69,12 +66,8 @@ def noted(where: Path) -> list[tuple[str, Call]]:
 
 def look_at(data: Path, lines: int) -> Death:
     """Read what a dead server left, from a copy, so that the next one finds its files as they were."""
-    with tempfile.TemporaryDirectory(dir=data.parent) as copy:
-        for name in (data.name, f"{data.name}-wal"):
-            if (data.parent / name).exists():
-                shutil.copyfile(data.parent / name, Path(copy) / name)
-        with closing(sqlite3.connect(Path(copy) / data.name)) as connection:
-            return _read(connection, lines)
+    with copied(data) as connection:
+        return _read(connection, lines)
 
 
 def _read(connection: sqlite3.Connection, lines: int) -> Death:

@@ -18,7 +18,8 @@ from orcs_client import Event, NotFound, OrcsClient, plan
 from orcs_client.v1 import event_pb2, workflow_pb2
 from orcs_server.identity.tokens import TokenRegistry, token_file
 from orcs_server.storage.sqlite.examination import examine
-from tests.control.calls import BEGUN, ENDED, Call, Death, look_at, noted, repeated
+from tests.control.calls import Call, Death, look_at, noted, repeated
+from tests.torture.calls import BEGUN
 
 ROOT = Path(__file__).parents[2]
 READY = "orcs listening on "
@@ -241,10 +242,6 @@ class Stage:
     async def begun(self, task_id: str, name: str, times: int = 1) -> None:
         """Wait until a call was begun so often, such as `tool look1`."""
         await until(lambda: self.calls(task_id).count(name) >= times, self.errors)
-
-    async def ended(self, task_id: str, name: str) -> None:
-        """Wait until a call has ended."""
-        await until(lambda: name in self.calls(task_id, ENDED), self.errors)
 
     # In the end
 

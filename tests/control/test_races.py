@@ -28,9 +28,10 @@ from orcs_client import (
     set_dependencies,
 )
 from orcs_client.v1 import workflow_pb2 as w
-from tests.control.calls import BEGUN, Call, noted
+from tests.control.calls import Call, noted
 from tests.control.script import ask, delegate, look, pay, planned, propose, script, task, wire_money
 from tests.control.stage import APPROVE, CANCELLED, COMPLETED, EDIT, FAILED, PAUSED, REJECT, Stage
+from tests.torture.calls import BEGUN
 
 CLIENTS = 50
 REQUESTS = 8

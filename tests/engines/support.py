@@ -236,6 +236,12 @@ class World:
     async def happened(self, workflow_id: str = "w1", namespace: str = "default") -> list[str]:
         return [named(record) for record in await self.log(workflow_id, namespace)]
 
+    async def until_happened(self, event: str, workflow_id: str = "w1") -> None:
+        """Wait until the log has this event, such as `TaskCompleted a`."""
+        async with asyncio.timeout(10):
+            while event not in await self.happened(workflow_id):  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.005)
+
     async def at_rest(self) -> None:
         """Wait until no workflow is in memory; all slots are back then."""
         async with asyncio.timeout(10):

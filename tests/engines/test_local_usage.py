@@ -91,9 +91,7 @@ async def test_usage_of_an_attempt_that_had_ended_by_then_is_counted_too(tmp_pat
     late, patience = blob_of("a response"), RetryPolicy(3, 60_000_000, 60_000_000)
     async with server(path, stage) as world:
         await world.create(tasks=[task("a", timeout_us=50_000)], retry=patience)
-        async with asyncio.timeout(10):
-            while "AttemptTimedOut a" not in await world.happened():  # noqa: ASYNC110 - what is waited for has no event
-                await asyncio.sleep(0.005)
+        await world.until_happened("AttemptTimedOut a")
         # Stored while the attempt was being given up, by a process that ends before it can count it.
         entry, spent = ModelCall("", 0, "hash", late.digest), Spent(2, Usage(2, 10, 0, 4))
         await world.store.append_journal(JournalKey("default", "w1", "a", 1), 1, [entry], [late], spent)

@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,23 +52,25 @@ def test_the_blocking_client_carries_out_a_plan_and_refuses_a_wrong_one(orcs_ser
     assert "refused, as it should be: plan.tasks[0]" in shown
 
 
-def server_with(folder: Path, agents: str, llmock: LLMock) -> ServerProcess:
-    """Return a server with the agents of an example. The model, which says what the test has it say, is the only stand-in."""
+@contextmanager
+def server_with(folder: Path, agents: str, llmock: LLMock) -> Iterator[ServerProcess]:
+    """A server with the agents of an example. The model, which says what the test has it say, is the only stand-in."""
     shutil.copy(EXAMPLES / f"{agents}.py", folder)  # a server looks for modules where it is started
     model = {"model_base_url": llmock.base_url("openai"), "model_name": "any-model"}
-    return ServerProcess(folder, agent_registry=f"{agents}:registry", **model)
+    server = ServerProcess(folder, agent_registry=f"{agents}:registry", **model)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 def test_an_agent_of_ones_own_calls_its_tool(tmp_path: Path, llmock: LLMock) -> None:
-    server = server_with(tmp_path, "own_agents", llmock)
     llmock.call_tool("count_words", {"text": "All trains ten minutes late today."})
     llmock.reply("All trains ten minutes late today.")
-    server.start()
-    try:
+    with server_with(tmp_path, "own_agents", llmock) as server:
         agents = orcs("agents", "--json", server=server).json["agents"]
         done = orcs("run", "--plan", str(EXAMPLES / "own_agents_plan.json"), server=server)
-    finally:
-        server.kill()
     assert {agent["id"]: agent.get("tools") for agent in agents}["editor_agent"] == ["count_words"]
     assert done.code == 0, done.err
     assert "All trains ten minutes late today." in done.out
@@ -76,15 +80,11 @@ def test_an_agent_of_ones_own_calls_its_tool(tmp_path: Path, llmock: LLMock) -> 
 def test_a_tool_and_a_task_wait_for_approval_and_the_arguments_approved_are_those_it_is_called_with(
     tmp_path: Path, llmock: LLMock
 ) -> None:
-    server = server_with(tmp_path, "people_agents", llmock)
     llmock.call_tool("refund", {"order": "A-17", "amount": 80})
     llmock.reply("30 euros were paid back.")
     llmock.reply("Dear customer, 30 euros are on their way.")
-    server.start()
-    try:
+    with server_with(tmp_path, "people_agents", llmock) as server:
         shown = run_example("approval.py", server, typed="change\n30\nyes\n")
-    finally:
-        server.kill()
     assert 'May the tool "refund" be called with these arguments?' in shown
     assert "Shall task letter (Write to the customer) start?" in shown
     assert "Write three friendly sentences to the customer about what was settled." in shown
@@ -93,29 +93,21 @@ def test_a_tool_and_a_task_wait_for_approval_and_the_arguments_approved_are_thos
 
 
 def test_a_rejected_tool_is_not_called_and_the_agent_reads_why(tmp_path: Path, llmock: LLMock) -> None:
-    server = server_with(tmp_path, "people_agents", llmock)
     llmock.call_tool("refund", {"order": "A-17", "amount": 80})
     llmock.reply("Nothing was paid back.")
     llmock.reply("Dear customer, we are sorry.")
-    server.start()
-    try:
+    with server_with(tmp_path, "people_agents", llmock) as server:
         run_example("approval.py", server, typed="no\nIt came in time.\nyes\n")
-    finally:
-        server.kill()
     assert "It came in time." in str(llmock.requests[1].body)
     assert not (tmp_path / "refunds.txt").exists()
 
 
 def test_a_small_refund_asks_nobody(tmp_path: Path, llmock: LLMock) -> None:
-    server = server_with(tmp_path, "people_agents", llmock)
     llmock.call_tool("refund", {"order": "A-17", "amount": 20})
     llmock.reply("20 euros were paid back.")
     llmock.reply("Dear customer, 20 euros are on their way.")
-    server.start()
-    try:
+    with server_with(tmp_path, "people_agents", llmock) as server:
         shown = run_example("approval.py", server, typed="yes\n")
-    finally:
-        server.kill()
     assert "refund" not in shown.splitlines()[0]
     assert (tmp_path / "refunds.txt").read_text() == "A-17: 20.00 (for task refund)\n"
 
@@ -123,14 +115,10 @@ def test_a_small_refund_asks_nobody(tmp_path: Path, llmock: LLMock) -> None:
 def test_a_question_is_answered_in_the_inbox_and_an_answer_that_does_not_fit_is_refused(
     tmp_path: Path, llmock: LLMock
 ) -> None:
-    server = server_with(tmp_path, "people_agents", llmock)
     llmock.call_tool("ask_user", {"question": "What do the guests not eat?", "choices": ["fish", "nuts"]})
     llmock.reply("Soup, a roast, pears.")
-    server.start()
-    try:
+    with server_with(tmp_path, "people_agents", llmock) as server:
         shown = run_example("clarification.py", server, typed="soup\nfish\n")
-    finally:
-        server.kill()
     assert "What do the guests not eat? ['fish', 'nuts']\n> " in shown
     assert shown.count("> ") == 2
     assert "Soup, a roast, pears." in shown

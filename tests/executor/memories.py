@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 from agents import Agent, FunctionTool
@@ -83,13 +82,13 @@ async def output(world: World, task_id: str, workflow_id: str = "w1") -> str:
     return (await world.store.blob("default", progress.output.digest)).decode()
 
 
-async def asked(world: World, matches: Callable[[PendingInput], bool] = lambda _: True) -> PendingInput:
+async def asked(world: World) -> PendingInput:
     """Wait until a person is asked for something."""
     async with asyncio.timeout(10):
         while True:
             rows = await world.store.list_inputs("default", InputFilter(), 10)
             for row in rows:
-                if row.input.resolution is None and matches(row.input):
+                if row.input.resolution is None:
                     return row.input
             await asyncio.sleep(0.01)
 

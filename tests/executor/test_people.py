@@ -10,31 +10,26 @@ from typing import Any
 
 import pytest
 from agents import Agent
-from agents.testing import ModelStep, ScriptedModel, assistant_message, function_call
+from agents.testing import ScriptedModel, function_call
 
 from orcs_server.agents.builtin import PLANNER
 from orcs_server.agents.catalog import AgentCatalog, definition_of
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.people_tools import ask_user, propose_tasks
 from orcs_server.executor.configuration import Configurations, unpack
-from orcs_server.storage.people import InputFilter
 from orcs_server.storage.store import blob_of
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import Output, PlanSource
 from orcs_server.workflow.people import MessageMode
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
-from tests.agents.test_needs import outputs_of, question
+from tests.agents.test_needs import question
 from tests.engines.support import PLANNING, Gate, Stage, World, plan_of, server, statuses, task
+from tests.executor.memories import asked, output, telling
 
 
 def coded(*steps: Any) -> AgentDefinition:
     agent = Agent(name="coded", instructions="Code.", tools=[ask_user, propose_tasks], model=ScriptedModel(steps))
     return definition_of("coded", agent)
-
-
-def telling() -> ModelStep:
-    """Return a last step whose answer is what the tools returned."""
-    return ModelStep.respond(lambda call: [assistant_message(json.dumps(outputs_of(call)))])
 
 
 async def waits(world: World, task_id: str = "a") -> None:
@@ -44,13 +39,6 @@ async def waits(world: World, task_id: str = "a") -> None:
             if snapshot is not None and statuses(snapshot).get(task_id) is TaskStatus.INPUT_REQUIRED:
                 return
             await asyncio.sleep(0.01)
-
-
-async def output(world: World, task_id: str) -> str:
-    snapshot = await world.end()
-    progress = next(one.progress for one in snapshot.tasks if one.spec.id == task_id)
-    assert progress.output is not None
-    return (await world.store.blob("default", progress.output.digest)).decode()
 
 
 @pytest.mark.parametrize("restarts", [False, True])
@@ -89,17 +77,13 @@ async def test_the_planner_asks_and_plans_with_the_answer(tmp_path: Path) -> Non
     async with server(tmp_path / "orcs.db", stage, agents=[planner]) as world:
         await world.create(auto_start=False)
         for number, text in enumerate(("the first", "the second"), 1):
-            async with asyncio.timeout(10):
-                while not await world.store.list_inputs("default", InputFilter(), 10):  # noqa: ASYNC110 - it has no event
-                    await asyncio.sleep(0.01)
+            await asked(world)
             answer = blob_of(text)
             await world.send(m.AnswerInput(f"i{number}", answer.digest, "bob"), blobs=(answer,))
             if number == 1:
                 await world.until(WorkflowStatus.READY)
                 await world.send(m.Replan(blob_of("again").digest), blobs=(blob_of("again"),))
-        async with asyncio.timeout(10):
-            while "PlanAmended" not in await world.happened():  # noqa: ASYNC110 - what is waited for has no event
-                await asyncio.sleep(0.01)
+        await world.until_happened("PlanAmended")
         await world.send(m.StartWorkflow())
         ended = await world.end()
         assert [one.spec.title for one in ended.tasks] == ["c"]

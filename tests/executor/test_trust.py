@@ -266,9 +266,7 @@ async def test_a_plan_that_is_made_anew_is_trusted_as_far_as_the_outputs_it_was_
         await gate.reached.wait()
         again = blob_of("do something else")
         await world.send(m.Replan(again.digest), blobs=(again,))
-        async with asyncio.timeout(10):
-            while not any("PlanAmended" in one for one in await world.happened()):  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.01)
+        await world.until_happened("PlanAmended")
         gate.opened.set()
         snapshot = await world.end()
     assert {one.spec.title: one.spec.untrusted for one in snapshot.tasks} == {"a": False, "b": False, "d": outside}

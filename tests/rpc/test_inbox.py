@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from orcs_client.v1 import (
     common_pb2,
@@ -16,28 +12,12 @@ from orcs_client.v1 import (
     workflow_pb2,
     workflow_service_pb2,
 )
-from orcs_server.app import Server
 from tests.rpc.control import asked, happened, resolve, states
-from tests.rpc.servers import settings_in
-from tests.rpc.wire import Wire, connected, plan_of, refused
+from tests.rpc.wire import Wire, plan_of, refused
 
 _c, _t, _w, _p = control_service_pb2, task_service_pb2, workflow_service_pb2, plan_edit_pb2
-PAUSED, READY, COMPLETED = (
-    workflow_pb2.WORKFLOW_STATE_PAUSED,
-    workflow_pb2.WORKFLOW_STATE_READY,
-    workflow_pb2.WORKFLOW_STATE_COMPLETED,
-)
+COMPLETED = workflow_pb2.WORKFLOW_STATE_COMPLETED
 CHAIN = {"a": (), "b": ("a",), "c": ("b",)}
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Wire]:
-    settings = settings_in(tmp_path, insecure_no_auth=True)
-    async with (
-        Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server,
-        connected(str(server.address), None) as wire,
-    ):
-        yield wire
 
 
 async def test_a_plan_runs_once_what_was_shown_of_it_is_approved(client: Wire) -> None:

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from google.protobuf.message import Message
 
 from orcs_client.v1 import control_service_pb2, plan_edit_pb2, workflow_pb2, workflow_service_pb2
-from orcs_server.app import Server
-from tests.rpc.servers import settings_in
-from tests.rpc.wire import Wire, connected, plan_of, refused
+from tests.rpc.wire import Wire, plan_of, refused
 
 COST = workflow_pb2.Budget(cost_micros=1, tokens=5)
 DEAR = workflow_pb2.PlanTask(id="c", title="C", description="Do it.", agent_id="writing_agent", budget=COST)
 _c, _w, _p = control_service_pb2, workflow_service_pb2, plan_edit_pb2
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Wire]:
-    settings = settings_in(tmp_path, insecure_no_auth=True)
-    async with (
-        Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server,
-        connected(str(server.address), None) as wire,
-    ):
-        yield wire
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from orcs_client.v1 import workflow_pb2, workflow_service_pb2
-from orcs_server.app import Server
-from tests.rpc.servers import settings_in
-from tests.rpc.wire import Wire, connected, plan_of
+from tests.rpc.wire import Wire, plan_of
 
 _w = workflow_service_pb2
 READY, COMPLETED = workflow_pb2.WORKFLOW_STATE_READY, workflow_pb2.WORKFLOW_STATE_COMPLETED
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[Wire]:
-    settings = settings_in(tmp_path, insecure_no_auth=True)
-    async with (
-        Server(settings, {"XDG_STATE_HOME": str(tmp_path)}) as server,
-        connected(str(server.address), None) as wire,
-    ):
-        yield wire
 
 
 async def until(watch: Any, done: Callable[[Any], bool]) -> Any:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from orcs_server.errors import InvalidArgument, NotFound, PermissionDenied
@@ -23,14 +20,6 @@ from tests.outputs.explaining.played import Played, task
 
 ADA = Caller("ada", "ns", ROLES)
 LONG = Failure(FailureKind.SERVER_ERROR, "é" * 1000, retryable=True)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "orcs.db")
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture

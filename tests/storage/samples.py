@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from orcs_server.identity import Caller
@@ -15,6 +18,14 @@ from orcs_server.workflow.state import WorkflowState
 START_US = 1_700_000_000_000_000
 CALLER = Caller("ada", "default", ("admin",), (("trace", "1"),))
 FAILURE = Failure(FailureKind.TIMEOUT, "took too long: raise its timeout")
+
+
+def written_by(version: int, path: Path) -> Path:
+    """Make a data file as this version of the schema had it; return its path."""
+    script = Path(__file__).parent / "fixtures" / f"version_{version}.sql"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script.read_text())
+    return path
 
 
 def output_of(blob: Blob) -> Output:

@@ -17,7 +17,7 @@ from orcs_server.errors import StartupError
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.copies import back_up, restore_copy
 from orcs_server.storage.sqlite.examination import examine
-from tests.storage.samples import Draft, task
+from tests.storage.samples import Draft, task, written_by
 from tests.storage.test_sqlite_crash import COMMIT_FOR_EVER
 
 ROOT = Path(__file__).parents[2]
@@ -195,9 +195,7 @@ async def test_a_copy_that_is_damaged_newer_or_the_file_itself_is_not_restored(t
 
 
 async def test_a_copy_of_an_older_version_is_brought_up_to_date_by_the_server(tmp_path: Path) -> None:
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(old)) as connection:
-        connection.executescript((Path(__file__).parent / "fixtures" / "version_1.sql").read_text())
+    old = written_by(1, tmp_path / "old.db")
     assert restore_copy(old, tmp_path / "orcs.db").aside is None
     store = SqliteStore(tmp_path / "orcs.db")
     await store.open()

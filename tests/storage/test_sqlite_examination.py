@@ -17,7 +17,7 @@ from orcs_server.storage.store import blob_of
 from orcs_server.workflow.model import Usage
 from orcs_server.workflow.state import WorkflowState
 from tests.storage.memories import remember
-from tests.storage.samples import Draft, task
+from tests.storage.samples import Draft, task, written_by
 from tests.storage.test_sqlite_copies import damage
 
 
@@ -180,10 +180,7 @@ async def test_findings_of_a_kind_are_reported_up_to_a_number_and_then_counted(t
 
 
 async def test_a_file_of_an_older_version_is_examined_as_it_is(tmp_path: Path) -> None:
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(old)) as connection:
-        connection.executescript((Path(__file__).parent / "fixtures" / "version_2.sql").read_text())
-    report = examine(old)
+    report = examine(written_by(2, tmp_path / "old.db"))
     assert (report.findings, report.version) == ([], 2)
 
 

@@ -22,12 +22,9 @@ from orcs_server.workflow.decide import take
 from orcs_server.workflow.messages import PauseWorkflow
 from orcs_server.workflow.model import StopMode, Usage
 from orcs_server.workflow.restore import restore
-from tests.storage.samples import Draft
+from tests.storage.samples import Draft, written_by
 
 ROOT = Path(__file__).parents[2]
-VERSION_1 = Path(__file__).parent / "fixtures" / "version_1.sql"
-VERSION_2 = Path(__file__).parent / "fixtures" / "version_2.sql"
-VERSION_3 = Path(__file__).parent / "fixtures" / "version_3.sql"
 
 HOLD = """
 import sys
@@ -174,9 +171,7 @@ def _limit_pages(connection: sqlite3.Connection, pages: int) -> None:
 
 
 async def test_a_file_written_by_version_1_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "orcs.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1.read_text())
+    path = written_by(1, tmp_path / "orcs.db")
     store = SqliteStore(path)
     await store.open()
     assert store.epoch == "0123456789abcdef"
@@ -201,9 +196,7 @@ async def test_a_file_written_by_version_1_is_read(tmp_path: Path) -> None:
 
 
 async def test_a_file_written_by_version_2_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "orcs.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_2.read_text())
+    path = written_by(2, tmp_path / "orcs.db")
     store = SqliteStore(path)
     await store.open()
     stored = await store.load("default", "w1")
@@ -222,9 +215,7 @@ async def test_a_file_written_by_version_2_is_read(tmp_path: Path) -> None:
 
 
 async def test_a_file_written_by_version_3_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "orcs.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_3.read_text())
+    path = written_by(3, tmp_path / "orcs.db")
     store = SqliteStore(path)
     await store.open()
     live = {row.workflow_id: row for row in await store.live()}

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,17 +16,7 @@ from orcs_server.storage.sqlite.memory import searching, writing
 from orcs_server.storage.store import Store, blob_of
 from tests.storage.conformance_memory import LATER_US, NS, found
 from tests.storage.memories import forget, note, putting, remember, text_of, texts
-from tests.storage.samples import START_US
-
-VERSION_4 = Path(__file__).parent / "fixtures" / "version_4.sql"
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "orcs.db")
-    await store.open()
-    yield store
-    await store.close()
+from tests.storage.samples import START_US, written_by
 
 
 async def test_a_namespace_has_no_more_entries_than_it_may(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +118,7 @@ async def test_a_refusal_among_writes_that_wait_together_refuses_only_itself(sto
 
 
 async def test_memory_of_version_4_is_read_searched_and_followed(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_4.read_text())
+    path = written_by(4, tmp_path / "old.db")
     store = SqliteStore(path)
     await store.open()
     assert set(await texts(store, NS)) == {"long", "notes"}

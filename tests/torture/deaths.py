@@ -7,7 +7,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -49,15 +50,22 @@ class Death(NamedTuple):
     """Calls that had begun, of tools that must not run twice, without a result."""
 
 
-def look_at(data: Path, calls: Path, end: End) -> Death:
-    """Read what a dead server left."""
-    lines = calls.read_bytes().count(b"\n") if calls.exists() else 0
+@contextmanager
+def copied(data: Path) -> Iterator[sqlite3.Connection]:
+    """A copy of a dead server's files, opened. It lies beside the folder of the data."""
     with tempfile.TemporaryDirectory(dir=data.parent.parent) as folder:
         for name in (data.name, f"{data.name}-wal"):
             if (data.parent / name).exists():
                 shutil.copyfile(data.parent / name, Path(folder) / name)
         with closing(sqlite3.connect(Path(folder) / data.name)) as connection:
-            return _read(connection, end, lines)
+            yield connection
+
+
+def look_at(data: Path, calls: Path, end: End) -> Death:
+    """Read what a dead server left."""
+    lines = calls.read_bytes().count(b"\n") if calls.exists() else 0
+    with copied(data) as connection:
+        return _read(connection, end, lines)
 
 
 def _read(connection: sqlite3.Connection, end: End, lines: int) -> Death:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from orcs_server.outputs.explaining.explain import explained
+from collections.abc import Iterable
+
+from orcs_server.outputs.explaining.explain import explain
 from orcs_server.outputs.explaining.explanation import Explanation, Reason, ReasonCode, TaskExplanation
+from orcs_server.outputs.explaining.history import History
 from orcs_server.storage.store import EventRecord
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
@@ -24,6 +27,13 @@ def output(letter: str = "a") -> Output:
 
 def task(name: str, *after: str, **more: object) -> TaskSpec:
     return TaskSpec(name, name.upper(), TEXT, "a", tuple(after), **more)  # type: ignore[arg-type]
+
+
+def explained(state: WorkflowState, records: Iterable[EventRecord], now_us: int) -> Explanation:
+    """Return the explanation of a state and of all its tasks, given all of its log."""
+    history = History(state, [task.spec.id for task in state.tasks_in_order()])
+    history.learn(records)
+    return explain(state, history, now_us)
 
 
 class Played:

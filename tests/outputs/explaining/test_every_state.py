@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orcs_server.errors import OrcsError
-from orcs_server.outputs.explaining.explain import explain, explained
+from orcs_server.outputs.explaining.explain import explain
 from orcs_server.outputs.explaining.explanation import Explanation
 from orcs_server.outputs.explaining.history import History
 from orcs_server.storage.store import EventRecord
@@ -20,7 +20,7 @@ from orcs_server.workflow import messages as m
 from orcs_server.workflow.edits import ChangeTask
 from orcs_server.workflow.model import ApprovalPolicy, Budget, Digest, StopMode, Usage
 from orcs_server.workflow.people import Decision, InputKind, Need
-from tests.outputs.explaining.played import BROKEN, OUTAGE, REFUSED, TEXT, Played, output, task
+from tests.outputs.explaining.played import BROKEN, OUTAGE, REFUSED, TEXT, Played, explained, output, task
 from tests.workflow.rows import through_rows
 from tests.workflow.scenario import Scenario, scenarios
 
