@@ -165,7 +165,7 @@ class MemoryOutputName(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     task_id: _builtins.str
-    """The task."""
+    """The task; empty: what the whole workflow came to, for one that continues it."""
     def __init__(
         self,
         *,

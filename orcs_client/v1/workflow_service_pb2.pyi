@@ -101,7 +101,9 @@ class CreateWorkflowRequest(_message.Message):
     planning_strategy: _workflow_pb2.PlanningStrategy.ValueType
     """How the query is cut into tasks."""
     continue_from: _builtins.str
-    """An ended workflow whose outputs planner and agents get to see; empty: none."""
+    """An ended workflow of which planner and agents get to see what was asked and what came of it; empty: none. NOT_FOUND
+    where there is none, FAILED_PRECONDITION (OUTPUT_NOT_READY) while it goes on.
+    """
     auto_start: _builtins.bool
     """Whether it starts by itself once planned; unset: yes."""
     max_parallel_tasks: _builtins.int

@@ -77,6 +77,10 @@ def run(
         str | None,
         typer.Option(metavar="JSON|@FILE", help="A JSON object that planner and agents get to see."),
     ] = None,
+    continue_from: Annotated[
+        str | None,
+        typer.Option("--continue", metavar="ID", help="An ended workflow whose outcome planner and agents get to see."),
+    ] = None,
     deadline: Annotated[
         str | None, typer.Option(metavar="WHEN", help="When it fails if it has not ended: 30m, 2h or a time.")
     ] = None,
@@ -127,6 +131,7 @@ def run(
         "workflow_id": workflow_id,
         "priority": priority,
         "context": read_json_object(context),
+        "continue_from": continue_from,
         "deadline_time": read_time(deadline),
         "not_before_time": read_time(not_before),
         "max_parallel_tasks": max_parallel,

@@ -9,6 +9,7 @@ from typing import Any
 
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
+from orcs_server.agents.earlier import Earlier
 from orcs_server.agents.hooks import ORCSRunHooks
 from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.memory_tools import MEMORY_TOOLS
@@ -148,10 +149,12 @@ class Executor:
             planning = state.progress.planning
             run = planning_run(planning)
             reads = ReadSet()
+            _note_earlier(reads, state.spec)
             context, remembered = await self._context(state, caller, None, planning.attempt, run, reads)
             steering = steering or Steering()
             reading = Reading(reads, MemoryFeed(remembered, query, configuration.max_memory_tokens, outside=False))
             journal = await self._journal(state, "", run, planning.attempt, observer, steering, reading)
+            earlier = await self._texts.earlier(state)
             replanning = await self._texts.replanning(state)
             if replanning is not None:
                 _note_outputs(reads, state, state.tasks)
@@ -171,6 +174,7 @@ class Executor:
                 journal,
                 replanning,
                 (*state.tasks, *state.progress.retired),
+                earlier,
             )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
@@ -188,6 +192,7 @@ class Executor:
         journal: RunJournal | None = None,
         replanning: Replanning | None = None,
         taken: Collection[str] = (),
+        earlier: Earlier | None = None,
     ) -> PlanOutcome:
         """Ask the planner for a plan for this query; without a journal nothing is stored. Its tasks get none of the ids that are taken."""
         agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
@@ -197,7 +202,9 @@ class Executor:
             return PlanOutcome(failure=_unknown_agent(PLANNER_ID))
         before = replanning or Replanning()
         room = max(max_tasks - sum(task.stays for task in before.tasks), 1)
-        given = build_planner_input(query, known, strategy, room, context.external_context, problems, replanning)
+        given = build_planner_input(
+            query, known, strategy, room, context.external_context, problems, replanning, earlier
+        )
         result = await self._runner.run(
             AgentRun(
                 definition=planner,
@@ -318,12 +325,18 @@ def log_refusal(refusal: Refusal) -> None:
 
 
 def _given(state: WorkflowState, task: TaskState) -> ReadSet:
-    """Return what a task's agent has read before it begins: the outputs that the task depends on."""
+    """Return what a task's agent has read before it begins: what the workflow continues, the outputs that the task depends on."""
     reads = ReadSet()
+    _note_earlier(reads, state.spec)
     if task.spec.untrusted:
         reads.external("the task's description")
     _note_outputs(reads, state, task.spec.dependencies)
     return reads
+
+
+def _note_earlier(reads: ReadSet, spec: WorkflowSpec) -> None:
+    if spec.continue_from is not None and spec.earlier is not None:
+        reads.output(spec.continue_from, "", Trust.EXTERNAL if spec.earlier.untrusted else Trust.AGENT)
 
 
 def _note_outputs(reads: ReadSet, state: WorkflowState, task_ids: Iterable[str]) -> None:

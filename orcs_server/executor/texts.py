@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+
+from orcs_server.agents.earlier import Earlier
 from orcs_server.agents.planner import TASKS_SHOWN, PlannedBefore, Replanning
 from orcs_server.agents.task_input import Predecessor, build_task_input
 from orcs_server.storage.store import Store
@@ -48,7 +51,18 @@ class Texts:
         context = await self.read_json(namespace, state.spec.context)
         earlier = [state.tasks[name] for name in task.spec.dependencies]
         predecessors = [await self._predecessor(namespace, one) for one in earlier]
+        continued = await self.earlier(state)
+        if continued is not None:
+            title = f"{continued.title} (an earlier request, which this one continues)"
+            predecessors.insert(0, Predecessor(continued.workflow_id, title, continued.text))
         return build_task_input(task.spec.title, description, predecessors, context, max_predecessor_bytes)
+
+    async def earlier(self, state: WorkflowState) -> Earlier | None:
+        """Return what the workflow continues; None if nothing."""
+        kept = state.spec.earlier
+        if kept is None:
+            return None
+        return msgspec.json.decode(await self._store.blob(state.namespace, kept.digest), type=Earlier)
 
     async def replanning(self, state: WorkflowState) -> Replanning | None:
         """Return what the planner gets to know of the plan that it makes anew; None for the first plan."""

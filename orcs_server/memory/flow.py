@@ -140,6 +140,6 @@ def _named(source: Source) -> str:
         case EntrySource():
             return f"{source.scope} {source.key}"
         case OutputSource():
-            return f"the output of {source.task_id}"
+            return f"the output of {source.task_id or source.workflow_id}"
         case ExternalSource():
             return source.name

@@ -16,6 +16,7 @@ from orcs_server.identity import WORKFLOW_ID, Caller, Clock, new_workflow_id
 from orcs_server.service.authorisation import ANYTHING, Authorisation, Visit
 from orcs_server.service.commands import Changed, changed, repeated
 from orcs_server.service.configuration import WorkflowSettings
+from orcs_server.service.continuing import Continuing, HandedOn
 from orcs_server.service.plans import CheckedPlan, read_plan
 from orcs_server.service.requests import NewWorkflow, RetryWish, command_hash
 from orcs_server.service.validation import Findings, one_line
@@ -46,6 +47,7 @@ class Creation:
         catalog: AgentCatalog,
         settings: WorkflowSettings,
         clock: Clock,
+        continuing: Continuing,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -54,6 +56,7 @@ class Creation:
         self._catalog = catalog
         self._settings = settings
         self._clock = clock
+        self._continuing = continuing
 
     async def create(
         self, caller: Caller, new: NewWorkflow, request_id: str = "", found: Sequence[Violation] = ()
@@ -61,7 +64,8 @@ class Creation:
         """Store a new workflow and return it; planning and tasks follow by themselves.
 
         `found` is what was wrong already where the request was read. Raises InvalidArgument with every violation (FIELD_INVALID,
-        PLAN_INVALID, REQUEST_ID_REUSED), AlreadyExists, PermissionDenied, Unavailable, ResourceExhausted.
+        PLAN_INVALID, REQUEST_ID_REUSED), AlreadyExists, PermissionDenied, Unavailable, ResourceExhausted; for what it continues
+        NotFound, IllegalTransition (OUTPUT_NOT_READY).
         """
         named = WORKFLOW_ID.fullmatch(new.workflow_id) is not None
         visit = await self._authorisation.enter(caller, "workflows.create", new.workflow_id if named else ANYTHING)
@@ -77,7 +81,8 @@ class Creation:
         settings = await self._settings.resolve(visit.hooks)
         plan = self._check(new, settings, findings)
         raise_findings(findings)
-        spec, blobs = await self._specify(new, plan, visit, settings)
+        earlier = await self._continuing.read(visit, new.continue_from) if new.continue_from else None
+        spec, blobs = await self._specify(new, plan, visit, settings, earlier)
         workflow_id = new.workflow_id or new_workflow_id()
         request = CreateWorkflow(visit.namespace, workflow_id, spec, None if plan is None else plan.tasks)
         command = Command(visit.caller, workflow_id, request, METHOD, request_id, hashed, tuple(blobs.values()))
@@ -103,7 +108,7 @@ class Creation:
         findings.between("max_tasks", new.max_tasks, 1, limits.max_tasks)
         findings.budget("budget", new.budget)
         if new.continue_from:
-            findings.add("continue_from", "This version does not hand results on: put them into the context instead.")
+            findings.workflow_id("continue_from", new.continue_from)
         _check_times(new, self._clock.now_us(), findings)
         _check_retry(new.retry, settings, findings)
         plan = self._check_source(new, settings, findings)
@@ -130,9 +135,16 @@ class Creation:
     # Building
 
     async def _specify(
-        self, new: NewWorkflow, plan: CheckedPlan | None, visit: Visit, settings: Settings
+        self,
+        new: NewWorkflow,
+        plan: CheckedPlan | None,
+        visit: Visit,
+        settings: Settings,
+        earlier: HandedOn | None,
     ) -> tuple[WorkflowSpec, dict[Digest, Blob]]:
         blobs = {} if plan is None else {blob.digest: blob for blob in plan.blobs}
+        if earlier is not None:
+            blobs[earlier.blob.digest] = earlier.blob
 
         def keep(text: str | bytes) -> Digest | None:
             if not text:
@@ -168,6 +180,8 @@ class Creation:
             context=keep(context),
             output_format=new.output_format,
             output_schema=keep(new.output_schema),
+            continue_from=new.continue_from or None,
+            earlier=None if earlier is None else earlier.output,
             agents=self._catalog.revisions(),
             configuration=configuration.digest,
             approval_expires_us=settings.approvals.expire_after_us,

@@ -61,7 +61,7 @@ class Results:
             raise _nothing_yet(snapshot)
         final = final_tasks({task.spec.id: task.spec.dependencies for task in snapshot.tasks}, completed)
         output_format = wanted or snapshot.summary.spec.output_format
-        content, truncated = await self._compose(visit, snapshot, final, output_format)
+        content, truncated = await self.compose(visit, snapshot, final, output_format)
         shown = fitting(snapshot.tasks, lambda _: TASK_OUTPUT_WEIGHT, REPLY_BYTES + 128 * 1024 - len(content.content))
         complete = status is WorkflowStatus.COMPLETED
         return WorkflowOutput(content, complete, truncated, snapshot.tasks[:shown], final)
@@ -91,7 +91,7 @@ class Results:
             raise no_workflow(workflow_id)
         return visit, snapshot
 
-    async def _compose(
+    async def compose(
         self, visit: Visit, snapshot: Snapshot, final: frozenset[str], output_format: OutputFormat
     ) -> tuple[Rendered, bool]:
         """Return the document and whether something was left out. Formats blow texts up differently, hence the tries."""

@@ -18,6 +18,7 @@ from orcs_server.service.approvers import Approvers
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.commands import Commands
 from orcs_server.service.configuration import WorkflowSettings
+from orcs_server.service.continuing import Continuing
 from orcs_server.service.control import Control
 from orcs_server.service.creation import Creation
 from orcs_server.service.explaining import Explaining
@@ -80,6 +81,7 @@ def build_services(
     commands = Commands(engine=engine, store=store, authorisation=authorisation)
     approvers = Approvers(store, authorisation, separate=settings.approvals.separate_approver)
     pages = settings.limits.max_page_size
+    results = Results(store=store, authorisation=authorisation)
     return Services(
         authorisation=authorisation,
         creation=Creation(
@@ -90,6 +92,7 @@ def build_services(
             catalog=catalog,
             settings=for_workflows,
             clock=clock,
+            continuing=Continuing(store=store, authorisation=authorisation, results=results),
         ),
         control=Control(commands, approvers),
         tasks=Tasks(commands, settings, approvers, clock),
@@ -100,7 +103,7 @@ def build_services(
             executor=executor, authorisation=authorisation, hooks=hooks, catalog=catalog, settings=for_workflows
         ),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
-        results=Results(store=store, authorisation=authorisation),
+        results=results,
         explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
         agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
         system=System(

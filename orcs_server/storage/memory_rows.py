@@ -58,6 +58,7 @@ class OutputSource(Struct, frozen=True, tag="output"):
 
     workflow_id: str
     task_id: str
+    """Empty: what the whole workflow came to, for one that continues it."""
 
 
 class ExternalSource(Struct, frozen=True, tag="external"):

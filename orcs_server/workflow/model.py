@@ -252,6 +252,8 @@ class WorkflowSpec(Struct, frozen=True):
     output_format: OutputFormat = OutputFormat.MARKDOWN
     output_schema: Digest | None = None
     continue_from: str | None = None
+    earlier: Output | None = None
+    """What that workflow came to, as it was at creation."""
     agents: tuple[tuple[str, str], ...] = ()
     """(agent id, revision) of every agent known at creation: the plan may name only these."""
     configuration: Digest | None = None

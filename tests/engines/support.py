@@ -175,9 +175,10 @@ class World:
         namespace: str = "default",
         request_id: str = "",
         query: str = "do it",
+        blobs: Sequence[Blob] = (),
         **spec: Any,
     ) -> Receipt:
-        texts = [blob_of(query), self.frozen, *(blob_of(f"do {task.id}") for task in tasks or ())]
+        texts = [blob_of(query), self.frozen, *blobs, *(blob_of(f"do {task.id}") for task in tasks or ())]
         spec = {"retry": QUICK_RETRY, "query": texts[0].digest, **spec}
         whole = WorkflowSpec(
             title=f"Title of {workflow_id}",

@@ -72,7 +72,7 @@ FIELDS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"query": "q", "max_tasks": 10_001, "max_parallel_tasks": 65},
         {"max_tasks", "max_parallel_tasks"},
     ),
-    "an origin, which nothing hands on yet": ({"query": "q", "continue_from": "w1"}, {"continue_from"}),
+    "an origin that is no id": ({"query": "q", "continue_from": "../w1"}, {"continue_from"}),
     "a request id with spaces": ({"query": "q", "request_id": "a b"}, {"request_id"}),
     "everything at once": (
         {"workflow_id": "/", "title": "\n", "priority": -2000, "execution": 9, "continue_from": "/"},

@@ -150,7 +150,12 @@ CREATE: Final[Expectations] = {
     "failure_policy": enum("failure_policy"),
     "execution": enum("execution"),
     "planning_strategy": enum("planning_strategy"),
-    "continue_from": tuple(wrong(continue_from=text) for text in ("done", "none", "elsewhere", "../x", "\x00")),
+    "continue_from": (
+        *(wrong(continue_from=text) for text in ("../x", "\x00", "x" * 129)),
+        *(refused("NOT_FOUND", "WORKFLOW_NOT_FOUND", continue_from=text) for text in ("none", "elsewhere")),
+        refused("FAILED_PRECONDITION", "OUTPUT_NOT_READY", continue_from="ready"),
+        accepted(continue_from="done"),
+    ),
     "auto_start": (accepted(auto_start=False),),
     "retry_policy.max_attempts": _retry("max_attempts", 0, -1, 101, 2**31 - 1),
     "retry_policy.initial_backoff": _retry("initial_backoff", *_DURATIONS, Duration()),
