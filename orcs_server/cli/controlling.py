@@ -1,10 +1,9 @@
-"""Commands that control workflows: pause, resume, cancel, freeze, thaw, send, update, edit, replan."""
+"""Commands that control workflows: pause, resume, cancel, freeze, thaw, send, update."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +14,7 @@ from orcs_server.cli.options import (
     BudgetTokens,
     Labels,
     Reason,
+    Revision,
     Server,
     TokenFile,
     WorkflowId,
@@ -25,9 +25,6 @@ from orcs_server.cli.options import (
     read_seconds,
     with_limits,
 )
-
-if TYPE_CHECKING:
-    from orcs_client.messages import PlanChanges
 
 
 class StopChoice(StrEnum):
@@ -53,10 +50,6 @@ Stop = Annotated[
         help="drain: tasks end by themselves; after-turn: agents stop before their next model call; immediate: cut off.",
     ),
 ]
-Revision = Annotated[
-    int | None,
-    typer.Option("--revision", metavar="N", help="Only if the plan is still at this revision."),
-]
 
 
 def pause(
@@ -72,7 +65,7 @@ def pause(
 
     with connect(server, token_file) as client:
         reply = client.pause_workflow(workflow_id, mode=value_named(StopMode, mode), reason=reason)
-    _print_state(reply, as_json=as_json)
+    print_state(reply, as_json=as_json)
 
 
 def resume(
@@ -81,7 +74,7 @@ def resume(
     """Let a paused workflow go on."""
     with connect(server, token_file) as client:
         reply = client.resume_workflow(workflow_id)
-    _print_state(reply, as_json=as_json)
+    print_state(reply, as_json=as_json)
 
 
 def cancel(
@@ -95,7 +88,7 @@ def cancel(
     """End a workflow for good. Finished outputs stay readable."""
     with connect(server, token_file) as client:
         reply = client.cancel_workflow(workflow_id, immediate=immediate, reason=reason)
-    _print_state(reply, as_json=as_json)
+    print_state(reply, as_json=as_json)
 
 
 def freeze(
@@ -215,61 +208,7 @@ def update(
     print_reply(reply, f"{f'{task_id} of ' if task_id else ''}{workflow_id} updated", as_json=as_json)
 
 
-def edit(
-    workflow_id: WorkflowId,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON file with the edits; - is standard input.")],
-    check: Annotated[bool, typer.Option("--check", help="Only say what would come of it; store nothing.")] = False,
-    revision: Revision = None,
-    server: Server = None,
-    token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> int:
-    """Change a workflow's plan, all of it or nothing. A file has {"edits": [{"add": {"task": {...}}}, {"remove": {"task_id": "b"}}]}.
-
-    Others are {"change": {"task_id": "c", "description": "..."}} and {"set_dependencies": {"task_id": "d", "dependencies": ["c"]}};
-    a task that is added has the fields of one in a plan. Tasks that have begun cannot be changed. With --check the exit code is 2 if the edits break rules.
-    """
-    from orcs_client import load_edits
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli.exits import ExitCode, tell
-    from orcs_server.cli.printing import print_json
-
-    edits = load_edits("/dev/stdin" if str(file) == "-" else file)
-    with connect(server, token_file) as client:
-        reply = client.edit_plan(workflow_id, edits, plan_revision=revision, validate_only=check)
-    if as_json:
-        print_json(message_to_dict(reply))
-    elif not reply.violations:
-        verb = "would be" if check else "is"
-        waits = f", and {'would wait' if check else 'waits'} for approval" if reply.needs_approval else ""
-        print(f"the plan of {workflow_id} {verb} at revision {reply.plan_revision}{waits}")
-        _print_changes(reply.changes)
-    for one in reply.violations:
-        tell(f"{one.field}: {one.description}" if one.field else one.description)
-    return ExitCode.WRONG if reply.violations else ExitCode.DONE
-
-
-def replan(
-    workflow_id: WorkflowId,
-    instructions: Annotated[
-        str, typer.Argument(metavar="TEXT", help="What the new plan is to bring; - reads it from standard input.")
-    ],
-    revision: Revision = None,
-    server: Server = None,
-    token_file: TokenFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Have the planner plan anew what has not begun.
-
-    A workflow that has completed or failed goes on again with what is new.
-    """
-    said = read_said(instructions)
-    with connect(server, token_file) as client:
-        reply = client.replan(workflow_id, said, plan_revision=revision)
-    _print_state(reply, as_json=as_json)
-
-
-def _print_state(reply: Any, *, as_json: bool) -> None:
+def print_state(reply: Any, *, as_json: bool) -> None:
     from orcs_client.messages import WorkflowState, message_to_dict, short_name
     from orcs_server.cli.printing import print_json
     from orcs_server.cli.wording import state_words
@@ -279,13 +218,3 @@ def _print_state(reply: Any, *, as_json: bool) -> None:
         return
     workflow = reply.workflow
     print(f"{workflow.id} is {state_words(short_name(WorkflowState, workflow.state))}")
-
-
-def _print_changes(changes: PlanChanges) -> None:
-    from orcs_server.outputs.safe_text import one_line
-
-    for sign, tasks in (("+", changes.added), ("~", changes.changed)):
-        for task in tasks:
-            print(f"{sign} {one_line(task.id)}  {one_line(task.title)}")
-    for name in changes.removed_task_ids:
-        print(f"- {one_line(name)}")

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, controlling, inbox, memory, reading, retrying, running, serving, tokens, why
+from orcs_server.cli import care, controlling, inbox, memory, plans, reading, retrying, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -43,8 +43,9 @@ for command in (
     retrying.skip,
     retrying.cancel_task,
     controlling.send,
-    controlling.edit,
-    controlling.replan,
+    plans.edit,
+    plans.replan,
+    plans.revisions,
     controlling.update,
     controlling.freeze,
     controlling.thaw,

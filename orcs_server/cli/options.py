@@ -63,6 +63,10 @@ BudgetTime = Annotated[
     str | None, typer.Option("--budget-time", metavar="TIME", help="The longest time that it runs, as in 90s or 2h.")
 ]
 
+Revision = Annotated[
+    int | None,
+    typer.Option("--revision", metavar="N", help="Only if the plan is still at this revision."),
+]
 NoInput = Annotated[
     bool, typer.Option("--no-input", help="On a terminal: show what is asked of people, but do not ask it here.")
 ]

@@ -89,6 +89,17 @@ def test_a_plan_is_edited_from_a_file_and_checked_first(
     assert edit({"add": {"task": new}}, flags=("--revision", "1")).code == 0
     stale = edit({"remove": {"task_id": "up"}}, flags=("--revision", "1"))
     assert (stale.code, "revision 2" in stale.err) == (4, True)
+    listed = orcs("revisions", ready, server=orcs_server_process)
+    assert re.search(r"^2 .*client .* \+1 ~0 -0$", listed.out, re.MULTILINE)
+    assert orcs("revisions", ready, "2", server=orcs_server_process).out.splitlines() == [
+        "from revision 1 to 2",
+        "+ up  Look up",
+    ]
+    assert [
+        one["revision"]
+        for one in json.loads(orcs("revisions", ready, "--json", server=orcs_server_process).out)["revisions"]
+    ] == ["1", "2"]
+    assert orcs("revisions", ready, "--since", "1", server=orcs_server_process).code == 2
     unread = edit({"remov": {}})
     assert (unread.code, "has no field 'remov'" in unread.err) == (2, True)
 
