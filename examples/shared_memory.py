@@ -16,6 +16,7 @@ from agents import Agent
 
 from orcs_server import MemorySystem, PlannerAgent, WorkflowController, WorkflowOrchestrator, memory_get, memory_put
 from orcs_server.agents.context import RunContext
+from orcs_server.config import Settings
 from orcs_server.memory import Actor, Permission, Rule, shared_scope
 from orcs_server.storage.memory_rows import RunFilter
 
@@ -58,6 +59,8 @@ async def run(memory: MemorySystem, query: str) -> str:
 
 async def main(data: Path) -> None:
     """Let the agents chart a harbour, then a second run spoil it, and take that run back."""
+    if Settings.load().model_choice().provider == "offline":
+        sys.exit("The offline model calls no tools: set OPENAI_API_KEY, or ORCS_MODEL_BASE_URL and ORCS_MODEL_NAME.")
     async with MemorySystem(data) as system:
         memory, namespace = await system.place()
         # By default an agent writes to its task and its workflow only.

@@ -40,7 +40,7 @@ from orcs_client.errors import (
     WorkflowNotCompleted,
 )
 from orcs_client.inbox import InputsUpdate
-from orcs_client.memory_calls import memory_put
+from orcs_client.memory_calls import memory_check, memory_delete, memory_put
 from orcs_client.memory_watch import MemoryUpdate
 from orcs_client.plans import PlanTaskFields, load_plan, parse_plan, plan
 from orcs_client.requests import Content, WorkflowOptions, budget
@@ -87,6 +87,8 @@ __all__ = [
     "load_access_rules",
     "load_edits",
     "load_plan",
+    "memory_check",
+    "memory_delete",
     "memory_put",
     "parse_access_rules",
     "parse_edits",

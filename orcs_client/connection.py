@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
 from orcs_client.address import find_address
-from orcs_client.errors import SettingsError, Unauthenticated, error_from_call
+from orcs_client.errors import SettingsError, Unauthenticated, Unavailable, error_from_call
 from orcs_client.tokens import TokenSource
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds within which a unary call must be answered, repetitions included."""
+
+AWAY_DELAY = 2.0
+"""Seconds: the bound below which the delays are drawn with which a server that had answered before is tried again."""
+_AWAY = frozenset({"", "SERVER_DRAINING"})
+"""Reasons of UNAVAILABLE that pass by waiting for the server; what a server that is there says of itself is told at once."""
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _RECEIVE_LIMIT = 8 * 1024 * 1024
@@ -131,14 +138,14 @@ class Connection:
     ) -> Reply:
         """Return the server's reply, or raise the `OrcsError` that its status stands for.
 
-        UNAVAILABLE is tried again a few times within `timeout` (seconds; None: the connection's); a refused token once, if another
-        can be found by now.
+        UNAVAILABLE is tried again a few times within `timeout` (seconds; None: the connection's), and while a server that had
+        answered before is away, as long as the timeout allows; a refused token once, if another can be found by now.
         """
-        limit = self.timeout if timeout is None else timeout
+        ends = time.monotonic() + (self.timeout if timeout is None else timeout)
         may_repeat = True
         while True:
             try:
-                reply = await method(request, timeout=limit, metadata=self.metadata())
+                reply = await method(request, timeout=max(ends - time.monotonic(), 0.001), metadata=self.metadata())
             except asyncio.CancelledError:
                 self.check_open()  # closing a channel cancels its calls, which is no cancellation of their callers
                 raise
@@ -146,6 +153,11 @@ class Connection:
                 error = self.error(status)
                 if may_repeat and self.has_another_token(error):
                     may_repeat = False
+                    continue
+                delay = random.uniform(0.1, AWAY_DELAY)  # noqa: S311 - it spreads clients over time, nothing to guess
+                if self.reached and _is_away(error) and time.monotonic() + delay < ends:
+                    await asyncio.sleep(delay)
+                    self.check_open()
                     continue
                 raise error from status
             self.reached = True
@@ -158,3 +170,7 @@ class Connection:
     def error(self, error: grpc.aio.AioRpcError) -> OrcsError:
         """Return what a failed call stands for."""
         return error_from_call(error, self.address, tls=self._address.tls)
+
+
+def _is_away(error: OrcsError) -> bool:
+    return isinstance(error, Unavailable) and error.reason in _AWAY and error.code is grpc.StatusCode.UNAVAILABLE

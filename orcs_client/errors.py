@@ -21,6 +21,7 @@ OrcsError
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -203,6 +204,8 @@ _TLS_ADVICE = {
     "Socket closed": "{address} hung up at once: if it wants TLS, write https:// before its address, else see its log",
 }
 
+_TOO_LARGE = re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")
+
 
 def error_from_call(error: grpc.aio.AioRpcError, address: str, *, tls: bool = False) -> OrcsError:
     """Return the error that a failed call to the server at `address` stands for. Details that are damaged are left out."""
@@ -222,6 +225,9 @@ def error_from_call(error: grpc.aio.AioRpcError, address: str, *, tls: bool = Fa
 
 
 def _advice(code: grpc.StatusCode, message: str, *, tls: bool) -> str:
+    larger = _TOO_LARGE.search(message)
+    if larger is not None:
+        return f"the request has {int(larger[1]):,} bytes, and {{address}} takes at most {int(larger[2]):,}: send less at once"
     if code is grpc.StatusCode.UNAVAILABLE and message.startswith("failed to connect"):
         for sign, advice in _TLS_ADVICE.items():
             if sign in message:

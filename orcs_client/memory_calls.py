@@ -81,15 +81,22 @@ class MemoryCalls(Calls):
         self, key: str, *, scope: str = GLOBAL, expected_version: int | None = None, request_id: str | None = None
     ) -> _s.DeleteMemoryResponse:
         """Delete a key, if it is there; older versions stay. Raises `Conflict` as `put_memory` does."""
-        delete = _m.MemoryDelete(scope=scope, key=key, expected_version=expected_version)
+        delete = memory_delete(key, scope=scope, expected_version=expected_version)
         request = _s.DeleteMemoryRequest(delete=delete, request_id=request_id or requests.new_request_id())
         return await self._connection.call(self._memory.DeleteMemory, request)
 
     async def batch_memory(
-        self, changes: Iterable[_m.MemoryChange], *, request_id: str | None = None
+        self,
+        changes: Iterable[_m.MemoryPut | _m.MemoryDelete | _m.MemoryCheck | _m.MemoryChange],
+        *,
+        request_id: str | None = None,
     ) -> _s.BatchMemoryResponse:
-        """Compare all that is to be compared, then carry out all changes, or none. Raises `Conflict`. `memory_put` makes puts."""
-        request = _s.BatchMemoryRequest(changes=tuple(changes), request_id=request_id or requests.new_request_id())
+        """Compare all that is to be compared, then carry out all changes, or none. Raises `Conflict`, whose `metadata` names what
+        was stale. `memory_put`, `memory_delete` and `memory_check` make changes.
+        """
+        request = _s.BatchMemoryRequest(
+            changes=[_change(one) for one in changes], request_id=request_id or requests.new_request_id()
+        )
         return await self._connection.call(self._memory.BatchMemory, request)
 
     async def share_memory(
@@ -179,8 +186,8 @@ class MemoryCalls(Calls):
     ) -> AsyncGenerator[MemoryUpdate, None]:
         """Yield what is written after a cursor, or from now on, in order and once, without an end, over cuts as `watch` does.
 
-        The first update comes as soon as the watch stands, and may be empty. Raises `OutOfRange` if what followed the cursor is
-        no longer kept: list, then watch anew.
+        The first update comes as soon as the watch stands, and may be empty: whoever lists after it, and takes what the watch
+        brings on top, misses nothing. Raises `OutOfRange` if what followed the cursor is no longer kept: watch anew, then list.
         """
         return memory_watch.watch_memory(
             self._connection,
@@ -202,7 +209,7 @@ def memory_put(
     ttl: float | None = None,
     expected_version: int | None = None,
 ) -> _m.MemoryPut:
-    """Return what `put_memory` sends, to be part of a batch: `MemoryChange(put=memory_put(…))`."""
+    """Return what `put_memory` sends, to be part of a batch."""
     return _m.MemoryPut(
         scope=scope,
         key=key,
@@ -210,3 +217,25 @@ def memory_put(
         ttl=None if ttl is None else requests.seconds("ttl", ttl),
         expected_version=expected_version,
     )
+
+
+def memory_delete(key: str, *, scope: str = GLOBAL, expected_version: int | None = None) -> _m.MemoryDelete:
+    """Return what `delete_memory` sends, to be part of a batch."""
+    return _m.MemoryDelete(scope=scope, key=key, expected_version=expected_version)
+
+
+def memory_check(key: str, version: int, *, scope: str = GLOBAL) -> _m.MemoryCheck:
+    """Return a condition of a batch: the key is at this version (0: it is absent)."""
+    return _m.MemoryCheck(scope=scope, key=key, expected_version=version)
+
+
+def _change(one: _m.MemoryPut | _m.MemoryDelete | _m.MemoryCheck | _m.MemoryChange) -> _m.MemoryChange:
+    match one:
+        case _m.MemoryPut():
+            return _m.MemoryChange(put=one)
+        case _m.MemoryDelete():
+            return _m.MemoryChange(delete=one)
+        case _m.MemoryCheck():
+            return _m.MemoryChange(check=one)
+        case _:
+            return one

@@ -28,6 +28,7 @@ _UNKNOWN_FIELD = re.compile(
     r'Message type "orcs\.v1\.(?P<kind>\w+)" has no field named "(?P<name>.*)" at "(?P<place>[^"]*)"\.', re.DOTALL
 )
 
+_UNKNOWN_VALUE = re.compile(r"Invalid enum value (?P<value>.*) for enum type orcs\.v1\.(?P<kind>\w+)", re.DOTALL)
 _NOT_SAID = {
     "description_sha256",
     "output_schema_sha256",
@@ -134,6 +135,11 @@ def _plainly(message: str, root: str) -> str:
         names = ", ".join(name for name in kind.fields_by_name if name not in _NOT_SAID)
         place = unknown["place"].removeprefix(f"{root}.")
         return f"{place} has no field {unknown['name']!r}; it may have {names}"
+    value = _UNKNOWN_VALUE.search(message)
+    if value is not None:
+        enum = descriptor_pool.Default().FindEnumTypeByName(f"orcs.v1.{value['kind']}")
+        names = ", ".join(name for name, one in enum.values_by_name.items() if one.number)
+        return f"{value['value']!r} is none of {names}"
     return message.rstrip(".").replace(f"at {root}.", "at ")
 
 

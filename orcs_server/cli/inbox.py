@@ -19,6 +19,7 @@ from orcs_server.cli.options import (
     WorkflowId,
     connect,
     first,
+    page_of,
     read_budget,
     read_choices,
     read_given,
@@ -64,7 +65,7 @@ def inbox(
                 print_input(reply.input)
             return
         found = client.list_pending_inputs(
-            workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=min(limit, 500)
+            workflow_id=workflow_id or "", kinds=wanted, include_resolved=everything, page_size=page_of(limit)
         )
         inputs = first(found, limit)
     if as_json:

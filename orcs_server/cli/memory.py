@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,12 +24,14 @@ from orcs_server.cli.options import (
     TokenFile,
     connect,
     first,
+    page_of,
     read_said,
     read_seconds,
     read_time,
 )
 
 if TYPE_CHECKING:
+    from orcs_client import BlockingOrcsClient
     from orcs_client.messages import MemoryEntry, Part
 
 commands = typer.Typer(
@@ -168,12 +169,10 @@ def list_entries(
     if unread and (past or prefix):
         raise typer.TyperException("--unread goes with neither --as-of nor --prefix.")
     with connect(server, token_file) as client:
-        found: Iterable[MemoryEntry]
         if unread:
-            found = client.get_memory_statistics(scope, page_size=min(limit, 500)).never_read
+            entries = first(_never_read(client, scope, page_of(limit)), limit)
         else:
-            found = client.list_memory(scope, prefix=prefix, as_of=past, page_size=min(limit, 500))
-        entries = list(itertools.islice(found, limit or None))
+            entries = first(client.list_memory(scope, prefix=prefix, as_of=past, page_size=page_of(limit)), limit)
     print_entries(entries, as_json=as_json)
 
 
@@ -194,7 +193,7 @@ def search(
     from orcs_server.cli import printing
 
     with connect(server, token_file) as client:
-        found = client.search_memory(query, scopes=scopes or (), any_word=any_word, page_size=min(limit, 100))
+        found = client.search_memory(query, scopes=scopes or (), any_word=any_word, page_size=page_of(limit, 100))
         hits = first(found, limit)
     if as_json:
         printing.print_json({"hits": [message_to_dict(hit) for hit in hits]})
@@ -254,6 +253,34 @@ def watch(
                     print_json(message_to_dict(entry), one_line=True)
                 else:
                     print(change_line(entry), flush=True)
+
+
+@commands.command()
+def hot(server: Server = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
+    """List the keys that are read most, of all scopes that you may read. `orcs memory list --unread` lists those never read."""
+    from orcs_client.messages import message_to_dict
+    from orcs_server.cli import printing
+    from orcs_server.cli.wording import local_time
+
+    with connect(server, token_file) as client:
+        found = client.get_memory_statistics().hot
+    if as_json:
+        printing.print_json({"hot": [message_to_dict(one) for one in found]})
+        return
+    rows = [
+        (f"{one.read_count:,}", local_time(one.last_read_time.ToMicroseconds()), one.scope, one.key) for one in found
+    ]
+    printing.print_table(("READS", "LAST", "SCOPE", "KEY"), rows, spare=("LAST",))
+
+
+def _never_read(client: BlockingOrcsClient, scope: str, page_size: int) -> Generator[MemoryEntry, None, None]:
+    token = ""
+    while True:
+        reply = client.get_memory_statistics(scope, page_size=page_size, page_token=token)
+        yield from reply.never_read
+        token = reply.next_page_token
+        if not token:
+            return
 
 
 def _part(value: str, media_type: str, *, is_json: bool) -> Part:

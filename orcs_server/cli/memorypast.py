@@ -15,6 +15,7 @@ from orcs_server.cli.options import (
     TokenFile,
     connect,
     first,
+    page_of,
 )
 
 Number = Annotated[int, typer.Argument(metavar="SNAPSHOT", min=1, help="The snapshot's number.", show_default=False)]
@@ -30,7 +31,7 @@ def history(
 ) -> None:
     """List a key's versions, the newest first. Each with who wrote it."""
     with connect(server, token_file) as client:
-        found = client.list_memory_versions(key, scope=scope, page_size=min(limit, 500))
+        found = client.list_memory_versions(key, scope=scope, page_size=page_of(limit))
         entries = first(found, limit)
     print_entries(entries, as_json=as_json)
 
@@ -109,7 +110,7 @@ def snapshots(
             reply = client.delete_snapshot(forget, scope=scope or "global")
             printing.print_reply(reply, f"snapshot {forget} forgotten", as_json=as_json)
             return
-        found = client.list_snapshots(scope, page_size=min(limit, 500))
+        found = client.list_snapshots(scope, page_size=page_of(limit))
         listed = first(found, limit)
     if as_json:
         printing.print_json({"snapshots": [message_to_dict(one) for one in listed]})
@@ -157,10 +158,11 @@ def restore(
 ) -> None:
     """Make a scope what it was in a snapshot. By new versions, so that this can be taken back, too."""
     from orcs_server.cli.printing import print_reply
+    from orcs_server.cli.wording import count_words
 
     with connect(server, token_file) as client:
         reply = client.restore_snapshot(number, scope=scope)
-    print_reply(reply, f"{reply.changed_count} keys changed", as_json=as_json)
+    print_reply(reply, f"{count_words(reply.changed_count, 'key')} changed", as_json=as_json)
 
 
 def purge(
@@ -175,6 +177,7 @@ def purge(
 ) -> None:
     """Erase entries for good, with their history and what snapshots hold of them. Needs the role administer."""
     from orcs_server.cli.printing import print_reply
+    from orcs_server.cli.wording import count_words
 
     if [key is not None, bool(prefix), everything].count(True) != 1:
         raise typer.TyperException("Name a key, --prefix or --all: one of them.")
@@ -186,7 +189,7 @@ def purge(
         typer.confirm("Nothing brings it back. Erase it?", abort=True)
     with connect(server, token_file) as client:
         reply = client.purge_memory(scope, key=key, prefix=None if key is not None else prefix or "")
-    print_reply(reply, f"{reply.erased_count} versions erased", as_json=as_json)
+    print_reply(reply, f"{count_words(reply.erased_count, 'version')} erased", as_json=as_json)
 
 
 def rules(

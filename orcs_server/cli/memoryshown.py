@@ -40,11 +40,14 @@ def print_entries(entries: Sequence[MemoryEntry], *, as_json: bool) -> None:
             trust_words(entry),
             who_wrote(entry),
             "deleted" if entry.deleted else f"{entry.reference.size_bytes:,} bytes",
+            local_time(entry.expire_time.ToMicroseconds()) if entry.HasField("expire_time") else "",
             entry.key,
         )
         for entry in entries
     ]
-    printing.print_table(("VERSION", "WRITTEN", "TRUST", "BY", "SIZE", "KEY"), rows, spare=("SIZE", "WRITTEN"))
+    printing.print_table(
+        ("VERSION", "WRITTEN", "TRUST", "BY", "SIZE", "UNTIL", "KEY"), rows, spare=("SIZE", "WRITTEN", "UNTIL")
+    )
 
 
 def print_entry(entry: MemoryEntry) -> None:

@@ -130,7 +130,8 @@ def read_time(text: str | None, *, ago: bool = False) -> datetime | None:
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise typer.TyperException(
-            f"{text[:80]!r} is no time: write how long from now, as in 90s, 30m, 2h or 7d, or a time, as in 2030-01-31T18:00."
+            f"{text[:80]!r} is no time: write how long {'ago' if ago else 'from now'}, as in 90s, 30m, 2h or 7d, or a time, as in "
+            f"{now.year + (-1 if ago else 1)}-01-31T18:00."
         ) from None
 
 
@@ -167,9 +168,19 @@ def with_limits(client: BlockingOrcsClient, workflow_id: str, task_id: str, chan
 
 
 def first(found: Generator[T, None, None], limit: int) -> list[T]:
-    """Return so many of what is found, 0 for all, and ask for no more."""
+    """Return so many of what is found, 0 for all, and ask for no more; say it where there is more."""
+    from orcs_server.cli.exits import tell
+
     with closing(found):
-        return list(itertools.islice(found, limit or None))
+        shown = list(itertools.islice(found, limit or None))
+        if limit and next(found, None) is not None:
+            tell(f"these are the first {limit}, and there are more: --limit 0 shows all, --limit N so many")
+    return shown
+
+
+def page_of(limit: int, most: int = 500) -> int:
+    """Return the size of pages for `first`, which looks for one item more than it shows."""
+    return min(limit + 1, most) if limit else most
 
 
 def read_said(text: str) -> str:

@@ -80,7 +80,7 @@ def revisions(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the revisions of a workflow's plan, or show what one of them changed."""
+    """List the revisions of a plan, or show what one changed."""
     from orcs_client.messages import PlanSource, message_to_dict, short_name
     from orcs_server.cli import printing
     from orcs_server.cli.wording import count_words, local_time

@@ -16,6 +16,7 @@ from orcs_server.cli.options import (
     WorkflowId,
     connect,
     first,
+    page_of,
     read_choices,
     read_labels,
 )
@@ -63,8 +64,7 @@ def list_workflows(
 
     wanted = read_choices("--state", WorkflowState, states)
     with connect(server, token_file) as client:
-        page = min(limit, 500)
-        found = client.list_workflows(states=wanted, labels=read_labels(labels), page_size=page)
+        found = client.list_workflows(states=wanted, labels=read_labels(labels), page_size=page_of(limit))
         workflows = first(found, limit)
     if as_json:
         printing.print_json({"workflows": [message_to_dict(workflow) for workflow in workflows]})

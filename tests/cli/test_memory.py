@@ -29,7 +29,9 @@ def said(orcs_server_process: ServerProcess) -> Said:
     return say
 
 
-def test_a_value_is_put_read_listed_found_and_deleted(said: Said, tmp_path: Path) -> None:
+def test_a_value_is_put_read_listed_found_and_deleted(
+    said: Said, tmp_path: Path, orcs_server_process: ServerProcess
+) -> None:
     scope = ("--scope", "shared:cli1")
     assert said("put", "tea", "green tea", *scope, "--ttl", "2h") == "version 1"
     assert said("put", "tea", "-", *scope, "--expect", "1", stdin="black tea") == "version 2"
@@ -46,6 +48,11 @@ def test_a_value_is_put_read_listed_found_and_deleted(said: Said, tmp_path: Path
     assert "operator" in details
     rows = said("list", *scope).splitlines()
     assert [row.split()[-1] for row in rows] == ["KEY", "file", "json", "tea"]
+    cut = orcs("memory", "list", *scope, "--limit", "2", server=orcs_server_process)
+    assert len(cut.out.splitlines()) == 3
+    assert "these are the first 2, and there are more: --limit 0 shows all" in cut.err
+    assert orcs("memory", "list", *scope, "--limit", "3", server=orcs_server_process).err == ""
+    assert "shared:cli1" in said("hot")
     assert json.loads(said("list", *scope, "--prefix", "t", "--json"))["entries"][0]["key"] == "tea"
     assert said("search", "black", *scope).splitlines()[1].split() == ["shared:cli1", "tea", "black", "tea"]
     unread = said("list", *scope, "--unread").splitlines()

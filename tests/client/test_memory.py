@@ -5,12 +5,25 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orcs_client import BlockingOrcsClient, Conflict, InvalidArgument, NotFound, OrcsClient, memory_put
-from orcs_client.messages import MemoryAccessRule, MemoryChange, MemoryCheck, MemoryPermission, MemoryTrust, value_named
+from orcs_client import (
+    BlockingOrcsClient,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    OrcsClient,
+    Unavailable,
+    load_access_rules,
+    memory_check,
+    memory_delete,
+    memory_put,
+    parse_access_rules,
+)
+from orcs_client.messages import MemoryAccessRule, MemoryChange, MemoryPermission, MemoryTrust, value_named
 from tests.client.cutting_proxy import CuttingProxy
 
 if TYPE_CHECKING:
@@ -35,9 +48,10 @@ async def test_values_are_stored_read_searched_and_taken_back(orcs_server_proces
         assert (found.value.text, found.trust) == ("green tea", value_named(MemoryTrust, "operator"))
         assert found.expire_time.ToDatetime(UTC) - before > timedelta(minutes=59)
         made = (await client.create_snapshot("shared:client", title="Before")).snapshot
-        change = MemoryChange(put=memory_put("tea", "black tea", scope="shared:client", expected_version=1))
-        check = MemoryChange(check=MemoryCheck(scope="shared:client", key="numbers", expected_version=1))
-        assert list((await client.batch_memory([change, check])).versions) == [2, 1]
+        change = memory_put("tea", "black tea", scope="shared:client", expected_version=1)
+        check = memory_check("numbers", 1, scope="shared:client")
+        none = memory_delete("nothing", scope="shared:client")
+        assert list((await client.batch_memory([change, check, MemoryChange(delete=none)])).versions) == [2, 1, 0]
         assert [hit.entry.key async for hit in client.search_memory("black", scopes=["shared:client"])] == ["tea"]
         keys = [entry.key async for entry in client.list_memory("shared:client", page_size=2)]
         assert keys == ["bytes", "numbers", "tea"]
@@ -113,3 +127,41 @@ def test_memory_is_used_without_an_event_loop(start_server: Callable[..., Server
         for update in client.watch_memory(after_cursor=begun.cursor):
             assert [entry.key for entry in update.entries] == ["b"]
             break
+
+
+async def test_a_call_waits_for_a_server_that_had_answered(start_server: Callable[..., ServerProcess]) -> None:
+    server = start_server()
+    async with OrcsClient(server.address, token=server.token, timeout=60) as client:
+        await client.put_memory("tea", "green")
+        server.kill()
+        waiting = asyncio.create_task(client.put_memory("tea", "black"))
+        # gRPC's own five tries are over by then.
+        await asyncio.sleep(4)
+        assert not waiting.done()
+        server.start()
+        assert (await waiting).version == 2
+        server.kill()
+    # One that never answered may be a wrong address.
+    async with OrcsClient(server.address, token=server.token, timeout=60) as stranger:
+        with pytest.raises(Unavailable):
+            await stranger.put_memory("tea", "white")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", 'write {"rules": []} if there shall be none'),
+        ('{"rules": [{"permissions": ["read"]}]}', "'read' is none of MEMORY_PERMISSION_READ, "),
+        ('{"rules": [{"scop": "global"}]}', "rules[0] has no field 'scop'; it may have subject, scope"),
+    ],
+)
+def test_wrong_access_rules_say_what_is_right(text: str, said: str) -> None:
+    with pytest.raises(InvalidArgument) as wrong:
+        parse_access_rules(text)
+    assert said in str(wrong.value)
+    assert parse_access_rules('{"rules": []}') == ()
+
+
+def test_the_example_of_access_rules_is_one() -> None:
+    rules = load_access_rules(Path(__file__).parents[2] / "examples" / "rules.json")
+    assert [rule.deny for rule in rules] == [False, True]

@@ -32,6 +32,11 @@ class FileLock:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
+            if holder == str(os.getpid()):
+                raise StartupError(
+                    f"{self._data_file} is in use in this very process, perhaps by another event loop: close it there first, or "
+                    "choose another file."
+                ) from None
             raise StartupError(
                 f"{self._data_file} is in use by the server with process id {holder}: "
                 "stop that one first, or choose another file with --data."
