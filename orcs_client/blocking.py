@@ -272,6 +272,7 @@ class BlockingOrcsClient:
     batch_memory = _blocking(OrcsClient.batch_memory)
     share_memory = _blocking(OrcsClient.share_memory)
     list_memory = _iterating(OrcsClient.list_memory)
+    list_memory_scopes = _iterating(OrcsClient.list_memory_scopes)
     search_memory = _iterating(OrcsClient.search_memory)
     get_memory_statistics = _blocking(OrcsClient.get_memory_statistics)
     get_access_rules = _blocking(OrcsClient.get_access_rules)

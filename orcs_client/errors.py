@@ -21,6 +21,7 @@ OrcsError
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -95,8 +96,29 @@ class IllegalTransition(OrcsError):
     """The state of the workflow or task does not allow the request."""
 
 
+@dataclass(frozen=True, slots=True)
+class StaleKey:
+    """A key of memory that is not at the expected version, and the one that it is at; 0: it is absent."""
+
+    scope: str
+    key: str
+    version: int
+
+
 class Conflict(OrcsError):
     """The caller acted on something stale: read again and repeat."""
+
+    @property
+    def stale_keys(self) -> tuple[StaleKey, ...]:
+        """The keys of memory that were stale, with their current versions: the first ones, if the server named any."""
+        try:
+            return tuple(
+                StaleKey(str(one["scope"]), str(one["key"]), int(one["version"]))
+                for one in json.loads(self.metadata.get("stale_keys", "[]"))
+            )
+        except (ValueError, TypeError, KeyError):
+            # Damaged on the way: the status itself still says what happened.
+            return ()
 
 
 class OutOfRange(OrcsError):

@@ -46,11 +46,13 @@ class MemoryCalls(Calls):
         """Read an entry with its value: of a scope, now or as it was; or, without a scope, of the first of the task's, the
         workflow's, the agent's and the global scope that has the key.
 
-        Raises `NotFound` if there is none, `OutOfRange` if that past is no longer kept.
+        Raises `NotFound` if there is none or its time to live is over, `OutOfRange` if that past is no longer kept,
+        `InvalidArgument` for more than one of `version`, `as_of` and `as_of_cursor`.
         """
         request = _s.GetMemoryRequest(scope=scope, key=key)
         if workflow_id or task_id or agent:
             request.context.CopyFrom(_m.MemoryContext(workflow_id=workflow_id, task_id=task_id, agent=agent))
+        requests.check_one(version=version, as_of=as_of, as_of_cursor=as_of_cursor or None)
         if version is not None:
             request.version = version
         elif as_of is not None:
@@ -118,6 +120,7 @@ class MemoryCalls(Calls):
         page_size: int = 0,
     ) -> AsyncGenerator[_m.MemoryEntry, None]:
         """Yield a scope's entries, now or as they were, without their values, fetched page by page."""
+        requests.check_one(as_of=as_of, as_of_cursor=as_of_cursor or None)
         request = _s.ListMemoryRequest(scope=scope, prefix=prefix, page_size=page_size)
         if as_of is not None:
             request.as_of_time.CopyFrom(requests.timestamp("as_of", as_of))
@@ -131,6 +134,18 @@ class MemoryCalls(Calls):
         async for reply in pages(page):
             for entry in reply.entries:
                 yield entry
+
+    async def list_memory_scopes(self, prefix: str = "", *, page_size: int = 0) -> AsyncGenerator[_m.MemoryScope, None]:
+        """Yield the scopes that hold anything and begin so, such as "workflow:", fetched page by page."""
+        request = _s.ListMemoryScopesRequest(prefix=prefix, page_size=page_size)
+
+        async def page(token: str) -> _s.ListMemoryScopesResponse:
+            request.page_token = token
+            return await self._connection.call(self._memory.ListMemoryScopes, request)
+
+        async for reply in pages(page):
+            for scope in reply.scopes:
+                yield scope
 
     async def search_memory(
         self, query: str, *, scopes: Iterable[str] = (), any_word: bool = False, page_size: int = 0

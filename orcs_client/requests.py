@@ -159,6 +159,14 @@ def timestamp(name: str, value: datetime | Timestamp) -> Timestamp:
     return message
 
 
+def check_one(**named: object) -> None:
+    """Raise `InvalidArgument` naming all that are given if more than one is; a message would silently keep only one of them."""
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) > 1:
+        violations = tuple(Violation(name, f"give only one of {' and '.join(given)}") for name in given)
+        raise InvalidArgument(f"give only one of {' and '.join(given)}", reason="FIELD_INVALID", violations=violations)
+
+
 def _invalid(field: str, description: str) -> InvalidArgument:
     return InvalidArgument(
         f"{field}: {description}", reason="FIELD_INVALID", violations=(Violation(field, description),)

@@ -55,8 +55,21 @@ class IllegalTransition(OrcsError):
     """The state does not allow the request."""
 
 
+@dataclass(frozen=True, slots=True)
+class StaleKey:
+    """A key of memory that is not at the version that was expected, and the one that it is at; 0: it is absent."""
+
+    scope: str
+    key: str
+    version: int
+
+
 class Conflict(OrcsError):
-    """The caller acted on something stale: read again and repeat."""
+    """The caller acted on something stale: read again and repeat. `stale` names the keys of memory that are meant, if any."""
+
+    def __init__(self, reason: str, message: str, stale: tuple[StaleKey, ...] = ()) -> None:
+        super().__init__(reason, message)
+        self.stale = stale
 
 
 class OutOfRange(OrcsError):

@@ -27,17 +27,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orcs_client.v1 import common_pb2 as orcs_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14orcs/v1/memory.proto\x12\x07orcs.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14orcs/v1/common.proto\"g\n\x0cMemoryWriter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0f\n\x07task_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"@\n\x11MemoryVersionName\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"8\n\x10MemoryOutputName\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\"\x86\x01\n\x0cMemorySource\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.orcs.v1.MemoryVersionNameH\x00\x12+\n\x06output\x18\x02 \x01(\x0b\x32\x19.orcs.v1.MemoryOutputNameH\x00\x12\x12\n\x08\x65xternal\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"\x99\x01\n\x0cMemoryOrigin\x12&\n\x07sources\x18\x01 \x03(\x0b\x32\x15.orcs.v1.MemorySource\x12\x16\n\x0eleft_out_count\x18\x02 \x01(\x05\x12\x18\n\x10restored_version\x18\x03 \x01(\x03\x12/\n\x0bshared_from\x18\x04 \x01(\x0b\x32\x1a.orcs.v1.MemoryVersionName\"\xfb\x02\n\x0bMemoryEntry\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x1c\n\x05value\x18\x04 \x01(\x0b\x32\r.orcs.v1.Part\x12+\n\treference\x18\x05 \x01(\x0b\x32\x18.orcs.v1.OutputReference\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08\x12#\n\x05trust\x18\x07 \x01(\x0e\x32\x14.orcs.v1.MemoryTrust\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06writer\x18\n \x01(\x0b\x32\x15.orcs.v1.MemoryWriter\x12%\n\x06origin\x18\x0b \x01(\x0b\x32\x15.orcs.v1.MemoryOrigin\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\t\")\n\x0bMemoryPlace\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"D\n\rMemoryContext\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\"\xa1\x01\n\tMemoryPut\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1c\n\x05value\x18\x03 \x01(\x0b\x32\r.orcs.v1.Part\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x10\x65xpected_version\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"^\n\x0cMemoryDelete\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"C\n\x0bMemoryCheck\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\"\x8b\x01\n\x0cMemoryChange\x12!\n\x03put\x18\x01 \x01(\x0b\x32\x12.orcs.v1.MemoryPutH\x00\x12\'\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x15.orcs.v1.MemoryDeleteH\x00\x12%\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x14.orcs.v1.MemoryCheckH\x00\x42\x08\n\x06\x63hange\"\x94\x01\n\x0eMemorySnapshot\x12\x10\n\x08snapshot\x18\x01 \x01(\x03\x12\r\n\x05scope\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\t\"j\n\x10MemoryDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x14.orcs.v1.MemoryEntry\x12#\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x14.orcs.v1.MemoryEntry\"B\n\tMemoryRun\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\"\x80\x01\n\x10MemoryAccessRule\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12.\n\x0bpermissions\x18\x04 \x03(\x0e\x32\x19.orcs.v1.MemoryPermission\x12\x0c\n\x04\x64\x65ny\x18\x05 \x01(\x08\"q\n\x0bMemoryReads\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nread_count\x18\x03 \x01(\x03\x12\x32\n\x0elast_read_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x92\x01\n\x0bMemoryTrust\x12\x1c\n\x18MEMORY_TRUST_UNSPECIFIED\x10\x00\x12\x19\n\x15MEMORY_TRUST_EXTERNAL\x10\x01\x12\x16\n\x12MEMORY_TRUST_AGENT\x10\x02\x12\x17\n\x13MEMORY_TRUST_CLIENT\x10\x03\x12\x19\n\x15MEMORY_TRUST_OPERATOR\x10\x04*\xa9\x01\n\x10MemoryPermission\x12!\n\x1dMEMORY_PERMISSION_UNSPECIFIED\x10\x00\x12\x1a\n\x16MEMORY_PERMISSION_READ\x10\x01\x12\x1b\n\x17MEMORY_PERMISSION_WRITE\x10\x02\x12\x1c\n\x18MEMORY_PERMISSION_DELETE\x10\x03\x12\x1b\n\x17MEMORY_PERMISSION_SHARE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14orcs/v1/memory.proto\x12\x07orcs.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14orcs/v1/common.proto\"g\n\x0cMemoryWriter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0f\n\x07task_id\x18\x04 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\"@\n\x11MemoryVersionName\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\"8\n\x10MemoryOutputName\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\"\x86\x01\n\x0cMemorySource\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.orcs.v1.MemoryVersionNameH\x00\x12+\n\x06output\x18\x02 \x01(\x0b\x32\x19.orcs.v1.MemoryOutputNameH\x00\x12\x12\n\x08\x65xternal\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"\x99\x01\n\x0cMemoryOrigin\x12&\n\x07sources\x18\x01 \x03(\x0b\x32\x15.orcs.v1.MemorySource\x12\x16\n\x0eleft_out_count\x18\x02 \x01(\x05\x12\x18\n\x10restored_version\x18\x03 \x01(\x03\x12/\n\x0bshared_from\x18\x04 \x01(\x0b\x32\x1a.orcs.v1.MemoryVersionName\"\xfb\x02\n\x0bMemoryEntry\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x1c\n\x05value\x18\x04 \x01(\x0b\x32\r.orcs.v1.Part\x12+\n\treference\x18\x05 \x01(\x0b\x32\x18.orcs.v1.OutputReference\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08\x12#\n\x05trust\x18\x07 \x01(\x0e\x32\x14.orcs.v1.MemoryTrust\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06writer\x18\n \x01(\x0b\x32\x15.orcs.v1.MemoryWriter\x12%\n\x06origin\x18\x0b \x01(\x0b\x32\x15.orcs.v1.MemoryOrigin\x12\x0e\n\x06\x63ursor\x18\x0c \x01(\t\"b\n\x0bMemoryScope\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x13\n\x0b\x65ntry_count\x18\x02 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x0bMemoryPlace\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"D\n\rMemoryContext\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\"\xa1\x01\n\tMemoryPut\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1c\n\x05value\x18\x03 \x01(\x0b\x32\r.orcs.v1.Part\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x10\x65xpected_version\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"^\n\x0cMemoryDelete\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"C\n\x0bMemoryCheck\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\x03\"\x8b\x01\n\x0cMemoryChange\x12!\n\x03put\x18\x01 \x01(\x0b\x32\x12.orcs.v1.MemoryPutH\x00\x12\'\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32\x15.orcs.v1.MemoryDeleteH\x00\x12%\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x14.orcs.v1.MemoryCheckH\x00\x42\x08\n\x06\x63hange\"\x94\x01\n\x0eMemorySnapshot\x12\x10\n\x08snapshot\x18\x01 \x01(\x03\x12\r\n\x05scope\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ursor\x18\x06 \x01(\t\"j\n\x10MemoryDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x14.orcs.v1.MemoryEntry\x12#\n\x05\x61\x66ter\x18\x03 \x01(\x0b\x32\x14.orcs.v1.MemoryEntry\"B\n\tMemoryRun\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\"\x80\x01\n\x10MemoryAccessRule\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12.\n\x0bpermissions\x18\x04 \x03(\x0e\x32\x19.orcs.v1.MemoryPermission\x12\x0c\n\x04\x64\x65ny\x18\x05 \x01(\x08\"q\n\x0bMemoryReads\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\nread_count\x18\x03 \x01(\x03\x12\x32\n\x0elast_read_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x92\x01\n\x0bMemoryTrust\x12\x1c\n\x18MEMORY_TRUST_UNSPECIFIED\x10\x00\x12\x19\n\x15MEMORY_TRUST_EXTERNAL\x10\x01\x12\x16\n\x12MEMORY_TRUST_AGENT\x10\x02\x12\x17\n\x13MEMORY_TRUST_CLIENT\x10\x03\x12\x19\n\x15MEMORY_TRUST_OPERATOR\x10\x04*\xa9\x01\n\x10MemoryPermission\x12!\n\x1dMEMORY_PERMISSION_UNSPECIFIED\x10\x00\x12\x1a\n\x16MEMORY_PERMISSION_READ\x10\x01\x12\x1b\n\x17MEMORY_PERMISSION_WRITE\x10\x02\x12\x1c\n\x18MEMORY_PERMISSION_DELETE\x10\x03\x12\x1b\n\x17MEMORY_PERMISSION_SHARE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orcs_client.v1.memory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEMORYTRUST']._serialized_start=2182
-  _globals['_MEMORYTRUST']._serialized_end=2328
-  _globals['_MEMORYPERMISSION']._serialized_start=2331
-  _globals['_MEMORYPERMISSION']._serialized_end=2500
+  _globals['_MEMORYTRUST']._serialized_start=2282
+  _globals['_MEMORYTRUST']._serialized_end=2428
+  _globals['_MEMORYPERMISSION']._serialized_start=2431
+  _globals['_MEMORYPERMISSION']._serialized_end=2600
   _globals['_MEMORYWRITER']._serialized_start=120
   _globals['_MEMORYWRITER']._serialized_end=223
   _globals['_MEMORYVERSIONNAME']._serialized_start=225
@@ -50,26 +50,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMORYORIGIN']._serialized_end=640
   _globals['_MEMORYENTRY']._serialized_start=643
   _globals['_MEMORYENTRY']._serialized_end=1022
-  _globals['_MEMORYPLACE']._serialized_start=1024
-  _globals['_MEMORYPLACE']._serialized_end=1065
-  _globals['_MEMORYCONTEXT']._serialized_start=1067
-  _globals['_MEMORYCONTEXT']._serialized_end=1135
-  _globals['_MEMORYPUT']._serialized_start=1138
-  _globals['_MEMORYPUT']._serialized_end=1299
-  _globals['_MEMORYDELETE']._serialized_start=1301
-  _globals['_MEMORYDELETE']._serialized_end=1395
-  _globals['_MEMORYCHECK']._serialized_start=1397
-  _globals['_MEMORYCHECK']._serialized_end=1464
-  _globals['_MEMORYCHANGE']._serialized_start=1467
-  _globals['_MEMORYCHANGE']._serialized_end=1606
-  _globals['_MEMORYSNAPSHOT']._serialized_start=1609
-  _globals['_MEMORYSNAPSHOT']._serialized_end=1757
-  _globals['_MEMORYDIFFERENCE']._serialized_start=1759
-  _globals['_MEMORYDIFFERENCE']._serialized_end=1865
-  _globals['_MEMORYRUN']._serialized_start=1867
-  _globals['_MEMORYRUN']._serialized_end=1933
-  _globals['_MEMORYACCESSRULE']._serialized_start=1936
-  _globals['_MEMORYACCESSRULE']._serialized_end=2064
-  _globals['_MEMORYREADS']._serialized_start=2066
-  _globals['_MEMORYREADS']._serialized_end=2179
+  _globals['_MEMORYSCOPE']._serialized_start=1024
+  _globals['_MEMORYSCOPE']._serialized_end=1122
+  _globals['_MEMORYPLACE']._serialized_start=1124
+  _globals['_MEMORYPLACE']._serialized_end=1165
+  _globals['_MEMORYCONTEXT']._serialized_start=1167
+  _globals['_MEMORYCONTEXT']._serialized_end=1235
+  _globals['_MEMORYPUT']._serialized_start=1238
+  _globals['_MEMORYPUT']._serialized_end=1399
+  _globals['_MEMORYDELETE']._serialized_start=1401
+  _globals['_MEMORYDELETE']._serialized_end=1495
+  _globals['_MEMORYCHECK']._serialized_start=1497
+  _globals['_MEMORYCHECK']._serialized_end=1564
+  _globals['_MEMORYCHANGE']._serialized_start=1567
+  _globals['_MEMORYCHANGE']._serialized_end=1706
+  _globals['_MEMORYSNAPSHOT']._serialized_start=1709
+  _globals['_MEMORYSNAPSHOT']._serialized_end=1857
+  _globals['_MEMORYDIFFERENCE']._serialized_start=1859
+  _globals['_MEMORYDIFFERENCE']._serialized_end=1965
+  _globals['_MEMORYRUN']._serialized_start=1967
+  _globals['_MEMORYRUN']._serialized_end=2033
+  _globals['_MEMORYACCESSRULE']._serialized_start=2036
+  _globals['_MEMORYACCESSRULE']._serialized_end=2164
+  _globals['_MEMORYREADS']._serialized_start=2166
+  _globals['_MEMORYREADS']._serialized_end=2279
 # @@protoc_insertion_point(module_scope)

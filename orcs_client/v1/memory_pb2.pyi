@@ -333,6 +333,40 @@ class MemoryEntry(_message.Message):
 Global___MemoryEntry: _TypeAlias = MemoryEntry  # noqa: Y015
 
 @_typing.final
+class MemoryScope(_message.Message):
+    """A scope that holds anything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    scope: _builtins.str
+    """The scope."""
+    entry_count: _builtins.int
+    """How many keys have a value, of those that the caller may read. Not more than 100,000 are counted: then there may be more."""
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When the newest version was written, a deletion too; to a caller who may not read all of the scope, that of the entries that
+        were counted. Of a scope with more than 100,000 versions that has not changed lately it may be too early. Unset: not known.
+        """
+
+    def __init__(
+        self,
+        *,
+        scope: _builtins.str = ...,
+        entry_count: _builtins.int = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "entry_count", b"entry_count", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemoryScope: _TypeAlias = MemoryScope  # noqa: Y015
+
+@_typing.final
 class MemoryPlace(_message.Message):
     """A key, wherever it is."""
 

@@ -284,6 +284,64 @@ class ListMemoryResponse(_message.Message):
 Global___ListMemoryResponse: _TypeAlias = ListMemoryResponse  # noqa: Y015
 
 @_typing.final
+class ListMemoryScopesRequest(_message.Message):
+    """Which scopes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """Only scopes that begin so, such as "workflow:"; empty: all."""
+    page_size: _builtins.int
+    """The most in the reply; 0: the server's default. More than the server's limit is read as that limit."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty: the first page. The rest of the request must be the same."""
+    def __init__(
+        self,
+        *,
+        prefix: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemoryScopesRequest: _TypeAlias = ListMemoryScopesRequest  # noqa: Y015
+
+@_typing.final
+class ListMemoryScopesResponse(_message.Message):
+    """A page of scopes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty: this is the last."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryScope]:
+        """The scopes. There may be fewer than asked for although another page follows."""
+
+    def __init__(
+        self,
+        *,
+        scopes: _abc.Iterable[_memory_pb2.MemoryScope] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "scopes", b"scopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemoryScopesResponse: _TypeAlias = ListMemoryScopesResponse  # noqa: Y015
+
+@_typing.final
 class SearchMemoryRequest(_message.Message):
     """What to search for."""
 
@@ -876,11 +934,13 @@ class RevertMemoryRequest(_message.Message):
     """
     @_builtins.property
     def version(self) -> _memory_pb2.MemoryVersionName:
-        """This version is repeated as the newest of its key; a deletion by deleting."""
+        """This version is repeated as the newest of its key; a deletion by deleting. FAILED_PRECONDITION if its time to live is over."""
 
     @_builtins.property
     def run(self) -> _memory_pb2.MemoryRun:
-        """All that this run wrote, in whatever scope. Keys that somebody else has written since are left alone."""
+        """All that this run wrote, in whatever scope, with copies of it that were shared or restored. Keys that somebody else has
+        written since are left alone.
+        """
 
     def __init__(
         self,
@@ -912,6 +972,9 @@ class RevertMemoryResponse(_message.Message):
     FORGOTTEN_COUNT_FIELD_NUMBER: _builtins.int
     FORGOTTEN_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    KEY_COUNT_FIELD_NUMBER: _builtins.int
+    DERIVED_COUNT_FIELD_NUMBER: _builtins.int
+    DERIVED_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The newest version of the key afterwards; 0 where a run was taken back."""
     reverted_count: _builtins.int
@@ -922,12 +985,22 @@ class RevertMemoryResponse(_message.Message):
     """How many keys were deleted because what was there before is no longer kept."""
     cursor: _builtins.str
     """The place in the namespace's log of memory up to which this is told, for WatchMemory."""
+    key_count: _builtins.int
+    """How many keys hold, or held, anything of what is taken back, as far as it is kept: 0 where the run has written nothing. It may
+    be more than the counts above: what was taken back before is passed over.
+    """
+    derived_count: _builtins.int
+    """How many entries others have written who had read what the run wrote: they were left alone."""
     @_builtins.property
     def overwritten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
         """The first 200 of these that the caller may read."""
 
     @_builtins.property
     def forgotten(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
+        """The first 200 of these that the caller may read."""
+
+    @_builtins.property
+    def derived(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryPlace]:
         """The first 200 of these that the caller may read."""
 
     def __init__(
@@ -940,10 +1013,13 @@ class RevertMemoryResponse(_message.Message):
         forgotten_count: _builtins.int = ...,
         forgotten: _abc.Iterable[_memory_pb2.MemoryPlace] | None = ...,
         cursor: _builtins.str = ...,
+        key_count: _builtins.int = ...,
+        derived_count: _builtins.int = ...,
+        derived: _abc.Iterable[_memory_pb2.MemoryPlace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "forgotten", b"forgotten", "forgotten_count", b"forgotten_count", "overwritten", b"overwritten", "overwritten_count", b"overwritten_count", "reverted_count", b"reverted_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "derived", b"derived", "derived_count", b"derived_count", "forgotten", b"forgotten", "forgotten_count", b"forgotten_count", "key_count", b"key_count", "overwritten", b"overwritten", "overwritten_count", b"overwritten_count", "reverted_count", b"reverted_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,6 +62,11 @@ class MemoryServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_memory__service__pb2.SearchMemoryRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_memory__service__pb2.SearchMemoryResponse.FromString,
                 _registered_method=True)
+        self.ListMemoryScopes = channel.unary_unary(
+                '/orcs.v1.MemoryService/ListMemoryScopes',
+                request_serializer=orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesResponse.FromString,
+                _registered_method=True)
         self.ListMemoryVersions = channel.unary_unary(
                 '/orcs.v1.MemoryService/ListMemoryVersions',
                 request_serializer=orcs_dot_v1_dot_memory__service__pb2.ListMemoryVersionsRequest.SerializeToString,
@@ -142,7 +147,7 @@ class MemoryServiceServicer(object):
 
     def GetMemory(self, request, context):
         """Gives an entry with its value: of the scope that is named, or the first that is found where none is. NOT_FOUND if there is
-        none, OUT_OF_RANGE if that past is no longer kept.
+        none, or if its time to live is over, also for a past in which it was not; OUT_OF_RANGE if that past is no longer kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +176,13 @@ class MemoryServiceServicer(object):
 
     def SearchMemory(self, request, context):
         """Finds entries by the words of their texts, the best first. A query is words, nothing in it is an operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMemoryScopes(self, request, context):
+        """Gives the scopes that hold anything, be it only history, page by page, by the bytes of their names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,7 +238,8 @@ class MemoryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RestoreSnapshot(self, request, context):
-        """Makes a scope what it was in a snapshot, by new versions. It goes on in slices; cut off, it is begun again by being repeated.
+        """Makes a scope what it was in a snapshot, by new versions. What has expired since stays absent. It goes on in slices; cut off, it
+        is begun again by being repeated.
         NOT_FOUND if there is no such snapshot of this scope.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -234,14 +247,16 @@ class MemoryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevertMemory(self, request, context):
-        """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if the version is not kept.
+        """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if there never was such a version,
+        OUT_OF_RANGE if it is no longer kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PurgeMemory(self, request, context):
-        """Erases entries for good, their history, and what snapshots hold of them. Watches of the scope have to begin anew.
+        """Erases entries for good, their history, and what snapshots hold of them. Watches are not told of it; only those that have not
+        come as far as what was erased have to begin anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -303,6 +318,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.SearchMemory,
                     request_deserializer=orcs_dot_v1_dot_memory__service__pb2.SearchMemoryRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_memory__service__pb2.SearchMemoryResponse.SerializeToString,
+            ),
+            'ListMemoryScopes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemoryScopes,
+                    request_deserializer=orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesResponse.SerializeToString,
             ),
             'ListMemoryVersions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMemoryVersions,
@@ -513,6 +533,33 @@ class MemoryService(object):
             '/orcs.v1.MemoryService/SearchMemory',
             orcs_dot_v1_dot_memory__service__pb2.SearchMemoryRequest.SerializeToString,
             orcs_dot_v1_dot_memory__service__pb2.SearchMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMemoryScopes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.MemoryService/ListMemoryScopes',
+            orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesRequest.SerializeToString,
+            orcs_dot_v1_dot_memory__service__pb2.ListMemoryScopesResponse.FromString,
             options,
             channel_credentials,
             insecure,

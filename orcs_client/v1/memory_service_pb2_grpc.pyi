@@ -21,7 +21,7 @@ class MemoryServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoryRequest, _memory_service_pb2.GetMemoryResponse]
     """Gives an entry with its value: of the scope that is named, or the first that is found where none is. NOT_FOUND if there is
-    none, OUT_OF_RANGE if that past is no longer kept.
+    none, or if its time to live is over, also for a past in which it was not; OUT_OF_RANGE if that past is no longer kept.
     """
     PutMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PutMemoryRequest, _memory_service_pb2.PutMemoryResponse]
     """Stores a value as a new version. ABORTED if the key is not at the expected version."""
@@ -31,6 +31,8 @@ class MemoryServiceStub:
     """Gives a scope's entries without their values, page by page, by the bytes of their keys."""
     SearchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoryRequest, _memory_service_pb2.SearchMemoryResponse]
     """Finds entries by the words of their texts, the best first. A query is words, nothing in it is an operator."""
+    ListMemoryScopes: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoryScopesRequest, _memory_service_pb2.ListMemoryScopesResponse]
+    """Gives the scopes that hold anything, be it only history, page by page, by the bytes of their names."""
     ListMemoryVersions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoryVersionsRequest, _memory_service_pb2.ListMemoryVersionsResponse]
     """Gives a key's versions without their values, page by page, the newest first, deletions included."""
     BatchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchMemoryRequest, _memory_service_pb2.BatchMemoryResponse]
@@ -46,13 +48,18 @@ class MemoryServiceStub:
     CompareSnapshots: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CompareSnapshotsRequest, _memory_service_pb2.CompareSnapshotsResponse]
     """Gives what differs between two snapshots of a scope, or between one and now, page by page. NOT_FOUND if there is none."""
     RestoreSnapshot: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RestoreSnapshotRequest, _memory_service_pb2.RestoreSnapshotResponse]
-    """Makes a scope what it was in a snapshot, by new versions. It goes on in slices; cut off, it is begun again by being repeated.
+    """Makes a scope what it was in a snapshot, by new versions. What has expired since stays absent. It goes on in slices; cut off, it
+    is begun again by being repeated.
     NOT_FOUND if there is no such snapshot of this scope.
     """
     RevertMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RevertMemoryRequest, _memory_service_pb2.RevertMemoryResponse]
-    """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if the version is not kept."""
+    """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if there never was such a version,
+    OUT_OF_RANGE if it is no longer kept.
+    """
     PurgeMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeMemoryRequest, _memory_service_pb2.PurgeMemoryResponse]
-    """Erases entries for good, their history, and what snapshots hold of them. Watches of the scope have to begin anew."""
+    """Erases entries for good, their history, and what snapshots hold of them. Watches are not told of it; only those that have not
+    come as far as what was erased have to begin anew.
+    """
     GetAccessRules: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetAccessRulesRequest, _memory_service_pb2.GetAccessRulesResponse]
     """Gives the access rules of the caller's namespace, the newest or those of a version."""
     SetAccessRules: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SetAccessRulesRequest, _memory_service_pb2.SetAccessRulesResponse]
@@ -77,7 +84,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_memory_service_pb2.GetMemoryRequest, _abc.Awaitable[_memory_service_pb2.GetMemoryResponse]],
     ) -> _abc.Awaitable[_memory_service_pb2.GetMemoryResponse]:
         """Gives an entry with its value: of the scope that is named, or the first that is found where none is. NOT_FOUND if there is
-        none, OUT_OF_RANGE if that past is no longer kept.
+        none, or if its time to live is over, also for a past in which it was not; OUT_OF_RANGE if that past is no longer kept.
         """
 
     @_abc_1.abstractmethod
@@ -111,6 +118,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_memory_service_pb2.SearchMemoryRequest, _abc.Awaitable[_memory_service_pb2.SearchMemoryResponse]],
     ) -> _abc.Awaitable[_memory_service_pb2.SearchMemoryResponse]:
         """Finds entries by the words of their texts, the best first. A query is words, nothing in it is an operator."""
+
+    @_abc_1.abstractmethod
+    def ListMemoryScopes(
+        self,
+        request: _memory_service_pb2.ListMemoryScopesRequest,
+        context: _aio.ServicerContext[_memory_service_pb2.ListMemoryScopesRequest, _abc.Awaitable[_memory_service_pb2.ListMemoryScopesResponse]],
+    ) -> _abc.Awaitable[_memory_service_pb2.ListMemoryScopesResponse]:
+        """Gives the scopes that hold anything, be it only history, page by page, by the bytes of their names."""
 
     @_abc_1.abstractmethod
     def ListMemoryVersions(
@@ -174,7 +189,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.RestoreSnapshotRequest,
         context: _aio.ServicerContext[_memory_service_pb2.RestoreSnapshotRequest, _abc.Awaitable[_memory_service_pb2.RestoreSnapshotResponse]],
     ) -> _abc.Awaitable[_memory_service_pb2.RestoreSnapshotResponse]:
-        """Makes a scope what it was in a snapshot, by new versions. It goes on in slices; cut off, it is begun again by being repeated.
+        """Makes a scope what it was in a snapshot, by new versions. What has expired since stays absent. It goes on in slices; cut off, it
+        is begun again by being repeated.
         NOT_FOUND if there is no such snapshot of this scope.
         """
 
@@ -184,7 +200,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.RevertMemoryRequest,
         context: _aio.ServicerContext[_memory_service_pb2.RevertMemoryRequest, _abc.Awaitable[_memory_service_pb2.RevertMemoryResponse]],
     ) -> _abc.Awaitable[_memory_service_pb2.RevertMemoryResponse]:
-        """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if the version is not kept."""
+        """Takes back, by new versions: a key to one of its versions, or all that a run wrote. NOT_FOUND if there never was such a version,
+        OUT_OF_RANGE if it is no longer kept.
+        """
 
     @_abc_1.abstractmethod
     def PurgeMemory(
@@ -192,7 +210,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.PurgeMemoryRequest,
         context: _aio.ServicerContext[_memory_service_pb2.PurgeMemoryRequest, _abc.Awaitable[_memory_service_pb2.PurgeMemoryResponse]],
     ) -> _abc.Awaitable[_memory_service_pb2.PurgeMemoryResponse]:
-        """Erases entries for good, their history, and what snapshots hold of them. Watches of the scope have to begin anew."""
+        """Erases entries for good, their history, and what snapshots hold of them. Watches are not told of it; only those that have not
+        come as far as what was erased have to begin anew.
+        """
 
     @_abc_1.abstractmethod
     def GetAccessRules(

@@ -42,6 +42,7 @@ commands = typer.Typer(
 for command in (
     memorypast.history,
     memorypast.revert,
+    memorypast.scopes,
     memorypast.snapshot,
     memorypast.snapshots,
     memorypast.diff,

@@ -66,6 +66,9 @@ def revert(
     if run is None:
         print(f"version {reply.version}")
         return
+    if not reply.key_count:
+        print("that run has written nothing that is kept")
+        return
     print(
         f"{reply.reverted_count} keys reverted; {reply.forgotten_count} deleted whose earlier value is no longer kept; "
         f"{reply.overwritten_count} written by others since and left alone"
@@ -73,6 +76,41 @@ def revert(
     rows = [(one.scope, one.key) for one in reply.overwritten]
     if rows:
         printing.print_table(("SCOPE", "LEFT ALONE"), rows)
+    made = [(one.scope, one.key) for one in reply.derived]
+    if reply.derived_count:
+        print(f"{reply.derived_count} made by others from what the run wrote, and left alone: look at them")
+        printing.print_table(("SCOPE", "MADE FROM IT"), made)
+
+
+def scopes(
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="Only scopes that begin so, such as workflow:")
+    ] = "",
+    limit: Limit = 50,
+    server: Server = None,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the scopes that hold anything, be it only history."""
+    from orcs_client.messages import message_to_dict
+    from orcs_server.cli import printing
+    from orcs_server.cli.wording import local_time
+
+    with connect(server, token_file) as client:
+        found = client.list_memory_scopes(prefix, page_size=min(limit, 500))
+        listed = first(found, limit)
+    if as_json:
+        printing.print_json({"scopes": [message_to_dict(one) for one in listed]})
+        return
+    rows = [
+        (
+            f"{one.entry_count:,}",
+            local_time(one.change_time.ToMicroseconds()) if one.HasField("change_time") else "–",
+            one.scope,
+        )
+        for one in listed
+    ]
+    printing.print_table(("KEYS", "CHANGED", "SCOPE"), rows, spare=("CHANGED",))
 
 
 def snapshot(

@@ -20,6 +20,8 @@ PINNED = "pinned/"
 """What the keys begin with that every attempt is shown that may read them."""
 SHARED = "shared/"
 """What the keys of a workflow's scope begin with that its running tasks are shown at their next turn."""
+OWN = ("task:", "workflow:")
+"""What the scopes begin with, of those where a task looks for keys, that are its workflow's alone."""
 CHARACTERS_A_TOKEN = 4
 PINNED_LIMIT = 50
 """Pinned entries of a scope."""
@@ -101,6 +103,11 @@ class MemoryFeed:
             for entry in page.entries:
                 # The narrowest scope counts, as it does where a key is looked for.
                 if entry.key in seen:
+                    continue
+                # Beyond the workflow's own scopes, whoever has read a page must not get before every agent by pinning it, nor
+                # hide what is pinned in a wider one.
+                if entry.trust <= Trust.EXTERNAL and not scope.startswith(OWN):
+                    choice.refused += 1
                     continue
                 seen.add(entry.key)
                 if not choice.wants(entry, entry.size):

@@ -309,7 +309,7 @@ def traceparent_of(caller: Caller) -> str:
 
 def log_refusal(refusal: Refusal) -> None:
     """Log what an agent or a client was not allowed to do with memory."""
-    _log.warning(
+    logging.getLogger("orcs.memory").warning(
         "memory: %s was refused",
         refusal.permission,
         extra={

@@ -29,6 +29,8 @@ RULES_LIMIT: Final = 200
 SUBJECT_LIMIT: Final = 256
 DECODED_LIMIT: Final = 1024
 """Namespaces whose rules are kept decoded."""
+SCOPES_NAMED: Final = 8
+"""Scopes that a refusal names as those to use instead."""
 _log = logging.getLogger("orcs.memory")
 
 
@@ -40,6 +42,9 @@ class Permission(StrEnum):
     DELETE = "delete"
     SHARE = "share"
     """Put a copy of it into another scope, where one may write."""
+
+
+_PERMISSIONS: Final = frozenset(permission.value for permission in Permission)
 
 
 class Rule(Struct, frozen=True, omit_defaults=True):
@@ -191,18 +196,32 @@ class View:
 
     def refuse(self, permission: str, scope: str, key: str) -> PermissionDenied:
         """Return the error, and tell of it."""
-        _log.info("memory refused: %s %s in %s", self.actor.subjects[0], permission, short(scope))
-        if self._on_refusal is not None:
+        if self._on_refusal is None:
+            _log.info("%s may not %s in %s", self.actor.subjects[0], permission, short(scope))
+        else:
             try:
                 self._on_refusal(Refusal(self._namespace, self.actor, permission, scope, key))
             except Exception:  # noqa: BLE001  # a refusal stands, whatever becomes of its record
                 _log.exception("a refusal of memory could not be recorded")
         who = f"The agent {self.actor.agent}" if self.actor.agent else "The caller"
-        own = ", ".join(self.actor.scopes) if self.actor.agent else "what the access rules grant"
         return PermissionDenied(
-            "PERMISSION_DENIED",
-            f"{who} may not {permission} this in {short(scope)[:100]}: use {own}, or ask for a grant.",
+            "PERMISSION_DENIED", f"{who} may not {_done(permission, scope)}: {self._instead(permission, key)}."
         )
+
+    def _instead(self, permission: str, key: str) -> str:
+        """Say what the actor may do instead of what was refused: only what is really granted."""
+        if permission not in _PERMISSIONS:
+            return "this is for clients, never for agents"
+        if not self.actor.agent:
+            return "use what the access rules grant, or ask for a grant"
+        granted = self._granted(Permission(permission), key)
+        shown = ", ".join(granted[:SCOPES_NAMED]) + (" and others" if len(granted) > SCOPES_NAMED else "")
+        return f"use {shown}, or ask for a grant" if granted else "ask for a grant"
+
+    def _granted(self, permission: Permission, key: str) -> list[str]:
+        """Return the scopes in which the actor may do this with the key: its own, and those that rules name one by one."""
+        named = (rule.scope for rule in self._rules if rule.allow and not rule.scope.endswith("*"))
+        return [one for one in dict.fromkeys((*self.actor.scopes, *named)) if self.may(permission, one, key)]
 
     def _of(self, permission: Permission, scope: str) -> list[Rule]:
         fitting = self._fitting.get((permission, scope))
@@ -210,6 +229,12 @@ class View:
             fitting = [rule for rule in self._rules if permission in rule.permissions and _covers(rule.scope, scope)]
             self._fitting[permission, scope] = fitting
         return fitting
+
+
+def _done(permission: str, scope: str) -> str:
+    """Say what was refused."""
+    what = f"{permission} this" if permission in _PERMISSIONS else permission
+    return f"{what} in {short(scope)[:100]}" if scope else what
 
 
 class AccessControl:

@@ -10,6 +10,8 @@ from orcs_server.errors import NotFound
 from orcs_server.identity import Clock
 from orcs_server.memory.access import AccessControl, Actor, Permission
 from orcs_server.memory.flow import ReadSet
+from orcs_server.memory.inventory import ScopePage, scopes_of
+from orcs_server.memory.quarantine import Quarantine, take_back
 from orcs_server.memory.scopes import check_key, check_prefix, check_scope, invalid
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.memory_rows import (
@@ -24,7 +26,6 @@ from orcs_server.storage.memory_rows import (
     Note,
     Place,
     RunFilter,
-    Undone,
 )
 
 SLICE: Final = 200
@@ -39,17 +40,6 @@ class At(NamedTuple):
     version: int | None = None
     position: int | None = None
     time_us: int | None = None
-
-
-class Quarantine(NamedTuple):
-    """What came of taking back all that a run wrote."""
-
-    reverted: list[Place]
-    """Put back to what they were before, or deleted where they were not there."""
-    overwritten: list[Place]
-    """Written by somebody else since, and left alone: look at these."""
-    forgotten: list[Place]
-    """Deleted because what was there before is no longer kept."""
 
 
 class History:
@@ -71,21 +61,26 @@ class History:
     async def get(
         self, namespace: str, actor: Actor, key: str, scope: str, at: At, reads: ReadSet | None = None
     ) -> MemoryValue | None:
-        """Return a key as it was, or None where it was absent then.
+        """Return a key as it was, or None where it was absent then. A value whose time to live is over is absent in any past.
 
-        Raises OutOfRange (HISTORY_EXPIRED) where that is no longer kept, NotFound (MEMORY_NOT_FOUND) for a version that is not
-        there, InvalidArgument for a time that is yet to come.
+        Raises OutOfRange (HISTORY_EXPIRED) where that is no longer kept, NotFound (MEMORY_NOT_FOUND) for a version that never
+        was or has expired, InvalidArgument for a time that is yet to come, or for more than one past.
         """
         check_key(key)
         check_scope(scope)
+        if sum(one is not None for one in at) > 1:
+            raise invalid("at", "Name a version, a position or a time: only one of them.")
         (await self._access.view(namespace, actor)).require(Permission.READ, scope, key)
         if at.version is not None:
             entry = await self._store.version(namespace, scope, key, at.version)
             if entry is None:
-                raise NotFound("MEMORY_NOT_FOUND", f"{key!r} has no version {at.version} in {scope}, or not any more.")
+                raise NotFound("MEMORY_NOT_FOUND", f"{key!r} has no version {at.version} in {scope}.")
+            if self._over(entry):
+                text = f"The time to live of version {at.version} of {key!r} in {scope} is over: it reads as absent."
+                raise NotFound("MEMORY_NOT_FOUND", text)
         else:
             entry = await self._store.as_of(namespace, scope, key, await self.moment(namespace, at))
-        if entry is None:
+        if entry is None or self._over(entry):
             return None
         if reads is not None:
             reads.entry(entry)
@@ -101,14 +96,15 @@ class History:
         after: str = "",
         limit: int = PAGE_LIMIT,
     ) -> Listed:
-        """Return a page of a scope's keys as they were. It may hold fewer than `limit` and not be the last."""
+        """Return a page of a scope's keys as they were, but for what has expired. It may hold fewer than `limit`, not being the last."""
         check_scope(scope)
         check_prefix(prefix)
         view = await self._access.view(namespace, actor)
         view.require_some(Permission.READ, scope, prefix)
         moment = await self.moment(namespace, at)
         found = await self._store.page_as_of(namespace, scope, prefix, after, min(max(limit, 1), PAGE_LIMIT), moment)
-        return Listed([one for one in found.entries if view.may(Permission.READ, scope, one.key)], found.after)
+        shown = [one for one in found.entries if view.may(Permission.READ, scope, one.key) and not self._over(one)]
+        return Listed(shown, found.after)
 
     async def versions(
         self, namespace: str, actor: Actor, key: str, scope: str, before: int | None = None, limit: int = PAGE_LIMIT
@@ -177,7 +173,10 @@ class History:
         key: str = "",
         limit: int = PAGE_LIMIT,
     ) -> Compared:
-        """Return a page of what differs between two snapshots of a scope, or between one and now, after a key."""
+        """Return a page of what differs between two snapshots of a scope, or between one and now, after a key.
+
+        What has expired since is absent in both, as it is for `restore`.
+        """
         view = await self._access.view(namespace, actor)
         first = await self._snapshot(namespace, scope, before)
         view.require_some(Permission.READ, scope)
@@ -187,13 +186,13 @@ class History:
             second = Moment(later.position, later.time_us)
         moment = Moment(first.position, first.time_us)
         page = await self._store.compare(namespace, scope, moment, second, key, min(max(limit, 1), PAGE_LIMIT))
-        seen: list[Difference] = [one for one in page.differences if view.may(Permission.READ, scope, one.key)]
-        return Compared(seen, page.after)
+        seen = [self._without_expired(one) for one in page.differences if view.may(Permission.READ, scope, one.key)]
+        return Compared([one for one in seen if one.before is not None or one.after is not None], page.after)
 
     async def restore(self, namespace: str, actor: Actor, scope: str, number: int) -> int:
         """Make a scope what it was in a snapshot, by new versions; return how many keys changed.
 
-        It goes on in slices, each of them whole. One that was cut off is begun again: what is as it was is passed over. Raises
+        What was there then and has expired since stays absent. It goes on in slices, each of them whole. One that was cut off is begun again: what is as it was is passed over. Raises
         NotFound (SNAPSHOT_NOT_FOUND), also for a snapshot of another scope.
         """
         view = await self._access.view(namespace, actor)
@@ -213,7 +212,8 @@ class History:
     async def revert(self, namespace: str, actor: Actor, key: str, scope: str, version: int) -> int:
         """Repeat a version of a key as the newest, no more trusted than it was; return the number of the newest version.
 
-        Raises NotFound (MEMORY_NOT_FOUND).
+        Raises NotFound (MEMORY_NOT_FOUND) where there never was one, OutOfRange (HISTORY_EXPIRED) where it is no longer kept,
+        IllegalTransition (MEMORY_EXPIRED) where its time to live is over.
         """
         check_key(key)
         check_scope(scope)
@@ -225,21 +225,13 @@ class History:
     async def quarantine(self, namespace: str, actor: Actor, run: RunFilter) -> Quarantine:
         """Take back all that a workflow, a task or an attempt wrote, in whatever scope, by new versions. Agents may not.
 
-        It goes on in slices, each of them whole, and may be repeated.
+        Copies of its versions, shared or restored, are taken back, too. What others have made of them is named. It goes on in
+        slices, each of them whole, and may be repeated.
         """
         (await self._access.view(namespace, actor)).require_client("take back what a run wrote")
         if not run.workflow_id:
             raise invalid("workflow_id", "Say which workflow's writes are to be taken back.")
-        whole = Undone([], [], [], None)
-        after: Place | None = None
-        while True:
-            page = await self._store.undo(namespace, run, after, SLICE, self._note(actor))
-            for total, more in zip(whole[:3], page[:3], strict=True):
-                total.extend(more)
-            if page.after is None:
-                return Quarantine(*whole[:3])
-            after = page.after
-            await asyncio.sleep(0)
+        return await take_back(self._store, namespace, run, self._note(actor), SLICE)
 
     async def purge(self, namespace: str, actor: Actor, scope: str, prefix: str = "", key: str | None = None) -> int:
         """Erase a key, or all that begin so, for good: values, versions, index, what snapshots hold of them; return how many
@@ -263,6 +255,15 @@ class History:
 
     # Statistics
 
+    async def scopes(
+        self, namespace: str, actor: Actor, prefix: str = "", after: str = "", limit: int = PAGE_LIMIT
+    ) -> ScopePage:
+        """Return a page of the scopes that hold anything that one may read. It may hold fewer than `limit`, not being the last."""
+        check_prefix(prefix)
+        check_prefix(after, "after")
+        view = await self._access.view(namespace, actor)
+        return await scopes_of(self._store, view, namespace, prefix, after, limit, self._clock.now_us())
+
     async def hot(self, namespace: str, actor: Actor, limit: int = 20) -> list[KeyReads]:
         """Return the keys that were read most, of those that one may read."""
         view = await self._access.view(namespace, actor)
@@ -285,6 +286,14 @@ class History:
         if not found or found[0].number != number:
             raise NotFound("SNAPSHOT_NOT_FOUND", f"There is no snapshot {number} of {scope}.")
         return found[0]
+
+    def _over(self, entry: MemoryVersion) -> bool:
+        """Say whether a value's time to live is over."""
+        return not entry.deleted and not entry.live(self._clock.now_us())
+
+    def _without_expired(self, one: Difference) -> Difference:
+        before, after = (None if entry is None or self._over(entry) else entry for entry in (one.before, one.after))
+        return Difference(one.key, before, after)
 
     def _note(self, actor: Actor) -> Note:
         return Note(self._clock.now_us(), actor.writer, actor.trust)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from msgspec import Struct
 
-from orcs_server.errors import InvalidArgument
+from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.identity import Clock
 from orcs_server.memory.access import AccessControl, Actor, OnRefusal, Permission, View
 from orcs_server.memory.flow import ReadSet
@@ -310,7 +310,9 @@ class Memory:
         view.require(Permission.WRITE, target, key)
         now_us = self.clock.now_us()
         found = await self._store.newest(namespace, scope, key, now_us)
-        source = EntrySource(scope, key, 0 if found is None else found.entry.version)
+        if found is None:
+            raise NotFound("MEMORY_NOT_FOUND", f"There is no entry {key!r} in {scope}.")
+        source = EntrySource(scope, key, found.entry.version)
         return await self._store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
 
     # Watching
@@ -380,7 +382,7 @@ def _stored(change: Change, now_us: int) -> MemoryChange:
     check_scope(change.scope)
     check_key(change.key)
     if change.expected is not None and not 0 <= change.expected < 2**62:
-        raise invalid("expected", "A version is 0, for an absent key, or more.")
+        raise invalid("expected", "A version is 0, for an absent key, or more, and less than 2 to the power of 62.")
     if isinstance(change, Check):
         return MemoryCheck(change.scope, change.key, change.expected)
     if isinstance(change, Delete):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from typing import Final
@@ -79,6 +80,9 @@ def _expected(error: errors.OrcsError) -> Refusal:
     match error:
         case errors.OutOfRange(oldest=oldest) if oldest:
             info.metadata["oldest_cursor"] = oldest
+        case errors.Conflict(stale=stale) if stale:
+            info.metadata["stale_keys"] = _stale_keys(stale)
+            info.metadata["stale_count"] = str(len(stale))
         case errors.InvalidArgument(violations=violations) if violations:
             details.append(_bad_request(violations))
         case errors.ResourceExhausted(retry_after_us=retry_after_us):
@@ -90,6 +94,19 @@ def _expected(error: errors.OrcsError) -> Refusal:
         case _:
             pass
     return Refusal(code, error.message, details)
+
+
+def _stale_keys(stale: tuple[errors.StaleKey, ...]) -> str:
+    """Return keys of memory with their current versions as JSON, as far as a status has room."""
+    found: list[str] = []
+    room = DETAILS_BYTES
+    for one in stale:
+        text = json.dumps({"scope": one.scope, "key": one.key, "version": one.version}, ensure_ascii=False)
+        room -= len(text.encode()) + 2
+        if room < 0:
+            break
+        found.append(text)
+    return f"[{', '.join(found)}]"
 
 
 def _bad_request(violations: tuple[errors.Violation, ...]) -> error_details_pb2.BadRequest:

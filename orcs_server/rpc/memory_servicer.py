@@ -76,6 +76,14 @@ class MemoryServicer:
             hits=[memory.hit(one, page.cursors) for one in page.hits], next_page_token=page.next_page_token
         )
 
+    async def list_memory_scopes(
+        self, request: _s.ListMemoryScopesRequest, caller: Caller
+    ) -> _s.ListMemoryScopesResponse:
+        page = await self._rules.scopes(caller, request.prefix, request.page_size, request.page_token)
+        return _s.ListMemoryScopesResponse(
+            scopes=[memory.scope(one) for one in page.scopes], next_page_token=page.next_page_token
+        )
+
     # The past
 
     async def list_memory_versions(

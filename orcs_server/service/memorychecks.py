@@ -35,8 +35,10 @@ def prefix(findings: Findings, text: str, field: str = "prefix") -> None:
 
 def number(findings: Findings, field: str, value: int | None, least: int = 1) -> None:
     """A version, or the number of a snapshot."""
-    if value is not None and not least <= value < VERSION_LIMIT:
+    if value is not None and value < least:
         findings.add(field, f"It is {value}; it must be {least} or more.")
+    elif value is not None and value >= VERSION_LIMIT:
+        findings.add(field, f"It is {value}; it must be less than {VERSION_LIMIT}.")
 
 
 def past(findings: Findings, at: MemoryPast, now_us: int) -> None:

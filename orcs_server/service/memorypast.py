@@ -49,6 +49,9 @@ class Reverted(Struct, frozen=True):
     overwritten: tuple[Place, ...] = ()
     forgotten_count: int = 0
     forgotten: tuple[Place, ...] = ()
+    key_count: int = 0
+    derived_count: int = 0
+    derived: tuple[Place, ...] = ()
 
 
 class Past:
@@ -162,7 +165,7 @@ class Past:
     # Ways back
 
     async def revert(self, caller: Caller, version: EntrySource, request_id: str = "") -> Receipt[Reverted]:
-        """Repeat a version of a key as its newest. Raises NotFound (MEMORY_NOT_FOUND)."""
+        """Repeat a version of a key as its newest. Raises NotFound (MEMORY_NOT_FOUND), OutOfRange (HISTORY_EXPIRED)."""
         findings = Findings()
         findings.request_id(request_id)
         check.scope(findings, version.scope, "version.scope")
@@ -179,7 +182,7 @@ class Past:
             int,
             lambda memory: memory.history.revert(visit.namespace, actor_of(visit), key, scope, number),
         )
-        return Receipt(Reverted(receipt.result, 1), receipt.cursor, receipt.cursors)
+        return Receipt(Reverted(receipt.result, 1, key_count=1), receipt.cursor, receipt.cursors)
 
     async def take_back(self, caller: Caller, run: RunFilter, request_id: str = "") -> Receipt[Reverted]:
         """Take back all that a run wrote, in whatever scope."""
@@ -204,6 +207,9 @@ class Past:
                 await self._readable(visit, memory, found.overwritten),
                 len(found.forgotten),
                 await self._readable(visit, memory, found.forgotten),
+                found.keys,
+                len(found.derived),
+                await self._readable(visit, memory, found.derived),
             )
 
         return await self._access.in_slices(visit, "RevertMemory", request_id, run, Reverted, quarantine)

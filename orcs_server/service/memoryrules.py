@@ -10,6 +10,7 @@ from orcs_server.errors import NotFound, OutOfRange
 from orcs_server.identity import Caller
 from orcs_server.memory import Memory, Rule
 from orcs_server.memory.access import RuleSet
+from orcs_server.memory.inventory import ScopeContent
 from orcs_server.service import memorychecks as check
 from orcs_server.service.cursors import MemoryCursors
 from orcs_server.service.memoryaccess import MemoryAccess, Receipt, actor_of, key_after, weight
@@ -25,6 +26,13 @@ class Statistics(Struct, frozen=True):
     never_read: Sequence[MemoryVersion]
     next_page_token: str
     cursors: MemoryCursors
+
+
+class ScopesPage(Struct, frozen=True):
+    """A page of scopes."""
+
+    scopes: Sequence[ScopeContent]
+    next_page_token: str
 
 
 class Rules:
@@ -79,6 +87,20 @@ class Rules:
                 visit.namespace, actor_of(visit), rules, self._access.now_us(), expected
             ),
         )
+
+    async def scopes(self, caller: Caller, prefix: str = "", size: int = 0, token: str = "") -> ScopesPage:
+        """Return a page of the scopes that hold anything that the caller may read."""
+        findings = Findings()
+        check.prefix(findings, prefix)
+        findings.raise_any()
+        size = page_size(size, self._access.max_page_size)
+        visit = await self._access.enter(caller, "memory.read")
+        binding = PageBinding("ListMemoryScopes", visit.namespace, prefix)
+        after = key_after(binding, token)
+        found, following = await self._memory.history.scopes(visit.namespace, actor_of(visit), prefix, after, size)
+        visible = await self._access.visible(visit, [one.scope for one in found])
+        shown = [one for one in found if one.scope in visible]
+        return ScopesPage(shown, "" if following is None else binding.token(following))
 
     async def statistics(self, caller: Caller, scope: str = "", size: int = 0, token: str = "") -> Statistics:
         """Return the keys that are read most and, with a scope, a page of its keys that were never read."""

@@ -24,6 +24,7 @@ from orcs_server.storage.memory_rows import (
     RunFilter,
     SearchQuery,
     StoredRules,
+    Traces,
     Undone,
     Written,
 )
@@ -63,7 +64,8 @@ class MemoryStore(Protocol):
     async def revert(self, namespace: str, place: Place, version: int, note: Note) -> int:
         """Repeat a version of a key as a new one, no more trusted than it was, and return the key's newest version.
 
-        A deletion, or a value that has expired, is repeated by deleting. Raises NotFound (MEMORY_NOT_FOUND).
+        A deletion is repeated by deleting. Raises NotFound (MEMORY_NOT_FOUND) where there never was one, OutOfRange
+        (HISTORY_EXPIRED) where it is no longer kept, IllegalTransition (MEMORY_EXPIRED) where its time to live is over.
         """
         ...
 
@@ -74,7 +76,10 @@ class MemoryStore(Protocol):
         ...
 
     async def version(self, namespace: str, scope: str, key: str, version: int) -> MemoryVersion | None:
-        """Return that version, be it a deletion or expired."""
+        """Return that version, be it a deletion or expired; None where there never was one.
+
+        Raises OutOfRange (HISTORY_EXPIRED) for one that was there and is no longer kept.
+        """
         ...
 
     async def as_of(self, namespace: str, scope: str, key: str, moment: Moment) -> MemoryVersion | None:
@@ -101,6 +106,21 @@ class MemoryStore(Protocol):
         self, namespace: str, scope: str, prefix: str, after: str, limit: int, moment: Moment
     ) -> Listed:
         """Return what `page` would have returned then. Raises OutOfRange (HISTORY_EXPIRED)."""
+        ...
+
+    async def scopes(self, namespace: str, prefix: str, after: str, limit: int) -> list[str]:
+        """Return up to `limit` scopes with that prefix after one that hold anything, be it only history."""
+        ...
+
+    async def keys(self, namespace: str, scope: str, after: str, limit: int, now_us: int) -> list[tuple[str, int]]:
+        """Return up to `limit` keys of a scope after one that have a value, each with the time of its newest version."""
+        ...
+
+    async def newest_change(self, namespace: str, scope: str) -> int | None:
+        """Return the time of a scope's newest version, a deletion too; None where it holds nothing.
+
+        Of a scope with more versions than a store looks at in one go, and none of them new, it may be that of an older one.
+        """
         ...
 
     async def moment(self, namespace: str, time_us: int | None = None) -> Moment:
@@ -161,6 +181,14 @@ class MemoryStore(Protocol):
 
     async def undo(self, namespace: str, run: RunFilter, after: Place | None, limit: int, note: Note) -> Undone:
         """Take back, by new versions, what a run wrote to a page of keys, in one transaction."""
+        ...
+
+    async def undo_keys(self, namespace: str, run: RunFilter, places: Sequence[Place], note: Note) -> Undone:
+        """Take back, by new versions, what a run wrote to these keys, or copies there of what it wrote, in one transaction."""
+        ...
+
+    async def traces(self, namespace: str, run: RunFilter, after: Place | None, limit: int, now_us: int) -> Traces:
+        """Look at up to `limit` entries for copies of what a run wrote, and for what others have made of it."""
         ...
 
     # Erasing

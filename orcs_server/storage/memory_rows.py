@@ -70,6 +70,30 @@ class ExternalSource(Struct, frozen=True, tag="external"):
 Source = EntrySource | OutputSource | ExternalSource
 
 
+class RunFilter(NamedTuple):
+    """What wrote: a workflow, one of its tasks, one attempt."""
+
+    workflow_id: str
+    task_id: str | None = None
+    attempt: int | None = None
+
+    def wrote(self, writer: Writer) -> bool:
+        """Say whether it is this that wrote."""
+        return (
+            writer.workflow_id == self.workflow_id
+            and self.task_id in (None, writer.task_id)
+            and self.attempt in (None, writer.attempt)
+        )
+
+    def overlaps(self, other: RunFilter) -> bool:
+        """Say whether there can be a writer that both mean."""
+        return (
+            self.workflow_id == other.workflow_id
+            and (None in (self.task_id, other.task_id) or self.task_id == other.task_id)
+            and (None in (self.attempt, other.attempt) or self.attempt == other.attempt)
+        )
+
+
 class Origin(Struct, frozen=True, omit_defaults=True):
     """What a version was made from."""
 
@@ -82,6 +106,8 @@ class Origin(Struct, frozen=True, omit_defaults=True):
     """The version of which this is a copy in another scope."""
     call: str = ""
     """The idempotency key of the tool call that wrote it; "" where none did."""
+    taken_back: RunFilter | None = None
+    """The run whose writing this version took back; None where it took back none."""
 
 
 NO_ORIGIN = Origin()
@@ -254,22 +280,6 @@ class Rewound(NamedTuple):
     """The key after which the next page begins; None at the end."""
 
 
-class RunFilter(NamedTuple):
-    """What wrote: a workflow, one of its tasks, one attempt."""
-
-    workflow_id: str
-    task_id: str | None = None
-    attempt: int | None = None
-
-    def wrote(self, writer: Writer) -> bool:
-        """Say whether it is this that wrote."""
-        return (
-            writer.workflow_id == self.workflow_id
-            and self.task_id in (None, writer.task_id)
-            and self.attempt in (None, writer.attempt)
-        )
-
-
 class Place(NamedTuple):
     """A key of a namespace."""
 
@@ -286,8 +296,21 @@ class Undone(NamedTuple):
     """Written by somebody else since, and left alone: look at these."""
     forgotten: list[Place]
     """Deleted because what was there before is no longer kept."""
+    already: list[Place]
+    """Taken back before, and left as they are."""
     after: Place | None
     """After which the next page begins; None at the end."""
+
+
+class Traces(NamedTuple):
+    """What a stretch of a namespace's entries has to do with a run."""
+
+    copies: list[Place]
+    """Their newest version repeats one of the run's, or is a copy of one."""
+    derived: list[Place]
+    """Written by others, who had read what the run wrote."""
+    after: Place | None
+    """After which the next stretch begins; None at the end."""
 
 
 class PastPlace(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from orcs_client.v1 import common_pb2, memory_pb2, memory_service_pb2
 from orcs_server.memory import Permission, Rule
+from orcs_server.memory.inventory import ScopeContent
 from orcs_server.memory.memory import Found
 from orcs_server.rpc.conversion import enums
 from orcs_server.rpc.conversion.streams import MESSAGE_BYTES, StreamMessage
@@ -125,6 +126,9 @@ def reverted(receipt: Receipt[Reverted]) -> memory_service_pb2.RevertMemoryRespo
         overwritten=[_place(one) for one in found.overwritten],
         forgotten_count=found.forgotten_count,
         forgotten=[_place(one) for one in found.forgotten],
+        key_count=found.key_count,
+        derived_count=found.derived_count,
+        derived=[_place(one) for one in found.derived],
         cursor=receipt.cursor,
     )
 
@@ -141,6 +145,10 @@ def rule(one: Rule) -> _m.MemoryAccessRule:
 
 def reads(one: KeyReads) -> _m.MemoryReads:
     return _m.MemoryReads(scope=one.scope, key=one.key, read_count=one.reads, last_read_time=timestamp(one.last_us))
+
+
+def scope(one: ScopeContent) -> _m.MemoryScope:
+    return _m.MemoryScope(scope=one.scope, entry_count=one.entries, change_time=optional_timestamp(one.changed_us))
 
 
 def memory_messages(batch: MemoryBatch, cursors: MemoryCursors) -> Iterator[StreamMessage]:

@@ -53,6 +53,33 @@ WHERE namespace = ? AND scope = ? AND key > ? AND until IS NULL AND deleted = 0
     AND (expires_us IS NULL OR expires_us > ?) /*conditions*/
 ORDER BY key LIMIT ?
 
+-- name: memory_scope_from
+-- The first scope from one on that holds anything.
+SELECT scope FROM memory_versions WHERE namespace = ? AND scope >= ? ORDER BY scope LIMIT 1
+
+-- name: memory_keys
+-- A stretch of a scope's keys that have a value, with the time of each.
+SELECT key, time_us FROM memory_versions
+WHERE namespace = ? AND scope = ? AND key > ? AND until IS NULL AND deleted = 0
+    AND (expires_us IS NULL OR expires_us > ?)
+ORDER BY key LIMIT ?
+
+-- name: memory_scope_newest
+-- The newest of a scope's versions, of so many, and how many there were.
+SELECT max(id), count(*) FROM (
+    SELECT id FROM memory_versions INDEXED BY memory_versions_by_key WHERE namespace = ? AND scope = ? LIMIT ?
+)
+
+-- name: memory_scope_lately
+-- The newest of a scope's versions among the last so many of the namespace.
+SELECT max(id) FROM (
+    SELECT id, scope FROM memory_versions INDEXED BY memory_log WHERE namespace = ? ORDER BY position DESC LIMIT ?
+) WHERE scope = ?
+
+-- name: memory_time_of
+-- When a version was written.
+SELECT time_us FROM memory_versions WHERE id = ?
+
 -- name: memory_scan
 -- A stretch of a scope's versions, key by key. A further condition is put in the place of the comment.
 SELECT /*columns*/ FROM memory_versions
@@ -157,9 +184,14 @@ SELECT DISTINCT scope, key FROM memory_versions INDEXED BY memory_versions_by_ru
 WHERE namespace = ? AND workflow_id = ? AND workflow_id <> '' AND (scope, key) > (?, ?) /*conditions*/
 ORDER BY scope, key LIMIT ?
 
+-- name: memory_with_origin
+-- A stretch of a namespace's entries.
+SELECT /*columns*/ FROM memory_versions INDEXED BY memory_newest
+WHERE namespace = ? AND (scope, key) > (?, ?) AND until IS NULL AND deleted = 0 ORDER BY scope, key LIMIT ?
+
 -- name: doomed_memory
 -- A page of the versions of a range of keys. A condition is put in the place of the comment.
-SELECT id, key, digest, until IS NULL, deleted FROM memory_versions
+SELECT id, key, digest, until IS NULL, deleted, position FROM memory_versions
 WHERE namespace = ? AND scope = ? /*conditions*/ ORDER BY key, version LIMIT ?
 
 -- name: remove_memory_version

@@ -18,12 +18,12 @@ SYSTEM = Writer(principal="orcs")
 def purge(
     connection: sqlite3.Connection, namespace: str, scope: str, prefix: str, key: str | None, limit: int
 ) -> Outcome:
-    """Erase a page of versions. Who follows the scope's log has to begin anew: what is gone is not told any more."""
+    """Erase a page of versions. Who follows the log and has not come past them has to begin anew: they are not told any more."""
     condition, bounds = prefix_range(prefix) if key is None else ("AND key = ?", [key])
     rows = connection.execute(query("doomed_memory", condition), (namespace, scope, *bounds, limit)).fetchall()
     transaction = Transaction(connection, namespace, Note(0, SYSTEM, Trust.OPERATOR, NO_ORIGIN))
     space = transaction.space
-    for version_id, _, _, newest, deleted in rows:
+    for version_id, _, _, newest, deleted, _ in rows:
         if newest:
             index.remove(connection, space, version_id)
             space.entries -= not deleted
@@ -32,7 +32,7 @@ def purge(
         connection.execute(QUERIES["remove_memory_reads"], (namespace, scope, name))
     if rows:
         space.position += 1
-        connection.execute(QUERIES["raise_memory_scope"], (namespace, scope, 0, space.position))
+        connection.execute(QUERIES["raise_memory_scope"], (namespace, scope, 0, max(row[5] for row in rows)))
         transaction.erase({row[2] for row in rows if row[2]})
     transaction.end()
     return Outcome(len(rows), transaction)

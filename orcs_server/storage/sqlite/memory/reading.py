@@ -15,6 +15,7 @@ from orcs_server.storage.memory_rows import (
     Changes,
     Compared,
     Difference,
+    EntrySource,
     KeyReads,
     Listed,
     MemorySnapshot,
@@ -22,12 +23,21 @@ from orcs_server.storage.memory_rows import (
     MemoryVersion,
     Moment,
 )
-from orcs_server.storage.sqlite.memory.rows import WIDTH, decode, history_expired, prefix_range, query
+from orcs_server.storage.sqlite.memory.rows import (
+    WIDTH,
+    decode,
+    history_expired,
+    prefix_range,
+    query,
+    version_expired,
+)
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
 
 _KEY, _POSITION, _UNTIL, _DIGEST, _MEDIA_TYPE, _DELETED, _EXPIRES = 2, 4, 5, 6, 7, 9, 12
 _key = itemgetter(_KEY)
+VERSIONS_LOOKED_AT = 100_000
+"""Of a scope, for the newest of them: a read of the index alone."""
 Fetch = Callable[[str, Sequence[object]], list[Any]]
 """Returns all rows of a query."""
 
@@ -44,8 +54,18 @@ def newest(reader: Reader, namespace: str, scope: str, key: str, now_us: int) ->
 
 
 def version(reader: Reader, namespace: str, scope: str, key: str, number: int) -> MemoryVersion | None:
-    """Return one version."""
-    row = reader.one(query("memory_version"), (namespace, scope, key, number))
+    """Return one version. Raises OutOfRange for one that is no longer kept."""
+    found = kept(reader, namespace, EntrySource(scope, key, number))
+    if found is None and number > 0:
+        row = reader.one(query("memory_head"), (namespace, scope, key))
+        if row is not None and decode(row).version > number:
+            raise version_expired(scope, key, number)
+    return found
+
+
+def kept(reader: Reader, namespace: str, name: EntrySource) -> MemoryVersion | None:
+    """Return one version, if it is kept."""
+    row = reader.one(query("memory_version"), (namespace, name.scope, name.key, name.version))
     return None if row is None else decode(row)
 
 
@@ -64,6 +84,35 @@ def page(
     condition, bounds = prefix_range(prefix)
     parameters = (namespace, scope, after, now_us, *bounds, limit)
     return [decode(row) for row in reader.page(query("memory_page", condition), parameters)]
+
+
+def scopes(reader: Reader, namespace: str, prefix: str, after: str, limit: int) -> list[str]:
+    """Return a page of scopes: one seek for each."""
+    found: list[str] = []
+    # No scope holds a NUL: this is the first text after one of them.
+    start = max(prefix, f"{after}\0" if after else "")
+    while len(found) < limit:
+        row = reader.one(QUERIES["memory_scope_from"], (namespace, start))
+        if row is None or not row[0].startswith(prefix):
+            break
+        found.append(row[0])
+        start = f"{row[0]}\0"
+    return found
+
+
+def keys(reader: Reader, namespace: str, scope: str, after: str, limit: int, now_us: int) -> list[tuple[str, int]]:
+    """Return a stretch of keys, each with its time."""
+    return reader.page(QUERIES["memory_keys"], (namespace, scope, after, now_us, limit))
+
+
+def newest_change(reader: Reader, namespace: str, scope: str) -> int | None:
+    """Return the time of a scope's newest version."""
+    newest, versions = reader.one(QUERIES["memory_scope_newest"], (namespace, scope, VERSIONS_LOOKED_AT))
+    if versions == VERSIONS_LOOKED_AT:
+        (late,) = reader.one(QUERIES["memory_scope_lately"], (namespace, SCAN, scope))
+        newest = max(newest, late or 0)
+    row = None if newest is None else reader.one(QUERIES["memory_time_of"], (newest,))
+    return None if row is None else int(row[0])
 
 
 def position(reader: Reader, namespace: str) -> Moment:

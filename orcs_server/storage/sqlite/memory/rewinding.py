@@ -8,8 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from orcs_server.errors import IllegalTransition, NotFound
 from orcs_server.storage.memory_rows import (
     ENTRIES_LIMIT,
+    EntrySource,
     MemoryVersion,
     Moment,
     Note,
@@ -20,8 +22,10 @@ from orcs_server.storage.memory_rows import (
     Undone,
 )
 from orcs_server.storage.sqlite.memory.reading import content, groups, state_at
-from orcs_server.storage.sqlite.memory.rows import decode, query
+from orcs_server.storage.sqlite.memory.rows import decode, query, version_expired
+from orcs_server.storage.sqlite.memory.tracing import of_run
 from orcs_server.storage.sqlite.memory.writing import Head, Outcome, Transaction, full
+from orcs_server.storage.sqlite.writer import Refused
 
 
 def rewind(
@@ -72,36 +76,59 @@ def undo(
     parameters = (namespace, run.workflow_id, *(after or ("", "")), *bounds, limit)
     places = [Place(*row) for row in connection.execute(query("memory_of_run", conditions), parameters)]
     transaction = Transaction(connection, namespace, note)
-    undone = Undone([], [], [], places[-1] if len(places) == limit else None)
+    undone = Undone([], [], [], [], places[-1] if len(places) == limit else None)
     for place in places:
         _undo_key(transaction, place, run, undone)
     transaction.end()
     return Outcome(undone, transaction)
 
 
-def put_back(transaction: Transaction, place: Place, target: MemoryVersion | None) -> None:
+def undo_keys(
+    connection: sqlite3.Connection, namespace: str, run: RunFilter, places: Sequence[Place], note: Note
+) -> Outcome:
+    """Take back what a run wrote to these keys, or copies there of what it wrote."""
+    transaction = Transaction(connection, namespace, note)
+    undone = Undone([], [], [], [], None)
+    for place in places:
+        _undo_key(transaction, place, run, undone)
+    transaction.end()
+    return Outcome(undone, transaction)
+
+
+def put_back(
+    transaction: Transaction, place: Place, target: MemoryVersion | None, taken_back: RunFilter | None = None
+) -> None:
     """Repeat a version as the newest, no more trusted than it was; without one, delete the key, if it is there."""
     head, note = transaction.head(*place), transaction.note
     if target is None:
         if head.present:
-            transaction.delete(place, head, note)
+            transaction.delete(place, head, replace(note, origin=Origin(taken_back=taken_back)))
         return
     if not head.counted and transaction.space.entries >= ENTRIES_LIMIT:
         raise full("entries", ENTRIES_LIMIT)
-    origin = Origin(target.origin.sources, target.origin.left_out, target.version, target.origin.shared)
+    before = target.origin
+    origin = Origin(before.sources, before.left_out, target.version, before.shared, taken_back=taken_back)
     repeated = replace(note, trust=target.trust, origin=origin)
     value = transaction.value(target.digest)
     transaction.put(place, head, target.digest, target.media_type, value, target.expires_us, repeated)
 
 
-def revert(connection: sqlite3.Connection, namespace: str, place: Place, version: int, note: Note) -> Outcome | None:
-    """Repeat a version of a key, or a deletion; None when it is not kept."""
+def revert(connection: sqlite3.Connection, namespace: str, place: Place, version: int, note: Note) -> Outcome | Refused:
+    """Repeat a version of a key, or a deletion."""
+    transaction = Transaction(connection, namespace, note)
     row = connection.execute(query("memory_version"), (namespace, *place, version)).fetchone()
     if row is None:
-        return None
+        if 0 < version < transaction.head(*place).number:
+            return Refused(version_expired(place.scope, place.key, version))
+        text = f"{place.key!r} has no version {version} in {place.scope}."
+        return Refused(NotFound("MEMORY_NOT_FOUND", text))
     target = decode(row)
-    transaction = Transaction(connection, namespace, note)
-    put_back(transaction, place, target if target.live(transaction.now_us) else None)
+    if not target.deleted and not target.live(transaction.now_us):
+        text = f"The time to live of version {version} of {place.key!r} in {place.scope} is over, so it stays absent"
+        return Refused(
+            IllegalTransition("MEMORY_EXPIRED", f"{text}: store a value anew, or revert to another version.")
+        )
+    put_back(transaction, place, None if target.deleted else target)
     transaction.end()
     return Outcome(Head(connection, namespace, *place, transaction.now_us).number, transaction)
 
@@ -111,23 +138,30 @@ def _undo_key(transaction: Transaction, place: Place, run: RunFilter, undone: Un
     rows = transaction.connection.execute(query("memory_all_versions"), parameters).fetchall()
     kept = [decode(row) for row in rows]
     by_number = {entry.version: entry for entry in kept}
-    if not _by(run, kept[0], by_number):
-        undone.overwritten.append(place)
+
+    def look_up(source: EntrySource) -> MemoryVersion | None:
+        if source.scope == place.scope and source.key == place.key:
+            return by_number.get(source.version)
+        name = (transaction.namespace, source.scope, source.key, source.version)
+        row = transaction.connection.execute(query("memory_version"), name).fetchone()
+        return None if row is None else decode(row)
+
+    newest = kept[0]
+    if not of_run(run, newest, look_up):
+        taken_back = newest.origin.taken_back
+        before = taken_back is not None and taken_back.overlaps(run)
+        (undone.already if before else undone.overwritten).append(place)
         return
-    others = [entry for entry in kept if not _by(run, entry, by_number)]
-    target = others[0] if others else None
+    # What another quarantine has taken back does not come back by this one.
+    gone = [(entry.position, entry.origin.taken_back) for entry in kept if entry.origin.taken_back is not None]
+    target = None
+    for entry in kept:
+        runs = [run, *(one for position, one in gone if position > entry.position)]
+        if not any(of_run(one, entry, look_up) for one in runs):
+            target = entry
+            break
     if target is None and kept[-1].version > 1:
         undone.forgotten.append(place)
     else:
         undone.reverted.append(place)
-    put_back(transaction, place, target if target is not None and target.live(transaction.now_us) else None)
-
-
-def _by(run: RunFilter, entry: MemoryVersion, by_number: dict[int, MemoryVersion]) -> bool:
-    """Say whether the run wrote a version, or the one that it repeats."""
-    while not run.wrote(entry.writer):
-        repeated = by_number.get(entry.origin.restored)
-        if repeated is None or repeated.version >= entry.version:
-            return False
-        entry = repeated
-    return True
+    put_back(transaction, place, target if target is not None and target.live(transaction.now_us) else None, run)

@@ -56,6 +56,11 @@ def decode(row: Any) -> MemoryVersion:
         raise damaged("a version in memory") from error
 
 
+def says_nothing(row: Any) -> bool:
+    """Say whether a row says nothing of what its version was made from."""
+    return bool(row[18] == _EMPTY)
+
+
 def prefix_range(prefix: str) -> tuple[str, Parameters]:
     """Return the condition that keys begin with a prefix."""
     if not prefix:
@@ -70,6 +75,14 @@ def history_expired(what: str) -> OutOfRange:
     """Return the error for what is no longer kept."""
     return OutOfRange(
         "HISTORY_EXPIRED", f"What {what} was then is no longer kept: take snapshots of what you want to go back to."
+    )
+
+
+def version_expired(scope: str, key: str, version: int) -> OutOfRange:
+    """Return the error for a version that was there and is no longer kept."""
+    return OutOfRange(
+        "HISTORY_EXPIRED",
+        f"Version {version} of {key!r} in {scope} is no longer kept: take snapshots of what you want to go back to.",
     )
 
 

@@ -30,12 +30,22 @@ from orcs_server.storage.memory_rows import (
     RunFilter,
     SearchQuery,
     StoredRules,
+    Traces,
     Undone,
     Written,
 )
 from orcs_server.storage.once import Once
 from orcs_server.storage.sqlite.batch import HEAVY, Change
-from orcs_server.storage.sqlite.memory import erasing, index, reading, remembering, rewinding, searching, writing
+from orcs_server.storage.sqlite.memory import (
+    erasing,
+    index,
+    reading,
+    remembering,
+    rewinding,
+    searching,
+    tracing,
+    writing,
+)
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
@@ -93,12 +103,7 @@ class SqliteMemory:
         return await self._change(namespace, lambda at: writing.copy(at, namespace, source, target, note))  # type: ignore[no-any-return]
 
     async def revert(self, namespace: str, place: Place, version: int, note: Note) -> int:
-        def revert(connection: sqlite3.Connection) -> Outcome | Refused:
-            outcome = rewinding.revert(connection, namespace, place, version, note)
-            text = f"{place.key!r} has no version {version} in {place.scope}, or it is no longer kept."
-            return outcome or Refused(NotFound("MEMORY_NOT_FOUND", text))
-
-        return await self._change(namespace, revert)  # type: ignore[no-any-return]
+        return await self._change(namespace, lambda at: rewinding.revert(at, namespace, place, version, note))  # type: ignore[no-any-return]
 
     # Reading
 
@@ -136,6 +141,15 @@ class SqliteMemory:
         self, namespace: str, scope: str, prefix: str, after: str, limit: int, moment: Moment
     ) -> Listed:
         return reading.page_as_of(self._reader(), namespace, scope, prefix, after, limit, moment)
+
+    async def scopes(self, namespace: str, prefix: str, after: str, limit: int) -> list[str]:
+        return reading.scopes(self._reader(), namespace, prefix, after, limit)
+
+    async def keys(self, namespace: str, scope: str, after: str, limit: int, now_us: int) -> list[tuple[str, int]]:
+        return reading.keys(self._reader(), namespace, scope, after, limit, now_us)
+
+    async def newest_change(self, namespace: str, scope: str) -> int | None:
+        return reading.newest_change(self._reader(), namespace, scope)
 
     async def moment(self, namespace: str, time_us: int | None = None) -> Moment:
         return reading.moment(self._reader(), namespace, time_us)
@@ -198,6 +212,15 @@ class SqliteMemory:
             return rewinding.undo(connection, namespace, run, (after, limit), note)
 
         return await self._change(namespace, undo, limit * ROWS_TO_A_VERSION)  # type: ignore[no-any-return]
+
+    async def undo_keys(self, namespace: str, run: RunFilter, places: Sequence[Place], note: Note) -> Undone:
+        def undo(connection: sqlite3.Connection) -> Outcome:
+            return rewinding.undo_keys(connection, namespace, run, places, note)
+
+        return await self._change(namespace, undo, len(places) * ROWS_TO_A_VERSION)  # type: ignore[no-any-return]
+
+    async def traces(self, namespace: str, run: RunFilter, after: Place | None, limit: int, now_us: int) -> Traces:
+        return tracing.traces(self._reader(), namespace, run, after, limit, now_us)
 
     # Erasing
 

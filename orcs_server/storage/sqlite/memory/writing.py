@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from orcs_server.errors import Conflict, InvalidArgument, NotFound, OrcsError, ResourceExhausted
+from orcs_server.errors import Conflict, InvalidArgument, NotFound, OrcsError, ResourceExhausted, StaleKey
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.blobs import PackedBlob
 from orcs_server.storage.codec import damaged, encode
@@ -36,6 +36,8 @@ from orcs_server.storage.sqlite.writer import Refused
 from orcs_server.workflow.model import Digest
 
 NO_DIGEST = Digest("")
+STALE_SAID = 8
+"""Keys that the sentence of a conflict names; the error itself holds all."""
 
 
 class Head:
@@ -183,17 +185,22 @@ def _refusal(space: Space, changes: Sequence[MemoryChange], heads: Sequence[Head
     if len(set(places)) < len(places):
         return InvalidArgument("FIELD_INVALID", "The changes name a key twice: make each change one of another key.")
     stale = [
-        f"{change.key!r} in {change.scope} is {f'at version {head.number}' if head.present else 'absent'}, "
-        f"not {f'at version {change.expected}' if change.expected else 'absent'}"
+        (change, StaleKey(change.scope, change.key, head.number if head.present else 0))
         for change, head in zip(changes, heads, strict=True)
         if change.expected is not None and change.expected != (head.number if head.present else 0)
     ]
     if stale:
-        return Conflict("MEMORY_VERSION_STALE", f"{'; '.join(stale[:8])}: read again and repeat.")
+        said = "; ".join(_difference(change.expected or 0, one) for change, one in stale[:STALE_SAID])
+        return Conflict("MEMORY_VERSION_STALE", f"{said}: read again and repeat.", tuple(one for _, one in stale))
     more = sum(isinstance(change, MemoryPut) and not head.counted for change, head in zip(changes, heads, strict=True))
     if more and space.entries + more > ENTRIES_LIMIT:
         return full("entries", ENTRIES_LIMIT)
     return None
+
+
+def _difference(expected: int, found: StaleKey) -> str:
+    is_at, expected_at = (f"at version {number}" if number else "absent" for number in (found.version, expected))
+    return f"{found.key!r} in {found.scope} is {is_at}, not {expected_at}"
 
 
 def full(what: str, limit: int) -> ResourceExhausted:
