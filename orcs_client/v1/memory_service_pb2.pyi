@@ -986,8 +986,8 @@ class RevertMemoryResponse(_message.Message):
     cursor: _builtins.str
     """The place in the namespace's log of memory up to which this is told, for WatchMemory."""
     key_count: _builtins.int
-    """How many keys hold, or held, anything of what is taken back, as far as it is kept: 0 where the run has written nothing. It may
-    be more than the counts above: what was taken back before is passed over.
+    """How many keys the run has written to, as far as it is kept, and how many hold a copy: 0 where it has written nothing. It is more
+    than the counts above together where some were taken back before, which are passed over.
     """
     derived_count: _builtins.int
     """How many entries others have written who had read what the run wrote: they were left alone."""

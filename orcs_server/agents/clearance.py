@@ -98,7 +98,7 @@ def _resolution(journal: RunJournal, path: str, kind: InputKind, tool: FunctionT
     if kind is InputKind.UNSAFE_RERUN:
         raise InputRequired(Need(kind, prompt, shown=shown.digest), [shown])
     if journal.reading.reads.untrusted:
-        read = ", ".join(quoted(name) for name in journal.reading.reads.outside)
+        read = ", ".join(quoted(name, journal.needs.ids) for name in journal.reading.reads.outside)
         prompt = f"{prompt} The agent has read what comes from outside ({read}), which may be what wants it."
     # Arguments that a person changes have to fit the tool as much as a model's; those that are not named stay.
     fits = {key: value for key, value in tool.params_json_schema.items() if key != "required"}

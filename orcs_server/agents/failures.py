@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -37,7 +37,12 @@ logger = logging.getLogger(__name__)
 QUOTE_LIMIT = 400
 """Characters quoted from a model server's error message."""
 
-_SECRET = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|key|api[_-]?key)[-_=:]\s*[\w.*-]{4,}|[A-Za-z0-9_\-]{32,})")
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_SECRET = re.compile(
+    r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|key|api[_-]?key)[-_=:]\s*[\w.*-]{4,}"
+    rf"|(?!{_UUID}(?![\w-]))[A-Za-z0-9_\-]{{32,}})"
+)
+"""What looks like a secret. A UUID alone does not: it is the id of a workflow, as a rule."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _TRANSPORTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "h11", "h2"})
 _TOO_LONG = "context_length_exceeded"
@@ -82,11 +87,18 @@ def refused(by: str = "The model") -> Failure:
     return Failure(FailureKind.REFUSED, f"{by} refused to answer. Rephrase the task or give it to another model.")
 
 
-def quoted(text: object) -> str:
-    """Return a foreign message fit to be shown: one line, bounded, without what looks like a secret; "" for none."""
+def quoted(text: object, known: Sequence[str] = ()) -> str:
+    """Return a foreign message fit to be shown: one line, bounded, without what looks like a secret; "" for none.
+
+    `known` are ids that are no secrets, however long they are.
+    """
     if not isinstance(text, str) or not text.strip():
         return ""
-    line = _SECRET.sub("[removed]", _CONTROL.sub(" ", text[: 4 * QUOTE_LIMIT])).strip()
+
+    def shown(found: re.Match[str]) -> str:
+        return found[0] if any(found[0] in one for one in known) else "[removed]"
+
+    line = _SECRET.sub(shown, _CONTROL.sub(" ", text[: 4 * QUOTE_LIMIT])).strip()
     return line if len(line) <= QUOTE_LIMIT else line[: QUOTE_LIMIT - 1] + "…"
 
 

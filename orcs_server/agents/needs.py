@@ -50,6 +50,11 @@ class Needs:
         self._blobs: dict[Digest, Blob] = {}
 
     @property
+    def ids(self) -> tuple[str, str]:
+        """The ids of the workflow and the task that this is about."""
+        return self._key.workflow_id, self._key.task_id
+
+    @property
     def asked(self) -> tuple[Need, ...]:
         """What people are asked for now, in the order in which it was."""
         return tuple(self._asked.values())

@@ -47,6 +47,19 @@ def test_what_looks_like_a_secret_is_taken_out_of_quotes(secret: str) -> None:
     assert secret not in quoted(f"Bad credentials {secret} given")
 
 
+UUID = "0199c1de-7a3e-7b52-9a55-1c2d3e4f5a6b"
+
+
+def test_ids_stand_in_quotes_and_keys_that_look_like_them_do_not() -> None:
+    long = "nightly-import-of-all-harbours-and-tides"
+    said = f"workflow:{UUID} pinned/x, task:{UUID}/a, shared:team"
+    assert quoted(said) == said
+    assert quoted(f"workflow:{long}.2 notes", (f"{long}.2", "a")) == f"workflow:{long}.2 notes"
+    assert quoted(f"workflow:{long} notes", ("w1", "a")) == "workflow:[removed] notes"
+    for secret in (f"key={UUID}", f"Bearer {UUID}", f"{UUID}-{UUID}", f"{UUID}0", "a" * 32):
+        assert secret not in quoted(f"given {secret} wrongly", (long,))
+
+
 def test_quotes_are_one_bounded_line() -> None:
     text = quoted("a\nb\x00\x1b]0;x\u202e" + "word " * 5_000)
     assert text.startswith("a b ")

@@ -317,14 +317,17 @@ async def test_agents_told_to_read_another_tenants_memory_or_to_write_globally_d
     assert all(answers[f"p{n}"].startswith("Nothing was done: ") for n in range(len(scopes)))
 
 
-async def test_refusals_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusals_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     calls = [use("memory_put", "p1", key="k", value="v", scope="global")]
     async with server(tmp_path / "orcs.db", agents=[coded("spy", calls, telling())]) as world:
         await world.create(tasks=[task("a", agent_id="spy")])
         await told(world)
     (record,) = [one for one in caplog.records if "was refused" in one.getMessage()]
+    assert record.name == "orcs.memory"
     assert vars(record)["agent"] == "spy"
     assert vars(record)["scope"] == "global"
+    assert [one for one in caplog.records if "may not" in one.getMessage()] == [], "it is said once"
 
 
 @pytest.mark.parametrize("outer_reads", [True, False])

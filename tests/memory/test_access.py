@@ -11,7 +11,8 @@ from orcs_server.memory import Actor, Check, Delete, Memory, Permission, Put, Re
 from orcs_server.memory.history import At
 from orcs_server.memory.values import encode
 from orcs_server.storage.memory_rows import RunFilter, Trust
-from tests.memory.conftest import START_US
+from orcs_server.storage.sqlite import SqliteStore
+from tests.memory.conftest import START_US, SetClock
 
 NS = "default"
 ADA = Actor("ada")
@@ -174,10 +175,57 @@ async def test_sharing_takes_a_grant_and_keeps_the_label(shared: Memory) -> None
         found = await shared.get(NS, ADA, "key", scope)
         assert found is not None
         assert (found.value, found.entry.trust) == (b"value", Trust.AGENT)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"There is no entry 'none' in global\."):
         await shared.share(NS, ADA, "none", "global", "shared:team")
     with pytest.raises(InvalidArgument, match="its own scope"):
         await shared.share(NS, ADA, "key", "global", "global")
+
+
+async def test_a_refusal_names_only_what_is_really_granted(shared: Memory) -> None:
+    async def told(use: Awaitable[object]) -> str:
+        with pytest.raises(PermissionDenied) as caught:
+            await use
+        return caught.value.message
+
+    who = "The agent research_agent may not"
+    own = "use task:w1/t1, workflow:w1, or ask for a grant."
+    assert await told(shared.put(NS, AGENT, "k", encode(1), "global")) == f"{who} write this in 'global': {own}"
+    assert await told(shared.delete(NS, AGENT, "k", "global")) == f"{who} delete this in 'global': {own}"
+    read = await told(shared.get(NS, AGENT, "k", "shared:team"))
+    assert read.endswith("use task:w1/t1, workflow:w1, agent:research_agent, global, or ask for a grant.")
+    purge = await told(shared.history.purge(NS, AGENT, "global"))
+    assert purge == f"{who} purge in 'global': this is for clients, never for agents."
+    taking = await told(shared.history.quarantine(NS, AGENT, RunFilter("w1")))
+    assert taking == f"{who} take back what a run wrote: this is for clients, never for agents."
+    await grant(
+        shared,
+        Rule("agent:research_agent", "shared:notes", (WRITE,), "n/"),
+        Rule("agent:*", "workflow:*", (WRITE,), allow=False),
+        Rule("client:ada", "global", (WRITE,), allow=False),
+        Rule("agent:alone", "*", tuple(Permission), allow=False),
+    )
+    written = await told(shared.put(NS, AGENT, "n/1", encode(1), "global"))
+    assert written.endswith(": use task:w1/t1, shared:notes, or ask for a grant.")
+    assert (await told(shared.put(NS, AGENT, "k", encode(1), "global"))).endswith(
+        ": use task:w1/t1, or ask for a grant."
+    )
+    alone = Actor("ada", "alone", "w1", "t1", 1)
+    assert (await told(shared.put(NS, alone, "k", encode(1), "global"))).endswith("in 'global': ask for a grant.")
+    client = await told(shared.put(NS, ADA, "k", encode(1), "global"))
+    assert client == "The caller may not write this in 'global': use what the access rules grant, or ask for a grant."
+
+
+async def test_a_refusal_that_nobody_records_is_logged_once(
+    store: SqliteStore, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    memory = Memory(store, clock)
+    with pytest.raises(PermissionDenied):
+        await memory.put(NS, AGENT, "k", encode(1), "global")
+    await memory.close()
+    assert [(one.name, one.getMessage()) for one in caplog.records if one.name.startswith("orcs")] == [
+        ("orcs.memory", "agent:research_agent may not write in 'global'")
+    ]
 
 
 async def test_a_record_that_fails_does_not_lift_the_refusal(shared: Memory) -> None:
@@ -206,5 +254,6 @@ async def test_batches_have_bounds(shared: Memory) -> None:
     large = [Put("global", f"k{number}", Value("a/b", bytes(1_000_000))) for number in range(5)]
     with pytest.raises(InvalidArgument, match="5000000 bytes"):
         await shared.batch(NS, ADA, large)
-    with pytest.raises(InvalidArgument, match="A version is 0"):
-        await shared.delete(NS, ADA, "k", "global", expected=-1)
+    for expected in (-1, 2**62):
+        with pytest.raises(InvalidArgument, match="A version is 0, for an absent key, or more, and less than 2"):
+            await shared.delete(NS, ADA, "k", "global", expected=expected)

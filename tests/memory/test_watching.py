@@ -64,6 +64,19 @@ async def test_a_watcher_whose_right_is_taken_hears_no_more(shared: Memory) -> N
     assert (await anext(watch)).versions == []
 
 
+async def test_a_purge_ends_only_watches_that_have_not_seen_what_went(shared: Memory) -> None:
+    await shared.put(NS, ADA, "secret", encode(1), "shared:team")
+    at_head, behind = aiter(shared.watch(NS, ADA, after=1)), aiter(shared.watch(NS, ADA, after=0))
+    waiting = asyncio.ensure_future(anext(at_head))
+    await asyncio.sleep(0)
+    await shared.history.purge(NS, ADA, "shared:team")
+    assert (await waiting).versions == []
+    with pytest.raises(OutOfRange, match="begin anew"):
+        await anext(behind)
+    await shared.put(NS, ADA, "new", encode(1), "global")
+    assert [one.key for one in (await anext(at_head)).versions] == ["new"]
+
+
 async def test_a_cursor_that_cannot_be_followed_is_refused(shared: Memory) -> None:
     await shared.put(NS, ADA, "a", encode(1), "global")
     await shared.history.purge(NS, ADA, "global")

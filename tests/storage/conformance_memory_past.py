@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from orcs_server.errors import NotFound, OutOfRange, Unavailable
+from orcs_server.errors import IllegalTransition, NotFound, OutOfRange, Unavailable
 from orcs_server.storage.memory_rows import (
+    VERSIONS_KEPT,
     EntrySource,
+    ExternalSource,
     Moment,
     Origin,
     PastPlace,
@@ -131,8 +133,33 @@ class MemoryPastConformance:
         assert value.entry.origin == replace(origin, restored=1)
         assert await store.memory.revert(NS, Place("global", "key"), 3, BACK) == 5
         assert await text_of(store, NS, "key") is None
-        with pytest.raises(NotFound, match="no version 9"):
-            await store.memory.revert(NS, Place("global", "key"), 9, BACK)
+        for number in (0, 9):
+            with pytest.raises(NotFound, match=f"no version {number}"):
+                await store.memory.revert(NS, Place("global", "key"), number, BACK)
+
+    async def test_a_version_that_is_no_longer_kept_is_told_from_one_that_never_was(self, store: Store) -> None:
+        for number in range(1, VERSIONS_KEPT + 6):
+            await remember(store, NS, "key", f"value {number}")
+        for number in (1, 5):
+            with pytest.raises(OutOfRange, match=f"Version {number} of 'key' in global is no longer kept"):
+                await store.memory.version(NS, "global", "key", number)
+            with pytest.raises(OutOfRange, match="no longer kept") as caught:
+                await store.memory.revert(NS, Place("global", "key"), number, BACK)
+            assert caught.value.reason == "HISTORY_EXPIRED"
+        assert await store.memory.version(NS, "global", "key", 6) is not None
+        assert await store.memory.version(NS, "global", "key", VERSIONS_KEPT + 6) is None
+        # Of what was purged nothing is known, not even that it was there.
+        await store.memory.purge(NS, "global", "", "key", 999)
+        assert await store.memory.version(NS, "global", "key", 1) is None
+
+    async def test_a_value_whose_time_is_over_is_not_brought_back(self, store: Store) -> None:
+        await store.memory.write(NS, [putting("key", "brief", expires_us=START_US + 5)], note())
+        await remember(store, NS, "key", "next")
+        with pytest.raises(IllegalTransition) as caught:
+            await store.memory.revert(NS, Place("global", "key"), 1, BACK)
+        assert caught.value.reason == "MEMORY_EXPIRED"
+        assert await text_of(store, NS, "key") == "next"
+        assert await store.memory.moment(NS) == (2, START_US)
 
     async def test_all_that_a_run_wrote_is_taken_back(self, store: Store) -> None:
         await remember(store, NS, "changed", "good")
@@ -170,6 +197,104 @@ class MemoryPastConformance:
         assert await text_of(store, NS, "key") == "bad"
         await store.memory.undo(NS, RunFilter("w1"), None, 9, BACK)
         assert await text_of(store, NS, "key") == "better"
+
+    async def test_a_quarantine_knows_its_own_versions_again(self, store: Store) -> None:
+        await remember(store, NS, "changed", "good")
+        await remember(store, NS, "changed", "bad", writer=run())
+        await remember(store, NS, "new", "bad", writer=run())
+        await remember(store, NS, "corrected", "bad", writer=run())
+        await remember(store, NS, "corrected", "good")
+        first = await store.memory.undo(NS, RunFilter("w1", "t1"), None, 9, BACK)
+        assert set(first.reverted) == {("global", "changed"), ("global", "new")}
+        moment = await store.memory.moment(NS)
+        for wider in (RunFilter("w1", "t1"), RunFilter("w1"), RunFilter("w1", "t1", 1)):
+            again = await store.memory.undo(NS, wider, None, 9, BACK)
+            assert (again.reverted, again.overwritten) == ([], [Place("global", "corrected")])
+            assert set(again.already) == {("global", "changed"), ("global", "new")}
+        assert await store.memory.moment(NS) == moment
+        # Whoever writes after it is somebody else; and whoever brings the run's version back brings back the run's.
+        await remember(store, NS, "new", "mine")
+        await store.memory.revert(NS, Place("global", "changed"), 2, BACK)
+        last = await store.memory.undo(NS, RunFilter("w1"), None, 9, BACK)
+        assert (last.reverted, last.already) == ([Place("global", "changed")], [])
+        assert set(last.overwritten) == {("global", "corrected"), ("global", "new")}
+        assert await texts(store, NS) == {"changed": "good", "corrected": "good", "new": "mine"}
+
+    async def test_one_quarantine_does_not_bring_back_what_another_one_took(self, store: Store) -> None:
+        await remember(store, NS, "key", "good")
+        await remember(store, NS, "key", "bad", writer=run(task="t1"))
+        await remember(store, NS, "key", "worse", writer=run(task="t2"))
+        await store.memory.undo(NS, RunFilter("w1", "t2"), None, 9, BACK)
+        assert await text_of(store, NS, "key") == "bad"
+        await store.memory.undo(NS, RunFilter("w1", "t1"), None, 9, BACK)
+        assert await text_of(store, NS, "key") == "good"
+
+    async def test_copies_of_a_run_and_what_was_made_of_it_are_found(self, store: Store) -> None:
+        async def copy(source: EntrySource, scope: str) -> None:
+            await store.memory.copy(NS, source, Place(scope, source.key), note())
+
+        await remember(store, NS, "key", "bad", writer=run())
+        await copy(EntrySource("global", "key", 1), "shared:a")
+        await copy(EntrySource("shared:a", "key", 1), "shared:b")
+        await copy(EntrySource("global", "key", 1), "shared:c")
+        await remember(store, NS, "key", "good", scope="shared:c")
+        for number, scope in enumerate(("global", "shared:b", "shared:c")):
+            version = 2 if scope == "shared:c" else 1
+            origin = Origin((ExternalSource("web"), EntrySource(scope, "key", version)))
+            await remember(store, NS, f"made {number}", origin=origin, writer=run(workflow="w2"))
+        await remember(store, NS, "early", origin=Origin((EntrySource("global", "late", 1),)))
+        await remember(store, NS, "late", writer=run())
+        found, after = [], None
+        for _ in range(20):
+            stretch = await store.memory.traces(NS, RunFilter("w1"), after, 2, AFTER_US)
+            found.append((stretch.copies, stretch.derived))
+            after = stretch.after
+            if after is None:
+                break
+        copies = [place for one, _ in found for place in one]
+        assert copies == [("shared:a", "key"), ("shared:b", "key")]
+        assert [place for _, one in found for place in one] == [("global", "made 0"), ("global", "made 1")]
+        undone = await store.memory.undo_keys(NS, RunFilter("w1"), [Place("shared:b", "key")], BACK)
+        assert undone.reverted == [Place("shared:b", "key")]
+        assert await texts(store, NS, "shared:b") == {}
+        assert await texts(store, NS, "shared:a") == {"key": "bad"}
+        assert (await store.memory.traces("other", RunFilter("w1"), None, 9, AFTER_US)) == ([], [], None)
+
+    async def test_a_copy_is_taken_back_only_if_nobody_wrote_since(self, store: Store) -> None:
+        await remember(store, NS, "key", "bad", writer=run())
+        await remember(store, NS, "key", "before", scope="shared:a")
+        await store.memory.copy(NS, EntrySource("global", "key", 1), Place("shared:a", "key"), note())
+        await remember(store, NS, "key", "since", scope="shared:a")
+        undone = await store.memory.undo_keys(NS, RunFilter("w1"), [Place("shared:a", "key")], BACK)
+        assert (undone.reverted, undone.overwritten) == ([], [Place("shared:a", "key")])
+        await store.memory.copy(NS, EntrySource("global", "key", 1), Place("shared:a", "key"), note())
+        await store.memory.undo_keys(NS, RunFilter("w1"), [Place("shared:a", "key")], BACK)
+        assert await texts(store, NS, "shared:a") == {"key": "since"}
+
+    async def test_scopes_are_found_with_their_keys_and_newest_change(self, store: Store) -> None:
+        await remember(store, NS, "a", scope="workflow:w1", time_us=START_US + 1)
+        await remember(store, NS, "b", scope="workflow:w1", time_us=START_US + 2)
+        await store.memory.write(NS, [putting("c", scope="workflow:w1", expires_us=START_US + 9)], note(START_US + 3))
+        await remember(store, NS, "a", scope="workflow:w10", time_us=START_US + 4)
+        await forget(store, NS, "a", scope="workflow:w10", time_us=START_US + 5)
+        await remember(store, NS, "a", scope="global", time_us=START_US + 6)
+        await remember(store, "other", "a", scope="agent:x")
+
+        async def scopes(prefix: str = "", after: str = "", limit: int = 9) -> list[str]:
+            return await store.memory.scopes(NS, prefix, after, limit)
+
+        assert await scopes() == ["global", "workflow:w1", "workflow:w10"]
+        assert await scopes(after="global", limit=1) == ["workflow:w1"]
+        assert await scopes("workflow:w1", "workflow:w1") == ["workflow:w10"]
+        assert await scopes("workflow:w1", "agent:z") == ["workflow:w1", "workflow:w10"]
+        assert await scopes("w", "x") == []
+        keys = await store.memory.keys(NS, "workflow:w1", "", 9, START_US + 9)
+        assert [tuple(one) for one in keys] == [("a", START_US + 1), ("b", START_US + 2)]
+        assert len(await store.memory.keys(NS, "workflow:w1", "a", 9, START_US + 8)) == 2
+        assert await store.memory.keys(NS, "workflow:w10", "", 9, START_US) == []
+        assert await store.memory.newest_change(NS, "workflow:w1") == START_US + 3
+        assert await store.memory.newest_change(NS, "workflow:w10") == START_US + 5
+        assert await store.memory.newest_change(NS, "agent:x") is None
 
     async def test_versions_that_are_long_past_go_unless_a_snapshot_needs_them(self, store: Store) -> None:
         for number in (1, 2, 3):
@@ -217,9 +342,13 @@ class MemoryPastConformance:
             "a:b",
             "b",
         ]
-        with pytest.raises(OutOfRange, match="begin anew"):
-            await store.memory.changes(NS, 7, 9, "global", "")
-        assert (await store.memory.changes(NS, 7, 9, "workflow:w1", "")).versions == []
+        # Whoever has seen what went goes on; whoever has not, of this scope or of all, begins anew.
+        for scope in ("global", None):
+            with pytest.raises(OutOfRange, match="begin anew"):
+                await store.memory.changes(NS, 1, 9, scope, "")
+            assert [one.key for one in (await store.memory.changes(NS, 2, 9, scope, "")).versions][:2] == ["a:b", "a:b"]
+        assert (await store.memory.changes(NS, 7, 9, None, "")).position == 8
+        assert (await store.memory.changes(NS, 0, 9, "workflow:w1", "")).position == 8
         assert await store.memory.search(NS, SearchQuery(["a"], ("global",), False), AFTER_US) != []
         for expected in (1, 1, 1, 1, 0):
             assert await store.memory.purge(NS, "global", "", None, 1) == expected

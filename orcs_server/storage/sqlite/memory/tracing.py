@@ -41,7 +41,7 @@ def made_of_run(run: RunFilter, entry: MemoryVersion, look_up: LookUp) -> bool:
 
 
 def traces(reader: Reader, namespace: str, run: RunFilter, after: Place | None, limit: int, now_us: int) -> Traces:
-    """Look at a stretch of the namespace's entries for those that come from a run."""
+    """Look at a stretch of the namespace's entries for those that come from a run and were written by others."""
     known: dict[EntrySource, MemoryVersion | None] = {}
 
     def look_up(source: EntrySource) -> MemoryVersion | None:
@@ -54,7 +54,7 @@ def traces(reader: Reader, namespace: str, run: RunFilter, after: Place | None, 
     derived: list[Place] = []
     for entry in (decode(row) for row in rows if not says_nothing(row)):
         place = Place(entry.scope, entry.key)
-        if not entry.live(now_us):
+        if run.wrote(entry.writer) or not entry.live(now_us):
             continue
         if of_run(run, entry, look_up):
             copies.append(place)
