@@ -93,8 +93,8 @@ class MemoryCalls(Calls):
         *,
         request_id: str | None = None,
     ) -> _s.BatchMemoryResponse:
-        """Compare all that is to be compared, then carry out all changes, or none. Raises `Conflict`, whose `metadata` names what
-        was stale. `memory_put`, `memory_delete` and `memory_check` make changes.
+        """Compare all that is to be compared, then carry out all changes, or none. Raises `Conflict`, whose `stale_keys` are those
+        that were stale. `memory_put`, `memory_delete` and `memory_check` make changes.
         """
         request = _s.BatchMemoryRequest(
             changes=[_change(one) for one in changes], request_id=request_id or requests.new_request_id()

@@ -95,7 +95,11 @@ class MemoryPastCalls(Calls):
     async def revert_memory(
         self, key: str, version: int, *, scope: str = GLOBAL, request_id: str | None = None
     ) -> _s.RevertMemoryResponse:
-        """Repeat a version of a key as its newest. Raises `NotFound` if it is not kept."""
+        """Repeat a version of a key as its newest.
+
+        Raises `NotFound` if there never was one, `OutOfRange` if it is no longer kept, `IllegalTransition` if its time to live is
+        over.
+        """
         name = _m.MemoryVersionName(scope=scope, key=key, version=version)
         request = _s.RevertMemoryRequest(version=name, request_id=request_id or requests.new_request_id())
         return await self._connection.call(self._past.RevertMemory, request)
@@ -105,7 +109,8 @@ class MemoryPastCalls(Calls):
     ) -> _s.RevertMemoryResponse:
         """Take back all that a workflow, one of its tasks or one attempt wrote, in whatever scope, by new versions.
 
-        Keys that somebody else has written since are left alone, and named in the reply.
+        Copies that were shared or restored are taken back with it. Keys that somebody else has written since are left alone and
+        named in the reply, as is what others have made of what the run wrote (`derived`).
         """
         run = _m.MemoryRun(workflow_id=workflow_id, task_id=task_id, attempt=attempt)
         request = _s.RevertMemoryRequest(run=run, request_id=request_id or requests.new_request_id())

@@ -97,7 +97,7 @@ def scopes(
     from orcs_server.cli.wording import local_time
 
     with connect(server, token_file) as client:
-        found = client.list_memory_scopes(prefix, page_size=min(limit, 500))
+        found = client.list_memory_scopes(prefix, page_size=page_of(limit))
         listed = first(found, limit)
     if as_json:
         printing.print_json({"scopes": [message_to_dict(one) for one in listed]})

@@ -16,6 +16,7 @@ from orcs_client import (
     InvalidArgument,
     NotFound,
     OrcsClient,
+    StaleKey,
     Unavailable,
     load_access_rules,
     memory_check,
@@ -44,6 +45,17 @@ async def test_values_are_stored_read_searched_and_taken_back(orcs_server_proces
         with pytest.raises(Conflict) as stale:
             await client.put_memory("tea", "black tea", scope="shared:client", expected_version=0)
         assert stale.value.reason == "MEMORY_VERSION_STALE"
+        assert stale.value.stale_keys == (StaleKey("shared:client", "tea", 1),)
+        for call in (
+            client.get_memory("tea", scope="shared:client", version=1, as_of=before),
+            client.get_memory("tea", scope="shared:client", version=1, as_of_cursor=first.cursor),
+            anext(client.list_memory("shared:client", as_of=before, as_of_cursor=first.cursor)),
+        ):
+            with pytest.raises(InvalidArgument, match=r"give only one of (version|as_of) and as_of") as both:
+                await call
+            assert len(both.value.violations) == 2
+        scopes = [(one.scope, one.entry_count) async for one in client.list_memory_scopes("shared:client", page_size=1)]
+        assert scopes == [("shared:client", 3)]
         found = (await client.get_memory("tea", scope="shared:client")).entry
         assert (found.value.text, found.trust) == ("green tea", value_named(MemoryTrust, "operator"))
         assert found.expire_time.ToDatetime(UTC) - before > timedelta(minutes=59)

@@ -67,6 +67,9 @@ async def test_what_a_hook_does_not_permit_is_left_out_and_refused(server: Serve
         assert await _found(bob, SECRET, "global") == {"global"}
         snapshots = await bob.call("ListSnapshots", _s.ListSnapshotsRequest())
         assert [one.scope for one in snapshots.snapshots] == ["global"]
+        for wire, scopes in ((ada, ["global", SECRET]), (bob, ["global"])):
+            listed = await wire.call("ListMemoryScopes", _s.ListMemoryScopesRequest())
+            assert [one.scope for one in listed.scopes] == scopes
         statistics = await bob.call("GetMemoryStatistics", _s.GetMemoryStatisticsRequest())
         assert [one.scope for one in statistics.hot] == []
         assert await keys(bob) == ["a"]

@@ -134,6 +134,7 @@ STEPS = st.one_of(
         KEYS,
     ),
     _paged("ListMemory", lambda s: _s.ListMemoryRequest(scope=s), SCOPES),
+    _paged("ListMemoryScopes", lambda p: _s.ListMemoryScopesRequest(prefix=p), st.sampled_from(["", "workflow:"])),
     _paged("SearchMemory", lambda t, y: _s.SearchMemoryRequest(query=t, any_word=y), TEXTS, st.booleans()),
     _paged("ListMemoryVersions", lambda k, s: _s.ListMemoryVersionsRequest(scope=s, key=k), KEYS, SCOPES),
     _step("CreateSnapshot", lambda _, s, r: _s.CreateSnapshotRequest(scope=s, request_id=r), SCOPES, REQUEST_IDS),

@@ -35,6 +35,7 @@ MEMORY_BASE: Final[dict[str, dict[str, Any]]] = {
     "PutMemory": {"put": _m.MemoryPut(scope="global", key="new", value=_VALUE)},
     "DeleteMemory": {"delete": _m.MemoryDelete(scope="global", key="none")},
     "ListMemory": _GLOBAL,
+    "ListMemoryScopes": {},
     "SearchMemory": {"query": "text"},
     "ListMemoryVersions": _ENTRY,
     "BatchMemory": {"changes": [_m.MemoryChange(check=_m.MemoryCheck(scope="global", key="none", expected_version=0))]},
@@ -211,6 +212,7 @@ MEMORY: Final[dict[str, Expectations]] = {
         "page_token": page_token("memory"),
         **_past(),
     },
+    "ListMemoryScopes": {"prefix": _PREFIX, "page_size": page_size(), "page_token": page_token("scopes")},
     "SearchMemory": {
         "query": tuple(wrong(query=text) for text in ("", " ", "\x00", '"*"', "x" * 4097)),
         "scopes[]": (

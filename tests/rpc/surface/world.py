@@ -136,8 +136,9 @@ class World:
             "ListMemoryVersions", _s.ListMemoryVersionsRequest(scope="global", key="kept", page_size=1)
         )
         snapshots = self.reply("ListSnapshots", _s.ListSnapshotsRequest(page_size=1))
+        scopes = self.reply("ListMemoryScopes", _s.ListMemoryScopesRequest(page_size=1))
         lists = {"tasks": tasks, "workflows": workflows, "agents": agents}
-        lists |= {"memory": entries, "hits": hits, "versions": versions, "snapshots": snapshots}
+        lists |= {"memory": entries, "hits": hits, "versions": versions, "snapshots": snapshots, "scopes": scopes}
         for name, reply in lists.items():
             assert reply.next_page_token
             self.texts[f"@page {name}"] = reply.next_page_token
@@ -152,6 +153,7 @@ class World:
                 "hits": PageBinding("SearchMemory", self.namespace, ("text", (), False)),
                 "versions": PageBinding("ListMemoryVersions", self.namespace, ("global", "kept")),
                 "snapshots": PageBinding("ListSnapshots", self.namespace, ""),
+                "scopes": PageBinding("ListMemoryScopes", self.namespace, ""),
             }
             for name, binding in bindings.items():
                 self.texts[f"@page forged {name} {number}"] = binding.token(key)
