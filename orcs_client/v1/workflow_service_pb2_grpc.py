@@ -172,7 +172,8 @@ class WorkflowServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWorkflow(self, request, context):
-        """Deletes a workflow that has ended, with its events and outputs. FAILED_PRECONDITION while it has not.
+        """Deletes a workflow that has ended, with its events and outputs. What it wrote to memory stays: see PurgeMemory.
+        FAILED_PRECONDITION while it has not ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

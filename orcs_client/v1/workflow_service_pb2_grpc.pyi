@@ -33,7 +33,9 @@ class WorkflowServiceStub:
     RenderGraph: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.RenderGraphRequest, _workflow_service_pb2.RenderGraphResponse]
     """Draws the tasks, their states and what they depend on."""
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_workflow_service_pb2.DeleteWorkflowRequest, _workflow_service_pb2.DeleteWorkflowResponse]
-    """Deletes a workflow that has ended, with its events and outputs. FAILED_PRECONDITION while it has not."""
+    """Deletes a workflow that has ended, with its events and outputs. What it wrote to memory stays: see PurgeMemory.
+    FAILED_PRECONDITION while it has not ended.
+    """
     WatchWorkflow: _aio.UnaryStreamMultiCallable[_workflow_service_pb2.WatchWorkflowRequest, _workflow_service_pb2.WatchWorkflowResponse]
     """Streams a workflow's events, each once and in order, first the stored ones and then live. Ends with OK only after a
     reply with `end`; any other end is a cut: watch again after the last cursor.
@@ -126,7 +128,9 @@ class WorkflowServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workflow_service_pb2.DeleteWorkflowRequest,
         context: _aio.ServicerContext[_workflow_service_pb2.DeleteWorkflowRequest, _abc.Awaitable[_workflow_service_pb2.DeleteWorkflowResponse]],
     ) -> _abc.Awaitable[_workflow_service_pb2.DeleteWorkflowResponse]:
-        """Deletes a workflow that has ended, with its events and outputs. FAILED_PRECONDITION while it has not."""
+        """Deletes a workflow that has ended, with its events and outputs. What it wrote to memory stays: see PurgeMemory.
+        FAILED_PRECONDITION while it has not ended.
+        """
 
     @_abc_1.abstractmethod
     def WatchWorkflow(

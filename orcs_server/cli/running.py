@@ -326,7 +326,7 @@ def start(
 def delete(
     workflow_id: WorkflowId, server: Server = None, token_file: TokenFile = None, as_json: AsJson = False
 ) -> None:
-    """Delete a workflow that has ended, with all it produced."""
+    """Delete a workflow that has ended, with all it produced. What it wrote to memory stays: see `orcs memory scopes`."""
     from orcs_server.cli.printing import print_reply
 
     with connect(server, token_file) as client:

@@ -89,7 +89,7 @@ def test_a_scope_goes_back_to_a_snapshot_and_a_key_to_a_version(said: Said) -> N
     assert "run.workflow_id" in said("revert", "--run", "no id", code=2)
     rows = [row.split() for row in said("scopes", "--prefix", "shared:cli3").splitlines()]
     assert [(row[0], row[-1]) for row in rows] == [("KEYS", "SCOPE"), ("1", "shared:cli3")]
-    assert json.loads(said("scopes", "--prefix", "shared:cli3", "--json"))["scopes"][0]["entryCount"] == "1"
+    assert json.loads(said("scopes", "--prefix", "shared:cli3", "--json"))["scopes"][0]["entry_count"] == "1"
     assert "Name a key and its version" in said("revert", "a", code=2)
     assert "--yes" in said("purge", "a", *scope, code=2)
     assert said("purge", "--all", "--yes", *scope) == "6 versions erased"

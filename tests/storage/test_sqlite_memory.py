@@ -9,13 +9,20 @@ import pytest
 
 from orcs_server.errors import OutOfRange, ResourceExhausted, Unavailable
 from orcs_server.storage.journal import JournalKey, MessageRead
-from orcs_server.storage.memory_rows import SearchQuery
+from orcs_server.storage.memory_rows import (
+    VERSIONS_KEPT,
+    EntrySource,
+    Origin,
+    Place,
+    RunFilter,
+    SearchQuery,
+)
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.sqlite.examination import examine
-from orcs_server.storage.sqlite.memory import searching, writing
+from orcs_server.storage.sqlite.memory import reading, searching, tracing, writing
 from orcs_server.storage.store import Store, blob_of
 from tests.storage.conformance_memory import LATER_US, NS, found
-from tests.storage.memories import forget, note, putting, remember, text_of, texts
+from tests.storage.memories import forget, note, putting, remember, run, text_of, texts
 from tests.storage.samples import START_US, written_by
 
 
@@ -44,6 +51,50 @@ async def test_rare_words_rank_and_common_ones_only_restrict(store: Store, monke
     assert await found(store, "common", "gem", any_word=True) == ["k2", "k1", "jewel"]
     assert await found(store, "jewel", "gem") == ["jewel"]
     assert await found(store, "jewel", "common") == []
+
+
+async def test_of_a_large_scope_the_newest_change_is_found_among_the_last_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "VERSIONS_LOOKED_AT", 2)
+    monkeypatch.setattr(reading, "SCAN", 2)
+    for number, key in enumerate(("c", "b", "a")):
+        await remember(store, NS, key, scope="workflow:w1", time_us=START_US + number)
+    await remember(store, NS, "z", scope="workflow:w1", time_us=START_US + 3)
+    assert await store.memory.newest_change(NS, "workflow:w1") == START_US + 3
+    for number in (4, 5):
+        await remember(store, NS, "z", time_us=START_US + number)
+    # No longer among the last: it is the newest of those that were looked at.
+    assert await store.memory.newest_change(NS, "workflow:w1") == START_US + 2
+
+
+async def test_one_stretch_looks_up_a_bounded_number_of_sources(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "LOOKUPS", 2)
+    await remember(store, NS, "bad", writer=run())
+    for number in range(4):
+        sources = (EntrySource("global", f"none {number}", 1), EntrySource("global", "bad", 1))
+        await remember(store, NS, f"k{number}", origin=Origin(sources))
+    found: list[int] = []
+    after: Place | None = None
+    for _ in range(9):
+        stretch = await store.memory.traces(NS, RunFilter("w1"), after, 100, START_US)
+        found.append(len(stretch.derived))
+        after = stretch.after
+        if after is None:
+            break
+    assert found == [1, 1, 1, 1, 0]
+
+
+async def test_a_copy_is_known_though_the_version_that_it_repeats_is_gone(store: Store) -> None:
+    await remember(store, NS, "key", "bad", scope="shared:a", writer=run())
+    await store.memory.copy(NS, EntrySource("shared:a", "key", 1), Place("global", "key"), note())
+    await store.memory.revert(NS, Place("global", "key"), 1, note())
+    for _ in range(VERSIONS_KEPT // 2):
+        await remember(store, NS, "key", "since")
+        await store.memory.revert(NS, Place("global", "key"), 2, note())
+    with pytest.raises(OutOfRange):
+        await store.memory.version(NS, "global", "key", 2)
+    assert (await store.memory.traces(NS, RunFilter("w1"), None, 9, START_US)).copies == [Place("global", "key")]
 
 
 async def test_search_is_paged_past_what_may_not_be_shown(store: SqliteStore) -> None:
