@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from orcs_server.memory import Actor, Memory, ReadSet
+from orcs_server.memory.values import encode
+from orcs_server.storage.sqlite import SqliteStore
 from tests.cli.command_line import orcs, orcs_on_terminal
 from tests.server_process import ServerProcess
 
@@ -93,6 +97,38 @@ def test_a_scope_goes_back_to_a_snapshot_and_a_key_to_a_version(said: Said) -> N
     assert "Name a key and its version" in said("revert", "a", code=2)
     assert "--yes" in said("purge", "a", *scope, code=2)
     assert said("purge", "--all", "--yes", *scope) == "6 versions erased"
+
+
+def test_what_a_run_wrote_is_taken_back_and_what_was_made_of_it_is_named(
+    start_server: Callable[..., ServerProcess],
+) -> None:
+    server = start_server()
+    server.kill()
+    asyncio.run(_write_as_agents(server.data))
+    server.start()
+    revert = ("memory", "revert", "--run", "w1")
+    done = orcs(*revert, server=server)
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0][:3] == ["2", "keys", "reverted;"]
+    assert " ".join(lines[1]) == "1 made by others from what the run wrote, and left alone: look at them"
+    assert lines[2:] == [["SCOPE", "MADE", "FROM", "IT"], ["workflow:w2", "report"]]
+    again = orcs(*revert, server=server)
+    assert again.out.startswith("0 keys reverted; 0 deleted whose earlier value is no longer kept; 0 written by others")
+    assert json.loads(orcs(*revert, "--json", server=server).out)["key_count"] == "1"
+
+
+async def _write_as_agents(data: Path) -> None:
+    """Have one workflow's agent write, its entry shared with another workflow, and that one's agent make something of it."""
+    store = SqliteStore(data)
+    await store.open()
+    memory, reads = Memory(store), ReadSet()
+    first, second = (Actor("ada", "research_agent", workflow, "t1", 1) for workflow in ("w1", "w2"))
+    await memory.put("default", first, "fact", encode("bad"), "workflow:w1")
+    await memory.share("default", Actor("ada"), "fact", "workflow:w1", "workflow:w2")
+    await memory.get("default", second, "fact", "workflow:w2", reads)
+    await memory.put("default", second, "report", encode("says: bad"), "workflow:w2", reads=reads)
+    await memory.close()
+    await store.close()
 
 
 def test_rules_are_printed_and_read_back(said: Said, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents.testing import ModelStep, assistant_message
+from agents import function_tool
+from agents.testing import ModelStep, assistant_message, function_call
 
+from orcs_server import sensitive, trusted
 from orcs_server.agents.failures import ModelCallError
 from orcs_server.agents.journal import JournalStopped, RunJournal
 from orcs_server.executor.configuration import freeze, pack
@@ -16,7 +18,7 @@ from orcs_server.memory import Memory, Rule, agent_scope, task_scope, workflow_s
 from orcs_server.memory.access import Permission
 from orcs_server.workflow.model import Failure, FailureKind
 from tests.engines.support import Stage, server, task
-from tests.executor.memories import OPERATOR, coded, inject, noting, put, telling, told, use
+from tests.executor.memories import OPERATOR, asked, coded, inject, noting, put, telling, told, use
 
 W1 = workflow_scope("w1")
 BROKEN = Failure(FailureKind.INTERNAL, "broken", retryable=True)
@@ -167,6 +169,27 @@ async def test_a_put_that_was_cut_off_after_it_had_written_writes_nothing_more(
     assert snapshot.tasks[0].progress.attempt == 2
     assert answers == {"p1": f"Stored under 'k' in {W1} as version 1."}
     assert [one.version for one in versions] == [1]
+
+
+@pytest.mark.parametrize("workflow_id", ["0199c1de-7a3e-7b52-9a55-1c2d3e4f5a6b", "import-of-harbours-and-tides-of-all"])
+async def test_an_approval_names_the_scope_that_was_read_and_no_secret(tmp_path: Path, workflow_id: str) -> None:
+    @sensitive
+    @trusted
+    @function_tool
+    def act() -> str:
+        """Act on the world."""
+        return "done"
+
+    scope, secret = workflow_scope(workflow_id), "A1b2" * 9
+    steps = [use("memory_get", "g1", key="n"), use("memory_get", "g2", key=secret, scope="global")]
+    agent = coded("actor", steps, [function_call("act", {}, call_id="a1")], telling(), tools=[act])
+    async with server(tmp_path / "orcs.db", agents=[agent]) as world:
+        await inject(world, "n", "from a page", scope)
+        await inject(world, secret, "from a page", "global")
+        await world.create(workflow_id, tasks=[task("a", agent_id="actor")])
+        prompt = (await asked(world)).need.prompt
+    assert f"{scope} n" in prompt
+    assert "global [removed]" in prompt
 
 
 # Context

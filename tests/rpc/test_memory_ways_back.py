@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -79,7 +80,12 @@ async def test_what_has_expired_is_absent_however_it_is_asked_for(client: Wire, 
     written = await entry_of(client, "secret")
     await client.call("CreateSnapshot", _s.CreateSnapshotRequest(scope="global"))
     clock.time_us += 3_600_000_000
-    pasts = ({}, {"version": 1}, {"as_of_cursor": stored.cursor}, {"as_of_time": written.create_time})
+    pasts: tuple[dict[str, Any], ...] = (
+        {},
+        {"version": 1},
+        {"as_of_cursor": stored.cursor},
+        {"as_of_time": written.create_time},
+    )
     for past in pasts:
         told = await refused(get(client, "secret", **past))
         assert (told.code.name, told.reason) == ("NOT_FOUND", "MEMORY_NOT_FOUND"), past
