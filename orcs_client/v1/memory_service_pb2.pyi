@@ -987,7 +987,7 @@ class RevertMemoryResponse(_message.Message):
     """The place in the namespace's log of memory up to which this is told, for WatchMemory."""
     key_count: _builtins.int
     """How many keys the run has written to, as far as it is kept, and how many hold a copy: 0 where it has written nothing. It is more
-    than the counts above together where some were taken back before, which are passed over.
+    than the counts above together where nothing of it was there any more, since it was taken back before or has expired.
     """
     derived_count: _builtins.int
     """How many entries others have written who had read what the run wrote: they were left alone."""

@@ -297,7 +297,7 @@ class Undone(NamedTuple):
     forgotten: list[Place]
     """Deleted because what was there before is no longer kept."""
     already: list[Place]
-    """Taken back before, and left as they are."""
+    """Nothing of the run is there any more, since it was taken back before, say; left as they are."""
     after: Place | None
     """After which the next page begins; None at the end."""
 

@@ -220,6 +220,22 @@ class MemoryPastConformance:
         assert set(last.overwritten) == {("global", "corrected"), ("global", "new")}
         assert await texts(store, NS) == {"changed": "good", "corrected": "good", "new": "mine"}
 
+    async def test_what_of_a_run_has_expired_was_written_by_nobody_since(self, store: Store) -> None:
+        await remember(store, NS, "replaced", "good")
+        for key in ("replaced", "new"):
+            brief = putting(key, "bad", expires_us=START_US + 5)
+            await store.memory.write(NS, [brief], note(writer=run()))
+        await remember(store, NS, "deleted", "bad", writer=run())
+        await forget(store, NS, "deleted", writer=run())
+        assert await store.memory.expire(START_US + 5, 9) == 2
+        undone = await store.memory.undo(NS, RunFilter("w1"), None, 9, BACK)
+        assert (undone.reverted, undone.overwritten) == ([Place("global", "replaced")], [])
+        # Of these nothing was there any more.
+        assert set(undone.already) == {("global", "deleted"), ("global", "new")}
+        assert await texts(store, NS) == {"replaced": "good"}
+        again = await store.memory.undo(NS, RunFilter("w1"), None, 9, BACK)
+        assert (again.reverted, again.overwritten, len(again.already)) == ([], [], 3)
+
     async def test_one_quarantine_does_not_bring_back_what_another_one_took(self, store: Store) -> None:
         await remember(store, NS, "key", "good")
         await remember(store, NS, "key", "bad", writer=run(task="t1"))

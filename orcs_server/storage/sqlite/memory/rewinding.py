@@ -21,6 +21,7 @@ from orcs_server.storage.memory_rows import (
     RunFilter,
     Undone,
 )
+from orcs_server.storage.sqlite.memory.erasing import SYSTEM
 from orcs_server.storage.sqlite.memory.reading import content, groups, state_at
 from orcs_server.storage.sqlite.memory.rows import decode, query, version_expired
 from orcs_server.storage.sqlite.memory.tracing import of_run
@@ -146,6 +147,9 @@ def _undo_key(transaction: Transaction, place: Place, run: RunFilter, undone: Un
         row = transaction.connection.execute(query("memory_version"), name).fetchone()
         return None if row is None else decode(row)
 
+    # That an entry expired is nobody's writing.
+    while len(kept) > 1 and _is_expiry(kept[0], kept[1]):
+        del kept[0]
     newest = kept[0]
     if not of_run(run, newest, look_up):
         taken_back = newest.origin.taken_back
@@ -160,8 +164,16 @@ def _undo_key(transaction: Transaction, place: Place, run: RunFilter, undone: Un
         if not any(of_run(one, entry, look_up) for one in runs):
             target = entry
             break
+    back = target if target is not None and target.live(transaction.now_us) else None
     if target is None and kept[-1].version > 1:
         undone.forgotten.append(place)
+    elif back is None and not transaction.head(*place).present:
+        undone.already.append(place)
     else:
         undone.reverted.append(place)
-    put_back(transaction, place, target if target is not None and target.live(transaction.now_us) else None, run)
+    put_back(transaction, place, back, run)
+
+
+def _is_expiry(entry: MemoryVersion, before: MemoryVersion) -> bool:
+    """Say whether a version only says that the one before it has expired."""
+    return entry.deleted and entry.writer == SYSTEM and not before.deleted and not before.live(entry.time_us)
