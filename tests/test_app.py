@@ -224,7 +224,7 @@ def test_a_data_file_with_damaged_rows_is_refused_in_one_line(
 async def test_two_servers_never_share_a_data_file_or_a_port(tmp_path: Path) -> None:
     environ = {"XDG_STATE_HOME": str(tmp_path)}
     async with Server(settings_in(tmp_path), environ) as first:
-        with pytest.raises(StartupError, match="is in use by the server with process id"):
+        with pytest.raises(StartupError, match="is in use in this very process"):
             await Server(settings_in(tmp_path), environ).start()
         elsewhere = tmp_path / "elsewhere"
         with pytest.raises(StartupError, match="cannot listen on"):
