@@ -34,8 +34,8 @@ class FileLock:
             os.close(descriptor)
             if holder == str(os.getpid()):
                 raise StartupError(
-                    f"{self._data_file} is in use in this very process, perhaps by another event loop: close it there first, or "
-                    "choose another file."
+                    f"{self._data_file} is in use in this very process (process id {holder}), perhaps by another event loop: close it "
+                    "there first, or choose another file."
                 ) from None
             raise StartupError(
                 f"{self._data_file} is in use by the server with process id {holder}: "
