@@ -22,7 +22,7 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import StartupError, Unavailable
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor, log_refusal
+from orcs_server.executor.executor import Executor
 from orcs_server.hooks import GuardedHooks, load_factory, null_factory
 from orcs_server.identity import Clock
 from orcs_server.identity.discovery import Announcement
@@ -31,6 +31,7 @@ from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
 from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.retention import Retention
 from orcs_server.service.services import build_services
@@ -61,11 +62,18 @@ class Backend:
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data)
-        self.memory = Memory(self.store, self.clock, log_refusal)
+        self.auditing = Auditing(self.store.audit, self.clock)
+        self.memory = Memory(self.store, self.clock, self.auditing.memory_refused)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
         runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
         self.executor = Executor(
-            self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry, memory=self.memory
+            self.store,
+            runner,
+            Configurations(self.store, self.catalog),
+            self.hooks,
+            self.telemetry,
+            memory=self.memory,
+            on_refusal=self.auditing.run_refused,
         )
         limits = settings.limits
         self.engine = LocalEngine(
@@ -100,6 +108,7 @@ class Backend:
             model=self.model,
             version=VERSION,
             memory=self.memory,
+            auditing=self.auditing,
         )
 
     async def start(self) -> int:
@@ -115,6 +124,7 @@ class Backend:
             store=self.store,
             clock=self.clock,
             finished_kept_us=self.settings.retention.finished_us,
+            audit_kept_us=self.settings.retention.audit_us,
         )
         self._retention = asyncio.create_task(retention.run(), name="retention")
         return resumed
@@ -129,6 +139,7 @@ class Backend:
         await self.hooks.close()
         await self._models.aclose()
         await self.memory.close()
+        await self.auditing.close()
         await self.store.close()
         await asyncio.to_thread(self.telemetry.close)
 
@@ -184,6 +195,7 @@ class Server:
             self.registry = TokenRegistry(settings.data, now_us=backend.clock.now_us)
             given = None if token_file is None else _text_of(token_file)
             token_file = self.registry.ensure_own_token(given) or token_file
+            self.registry.on_change = backend.auditing.token_changed
         rpc = RpcServer(
             backend.services, backend.store, backend.telemetry, self.registry, slow_after_s=self._slow_after_s
         )

@@ -183,9 +183,16 @@ class Retention(Table):
     finished: Annotated[float, Field(gt=0, le=100 * 365 * 24 * 3600.0, allow_inf_nan=False)] | None = None
     """Seconds that a workflow is kept after it ended; None: until somebody deletes it."""
 
+    audit: Annotated[float, Field(gt=0, le=100 * 365 * 24 * 3600.0, allow_inf_nan=False)] | None = None
+    """Seconds that records of the audit log are kept; None: for ever."""
+
     @property
     def finished_us(self) -> int | None:
         return None if self.finished is None else to_us(self.finished)
+
+    @property
+    def audit_us(self) -> int | None:
+        return None if self.audit is None else to_us(self.audit)
 
 
 class AgentTable(Table):

@@ -21,11 +21,12 @@ from orcs_server.config.tables import to_us
 from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import IllegalTransition
 from orcs_server.executor.configuration import Configurations
-from orcs_server.executor.executor import Executor, log_refusal
+from orcs_server.executor.executor import Executor
 from orcs_server.hooks import ALLOW_ALL, AuthorizationHook, GuardedHooks, HookSet, Origin, inline
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
 from orcs_server.memory.shared_store import SharedStore
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.services import Services, build_services
 from orcs_server.storage.store import Store
@@ -117,9 +118,18 @@ async def session(
     guarded = GuardedHooks(_factory(hooks), time_limit_us=settings.hook_timeout_us)
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
-    stored = Memory(store, clock, log_refusal)
+    auditing = Auditing(store.audit, clock)
+    stored = Memory(store, clock, auditing.memory_refused)
     runner = AgentRunner.configured(models, choice, clock.now_us)
-    executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=stored)
+    executor = Executor(
+        store,
+        runner,
+        Configurations(store, catalog),
+        guarded,
+        record_runs=True,
+        memory=stored,
+        on_refusal=auditing.run_refused,
+    )
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
     services = build_services(
@@ -133,6 +143,7 @@ async def session(
         model=choice,
         version=importlib.metadata.version("orcs-server"),
         memory=stored,
+        auditing=auditing,
     )
     at = Session(caller, store, engine, services, stored, shared)
     try:
@@ -141,6 +152,7 @@ async def session(
         try:
             await engine.stop(0)
             await stored.close()
+            await auditing.close()
         finally:
             shared.executing -= at.claimed
         await recording.close()

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from orcs_server.engines.feed import NamespaceWatch, WorkflowWatch
 from orcs_server.identity import Caller
+from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.messages import Request
 from orcs_server.workflow.model import StopMode
@@ -29,6 +30,8 @@ class Command(Struct, frozen=True):
     """Of the validated command; tells a repetition from another command under the same request id."""
     blobs: tuple[Blob, ...] = ()
     """Texts that the request refers to; stored in the same transaction."""
+    audit: AuditDraft | None = None
+    """What the audit log says of it, if it changes anything; stored in the same transaction."""
 
 
 class Receipt(Struct, frozen=True):
@@ -61,7 +64,13 @@ class Engine(Protocol):
         ...
 
     async def freeze(
-        self, caller: Caller, mode: StopMode, reason: str, request_id: str = "", command_hash: str = ""
+        self,
+        caller: Caller,
+        mode: StopMode,
+        reason: str,
+        request_id: str = "",
+        command_hash: str = "",
+        audit: AuditDraft | None = None,
     ) -> int:
         """Pause everything in the caller's namespace, and what is created there from now on; return how many were paused.
 
@@ -70,7 +79,9 @@ class Engine(Protocol):
         """
         ...
 
-    async def thaw(self, caller: Caller, request_id: str = "", command_hash: str = "") -> int:
+    async def thaw(
+        self, caller: Caller, request_id: str = "", command_hash: str = "", audit: AuditDraft | None = None
+    ) -> int:
         """Take the freeze of the caller's namespace back; return how many workflows go on, or stay paused by a person.
 
         A repetition does not take back another freeze: 0. Raises InvalidArgument (REQUEST_ID_REUSED), Unavailable.

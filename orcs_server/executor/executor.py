@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,9 @@ from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
 
+OnRunRefusal = Callable[[Caller, str, str, str], None]
+"""Is told of the caller, the agent, the workflow and the task, which is "" for the planner."""
+
 RUN_OPERATION = "agents.run"
 """What the authorization hook is asked before an agent works for a caller; the resource is the agent's id."""
 
@@ -55,8 +58,10 @@ class Executor:
         *,
         record_runs: bool = False,
         memory: Memory | None = None,
+        on_refusal: OnRunRefusal | None = None,
     ) -> None:
-        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says.
+        """With `record_runs` each agent run leaves its beginning and its result in memory, as `ORCSRunHooks` says. `on_refusal` is
+        told where an agent may not work for a caller.
 
         Whoever hands over a memory closes it.
         """
@@ -64,6 +69,7 @@ class Executor:
         self._store = store
         self._memory = memory or Memory(store, on_refusal=log_refusal)
         self._record_runs = record_runs
+        self._on_refusal = on_refusal
         self._runner = runner
         self._configurations = configurations
         self._hooks = hooks
@@ -106,7 +112,7 @@ class Executor:
         steering: Steering,
     ) -> AttemptOutcome:
         try:
-            await self._permit(caller, task.spec.agent_id)
+            await self._permit(caller, task.spec.agent_id, state.id, task.spec.id)
             configuration = await self._configuration(state.namespace, state.spec)
             agent = self._configurations.agent(configuration, task.spec.agent_id)
             if agent is None:
@@ -143,7 +149,7 @@ class Executor:
         if state.spec.query is None:
             return PlanOutcome(failure=Failure(FailureKind.INTERNAL, "The workflow has neither a query nor a plan."))
         try:
-            await self._permit(caller, PLANNER_ID)
+            await self._permit(caller, PLANNER_ID, state.id)
             query = await self._texts.read(state.namespace, state.spec.query)
             configuration = await self._configuration(state.namespace, state.spec)
             planning = state.progress.planning
@@ -240,9 +246,14 @@ class Executor:
             return False
         return True
 
-    async def _permit(self, caller: Caller, agent_id: str) -> None:
+    async def _permit(self, caller: Caller, agent_id: str, workflow_id: str, task_id: str = "") -> None:
         hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
-        await self._hooks.authorize(hooks, RUN_OPERATION, agent_id)
+        try:
+            await self._hooks.authorize(hooks, RUN_OPERATION, agent_id)
+        except PermissionDenied:
+            if self._on_refusal is not None:
+                self._on_refusal(caller, agent_id, workflow_id, task_id)
+            raise
 
     async def _configuration(self, namespace: str, spec: WorkflowSpec) -> Configuration:
         if spec.configuration is None:

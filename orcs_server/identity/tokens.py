@@ -63,6 +63,7 @@ class _TokenFile(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: tuple[TokenEntry, ...]
 
 
+OnChange = Callable[[TokenEntry, str], None]
 _VERSION = 1
 _Seen = tuple[int, int, int]
 
@@ -97,6 +98,8 @@ class TokenRegistry:
         self._by_hash: dict[str, TokenEntry] = {}
         self._seen: _Seen | None = None
         self._broken = False
+        self.on_change: OnChange | None = None
+        """Is told of each token that is `created` or `revoked` from now on, by whichever program."""
         self._load()
 
     def ensure_own_token(self, given: str | None = None) -> Path | None:
@@ -269,7 +272,12 @@ class TokenRegistry:
         self._load()
 
     def _adopt(self, entries: tuple[TokenEntry, ...], seen: _Seen | None) -> None:
-        self._entries = {entry.id: entry for entry in entries}
+        before, self._entries = self._entries, {entry.id: entry for entry in entries}
+        if self.on_change is not None:
+            for entry in self._entries.keys() - before.keys():
+                self.on_change(self._entries[entry], "create")
+            for entry in before.keys() - self._entries.keys():
+                self.on_change(before[entry], "revoke")
         self._by_hash = {entry.sha256: entry for entry in entries}
         self._callers = {entry.id: Caller(entry.principal, entry.namespace, entry.roles) for entry in entries}
         self._seen = seen

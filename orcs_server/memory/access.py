@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -278,9 +279,16 @@ class AccessControl:
         """
         (await self.view(namespace, actor)).require_client("set the access rules")
         check_rules(rules)
-        return await self._store.put_rules(
-            namespace, msgspec.json.encode(list(rules)), actor.principal, time_us, expected
-        )
+        return await self._store.put_rules(namespace, _encode(rules), actor.principal, time_us, expected)
+
+
+def _encode(rules: Sequence[Rule]) -> bytes:
+    return msgspec.json.encode(list(rules))
+
+
+def rules_digest(rules: Sequence[Rule]) -> str:
+    """Return the SHA-256 of rules as they are stored."""
+    return hashlib.sha256(_encode(rules)).hexdigest()
 
 
 def check_rules(rules: Sequence[Rule]) -> None:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple, Self
-
-from msgspec import Struct
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.identity import Clock
 from orcs_server.memory.access import AccessControl, Actor, OnRefusal, Permission, View
+from orcs_server.memory.changes import Change, Check, Delete, Put, checked
 from orcs_server.memory.flow import ReadSet
 from orcs_server.memory.history import History
+from orcs_server.memory.recording import change_facts, operation_of, recorded
 from orcs_server.memory.scopes import check_key, check_prefix, check_scope, invalid
 from orcs_server.memory.statistics import ReadCounter
-from orcs_server.memory.values import Value, check_value
+from orcs_server.memory.values import Value
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.memory_rows import (
     VERSIONS_KEPT,
     Changes,
     EntrySource,
     Listed,
-    MemoryChange,
-    MemoryCheck,
-    MemoryDelete,
-    MemoryPut,
     MemoryValue,
     MemoryVersion,
     Note,
@@ -35,49 +31,13 @@ from orcs_server.storage.memory_rows import (
 )
 from orcs_server.storage.memory_text import words_of
 from orcs_server.storage.once import Once
-from orcs_server.storage.store import Store, blob_of
+from orcs_server.storage.store import Store
 
-BATCH_LIMIT: Final = 100
-"""Changes in a batch."""
-BATCH_BYTES: Final = 4_194_304
-"""Bytes of all values of a batch."""
 PAGE_LIMIT: Final = 500
-TTL_LIMIT_US: Final = 10 * 365 * 86_400_000_000
 SEARCH_LIMIT: Final = 100
 """Hits on a page."""
 QUERY_LIMIT: Final = 4096
 """Characters of a search."""
-
-
-class Put(Struct, frozen=True):
-    """Store a value under a key."""
-
-    scope: str
-    key: str
-    value: Value
-    ttl_us: int | None = None
-    """How long it is there; None: until it is deleted."""
-    expected: int | None = None
-    """The version that the key must be at; 0: it must be absent; None: anything."""
-
-
-class Delete(Struct, frozen=True):
-    """Delete a key, if it is there."""
-
-    scope: str
-    key: str
-    expected: int | None = None
-
-
-class Check(Struct, frozen=True):
-    """Only compare: the batch goes through if the key is at this version; 0: if it is absent."""
-
-    scope: str
-    key: str
-    expected: int
-
-
-Change = Put | Delete | Check
 
 
 class Found(NamedTuple):
@@ -101,6 +61,8 @@ class Memory:
         self.access = AccessControl(self._store, on_refusal)
         self.reads = ReadCounter(self._store, self.clock)
         self.history = History(self._store, self.clock, self.access)
+        self._recorded = False
+        """Whoever calls says itself what the audit log says."""
 
     def bound(self, once: Once) -> Self:
         """Return this for the one change of a request: carried out once, however often it is asked for under its id.
@@ -109,6 +71,7 @@ class Memory:
         """
         bound = copy.copy(self)
         bound._store = self._store.bound(once)  # noqa: SLF001 - its own kind
+        bound._recorded = True  # noqa: SLF001
         bound.access = self.access.bound(bound._store)  # noqa: SLF001
         bound.history = self.history.bound(bound._store, bound.access)  # noqa: SLF001
         return bound
@@ -273,14 +236,15 @@ class Memory:
         `call` is the idempotency key of a tool call, by which `written_by` finds what it wrote.
         """
         now_us = self.clock.now_us()
-        stored = _checked(changes, now_us)
+        stored = checked(changes, now_us)
         view = await self.access.view(namespace, actor)
         for change in changes:
             view.require(_PERMISSIONS[type(change)], change.scope, change.key)
             if change.expected is not None:
                 # Whether it is the expected version tells what is there.
                 view.require(Permission.READ, change.scope, change.key)
-        return await self._store.write(namespace, stored, _note(actor, now_us, reads, call))
+        store = self._recording(actor, now_us, operation_of(changes), changes[0].scope, change_facts(changes))
+        return await store.write(namespace, stored, _note(actor, now_us, reads, call))
 
     async def written_by(self, namespace: str, call: str, key: str, scope: str) -> MemoryVersion | None:
         """Return the version of a key that a tool call has written, among those that are kept; None where it wrote none.
@@ -313,7 +277,8 @@ class Memory:
         if found is None:
             raise NotFound("MEMORY_NOT_FOUND", f"There is no entry {key!r} in {scope}.")
         source = EntrySource(scope, key, found.entry.version)
-        return await self._store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
+        store = self._recording(actor, now_us, "memory.share", scope, {"key": key, "target": target})
+        return await store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
 
     # Watching
 
@@ -354,6 +319,14 @@ class Memory:
         """Return once there may be changes after a position."""
         await self._store.wait(namespace, after)
 
+    def _recording(
+        self, actor: Actor, now_us: int, operation: str, scope: str, facts: Mapping[str, Any]
+    ) -> MemoryStore:
+        """Return the store for a change, which the audit log tells of."""
+        if self._recorded:
+            return self._store
+        return recorded(self._store, actor, now_us, operation, scope, facts)
+
     async def close(self) -> None:
         """Store what is only in memory: how often keys were read."""
         await self.reads.close()
@@ -366,34 +339,6 @@ def _note(actor: Actor, now_us: int, reads: ReadSet | None, call: str = "") -> N
     if reads is None:
         return Note(now_us, actor.writer, actor.trust)
     return Note(now_us, actor.writer, reads.label(actor.trust), reads.origin(call))
-
-
-def _checked(changes: Sequence[Change], now_us: int) -> list[MemoryChange]:
-    """Return the changes as the store takes them. Raises InvalidArgument (FIELD_INVALID)."""
-    if not 0 < len(changes) <= BATCH_LIMIT:
-        raise invalid("changes", f"A batch has 1 to {BATCH_LIMIT} changes, not {len(changes)}.")
-    size = sum(len(change.value.data) for change in changes if isinstance(change, Put))
-    if len(changes) > 1 and size > BATCH_BYTES:
-        raise invalid("changes", f"The values of a batch have {size} bytes, more than the {BATCH_BYTES} allowed.")
-    return [_stored(change, now_us) for change in changes]
-
-
-def _stored(change: Change, now_us: int) -> MemoryChange:
-    check_scope(change.scope)
-    check_key(change.key)
-    if change.expected is not None and not 0 <= change.expected < 2**62:
-        raise invalid("expected", "A version is 0, for an absent key, or more, and less than 2 to the power of 62.")
-    if isinstance(change, Check):
-        return MemoryCheck(change.scope, change.key, change.expected)
-    if isinstance(change, Delete):
-        return MemoryDelete(change.scope, change.key, change.expected)
-    check_value(change.value)
-    if change.ttl_us is not None and not 0 < change.ttl_us <= TTL_LIMIT_US:
-        raise invalid("ttl", "A time to live is more than nothing and at most ten years.")
-    expires_us = None if change.ttl_us is None else now_us + change.ttl_us
-    return MemoryPut(
-        change.scope, change.key, blob_of(change.value.data), change.value.media_type, expires_us, change.expected
-    )
 
 
 __all__ = ["Change", "Check", "Delete", "Found", "Memory", "Put", "View"]

@@ -21,7 +21,7 @@ takes as long as what is being served makes it.
 """
 WAITING: Final = 2_000
 """Calls that wait for that."""
-LONG_CALLS: Final = frozenset({"PreviewPlan", "RestoreSnapshot", "RevertMemory", "PurgeMemory"})
+LONG_CALLS: Final = frozenset({"PreviewPlan", "RestoreSnapshot", "RevertMemory", "PurgeMemory", "VerifyAudit"})
 """Calls that wait for a model, or go over many entries. They are counted apart, so that nobody waits for them but their own kind."""
 LONG_AT_ONCE: Final = 16
 LONG_WAITING: Final = 100

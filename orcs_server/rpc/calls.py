@@ -22,6 +22,8 @@ from orcs_server.rpc.conversion.streams import StreamMessage
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import Refusal, refusal
 from orcs_server.rpc.patience import Patience
+from orcs_server.service.auditing import Auditing
+from orcs_server.service.trails import Trail, current_trail, on_trail
 from orcs_server.telemetry import OpenSpan, Telemetry
 
 SLOW_AFTER_S: Final = 30.0
@@ -53,6 +55,8 @@ class Context(Protocol):
 
     def invocation_metadata(self) -> Any: ...
 
+    def peer(self) -> str: ...
+
     async def read(self) -> Any: ...
 
     async def write(self, message: bytes, /) -> None: ...
@@ -80,6 +84,9 @@ class StreamCall:
     async def accept(self) -> None:
         """Let the client know that the stream stands, however long its first message takes. It no longer keeps others out."""
         self._entry.leave()
+        trail = current_trail()
+        if trail is not None:
+            trail.standing = True
         await self._context.send_initial_metadata(())
 
     async def send(self, message: StreamMessage) -> None:
@@ -102,9 +109,12 @@ class StreamCall:
 class Calls:
     """Stands in front of every method."""
 
-    def __init__(self, callers: Callers, telemetry: Telemetry, *, slow_after_s: float = SLOW_AFTER_S) -> None:
+    def __init__(
+        self, callers: Callers, telemetry: Telemetry, auditing: Auditing, *, slow_after_s: float = SLOW_AFTER_S
+    ) -> None:
         self._callers = callers
         self._telemetry = telemetry
+        self._auditing = auditing
         self._taking = Patience(slow_after_s)
         self._admission = Admission()
 
@@ -131,27 +141,37 @@ class Calls:
     def _call(self, name: str, kind: type[Message], serve: _Serve) -> Any:
         async def call(_requests: object, context: Context) -> None:
             metadata = context.invocation_metadata()
-            with self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
+            trail = Trail(name, host_of(context.peer()))
+            known: Caller | None = None
+            with on_trail(trail), self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
 
                 def identify() -> Caller:
                     return self._callers.identify(metadata, span.traceparent)
 
                 try:
-                    caller = identify()
+                    caller = known = identify()
                     span.note("orcs.namespace", caller.namespace)
                     entry = await self._admission.enter(caller.namespace, name)
                     try:
                         request = decoded(kind, await entry.receive(context))
+                        trail.read(request)
                         await serve(request, StreamCall(context, caller, identify, self._taking, entry))
                     finally:
                         entry.leave()
                     refused = None
                 except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
                     refused = _refused(error, name, span)
+                    await self._auditing.refused(trail, known, error)
             if refused is not None:
                 await _refuse(context, refused)
 
         return call
+
+
+def host_of(peer: str) -> str:
+    """Return the address of a peer as gRPC names it, without the port."""
+    kind, _, address = peer.partition(":")
+    return f"{kind}:{address.rpartition(':')[0]}" if kind in ("ipv4", "ipv6") else peer
 
 
 def _unary(behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:

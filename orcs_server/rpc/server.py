@@ -9,6 +9,7 @@ import grpc
 
 from orcs_client.v1 import (
     agent_service_pb2,
+    audit_service_pb2,
     control_service_pb2,
     memory_service_pb2,
     system_service_pb2,
@@ -18,6 +19,7 @@ from orcs_client.v1 import (
 from orcs_server.config import Address
 from orcs_server.errors import StartupError
 from orcs_server.identity.tokens import TokenRegistry
+from orcs_server.rpc.audit_servicer import AuditServicer
 from orcs_server.rpc.callers import Callers
 from orcs_server.rpc.calls import SLOW_AFTER_S, Calls
 from orcs_server.rpc.certificates import server_credentials
@@ -69,7 +71,7 @@ class RpcServer:
     ) -> None:
         """Without a registry of tokens everybody may call, and do everything."""
         callers = Callers(registry)
-        calls = Calls(callers, telemetry, slow_after_s=slow_after_s)
+        calls = Calls(callers, telemetry, services.auditing, slow_after_s=slow_after_s)
         servicers = {
             workflow_service_pb2: WorkflowServicer(services),
             task_service_pb2: TaskServicer(services),
@@ -77,6 +79,7 @@ class RpcServer:
             memory_service_pb2: MemoryServicer(services.memory),
             agent_service_pb2: AgentServicer(services.agents),
             system_service_pb2: SystemServicer(services.system),
+            audit_service_pb2: AuditServicer(services.audit),
         }
         declared = [
             (service, servicer)

@@ -4,7 +4,7 @@ is given. The names of the operations are published: hooks see them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from orcs_server.errors import PermissionDenied
 from orcs_server.hooks import GuardedHooks, HookSet, Origin
 from orcs_server.identity import Caller
+from orcs_server.service.trails import current_trail
 
 OPERATIONS: Final = {
     "workflows.create": "operate",
@@ -58,6 +59,9 @@ OPERATIONS: Final = {
     "agents.list": "view",
     "system.info": "view",
     "system.reflect": "view",
+    "audit.list": "administer",
+    "audit.export": "administer",
+    "audit.verify": "administer",
 }
 """Operation -> the role that it needs. Every role includes `view`, `approve` includes `answer`, `administer` includes all."""
 
@@ -68,11 +72,18 @@ ANYTHING: Final = "*"
 """The resource id of an operation that is about no single resource."""
 
 
+Denied = Callable[[Caller, str, str, PermissionDenied], None]
+"""Is told who was not allowed what, where no call tells of it."""
+
+
 class Visit(Struct, frozen=True):
     """An authorised call: the caller, in the namespace that it works in, and the hooks that were made for it."""
 
     caller: Caller
     hooks: HookSet
+    operation: str = ""
+    """What it is, and about what."""
+    resource: str = ""
 
     @property
     def namespace(self) -> str:
@@ -82,31 +93,47 @@ class Visit(Struct, frozen=True):
 class Authorisation:
     """Lets callers in, operation by operation."""
 
-    def __init__(self, hooks: GuardedHooks) -> None:
+    def __init__(self, hooks: GuardedHooks, denied: Denied | None = None) -> None:
         self._hooks = hooks
+        self._denied = denied
 
     async def enter(self, caller: Caller, operation: str, resource_id: str = ANYTHING) -> Visit:
         """Return the visit if the caller may do this. Raises PermissionDenied, or Unavailable when a hook fails.
 
         `resource_id` is `*` where there is none, a workflow's id, `WORKFLOW/TASK`, or a scope of memory.
         """
-        check_role(caller, operation)
-        hooks = await self._hooks.hooks_for(caller, Origin.RPC)
-        namespace = await self._hooks.namespace(hooks, caller)
-        await self._hooks.authorize(hooks, operation, resource_id)
-        if namespace != caller.namespace:
-            caller = replace(caller, namespace=namespace)
-        return Visit(caller, hooks)
+        trail = current_trail()
+        if trail is not None:
+            trail.reached(operation, resource_id)
+        try:
+            check_role(caller, operation)
+            hooks = await self._hooks.hooks_for(caller, Origin.RPC)
+            namespace = await self._hooks.namespace(hooks, caller)
+            if trail is not None:
+                trail.namespace = namespace
+            if namespace != caller.namespace:
+                caller = replace(caller, namespace=namespace)
+            await self._hooks.authorize(hooks, operation, resource_id)
+        except PermissionDenied as error:
+            self._tell(caller, operation, resource_id, error)
+            raise
+        return Visit(caller, hooks, operation, resource_id)
 
     async def check(self, visit: Visit, operation: str, resource_id: str = ANYTHING) -> None:
         """Raise PermissionDenied unless the caller, who is here for something else, may do this, too."""
-        check_role(visit.caller, operation)
-        await self._hooks.authorize(visit.hooks, operation, resource_id)
+        trail = current_trail()
+        if trail is not None:
+            trail.reached(operation, resource_id)
+        try:
+            await self._check(visit, operation, resource_id)
+        except PermissionDenied as error:
+            self._tell(visit.caller, operation, resource_id, error)
+            raise
 
     async def allows(self, visit: Visit, operation: str, resource_id: str = ANYTHING) -> bool:
         """Return whether the caller, who is here for something else, may do this, too."""
         try:
-            await self.check(visit, operation, resource_id)
+            await self._check(visit, operation, resource_id)
         except PermissionDenied:
             return False
         return True
@@ -114,6 +141,14 @@ class Authorisation:
     async def permitted(self, visit: Visit, operation: str, resource_ids: Sequence[str]) -> frozenset[str]:
         """Return those that the caller may see: lists are filtered by it."""
         return frozenset(await self._hooks.permitted(visit.hooks, operation, resource_ids))
+
+    async def _check(self, visit: Visit, operation: str, resource_id: str) -> None:
+        check_role(visit.caller, operation)
+        await self._hooks.authorize(visit.hooks, operation, resource_id)
+
+    def _tell(self, caller: Caller, operation: str, resource_id: str, error: PermissionDenied) -> None:
+        if self._denied is not None:
+            self._denied(caller, operation, resource_id, error)
 
 
 def check_role(caller: Caller, operation: str) -> None:

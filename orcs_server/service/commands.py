@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -10,6 +11,8 @@ from orcs_server.engines.base import Command, Engine, Receipt
 from orcs_server.errors import InvalidArgument, NotFound
 from orcs_server.executor.configuration import unpack
 from orcs_server.identity import Caller
+from orcs_server.service.auditfacts import command_facts
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.reading import no_workflow, summary_of
@@ -32,10 +35,11 @@ class Changed(Struct, frozen=True):
 class Commands:
     """Hands commands to the engine."""
 
-    def __init__(self, *, engine: Engine, store: Store, authorisation: Authorisation) -> None:
+    def __init__(self, *, engine: Engine, store: Store, authorisation: Authorisation, auditing: Auditing) -> None:
         self.engine = engine
         self.store = store
         self.authorisation = authorisation
+        self.auditing = auditing
 
     async def submit(
         self,
@@ -45,8 +49,9 @@ class Commands:
         method: str,
         request_id: str,
         blobs: Sequence[Blob] = (),
+        facts: Mapping[str, Any] | None = None,
     ) -> Receipt:
-        """Have a request carried out. Raises what the engine raises."""
+        """Have a request carried out; `facts` are what the audit log says beside what the request does. Raises what the engine raises."""
         hashed = ""
         if request_id:
             hashed = command_hash((method, workflow_id, request))
@@ -54,7 +59,9 @@ class Commands:
             receipt = await repeated(self.store, visit.caller, method, request_id, hashed)
             if receipt is not None:
                 return receipt
-        command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs))
+        said = {**command_facts(request), **(facts or {})}
+        audit = self.auditing.draft(visit, method, request_id, said)
+        command = Command(visit.caller, workflow_id, request, method, request_id, hashed, tuple(blobs), audit)
         return await self.engine.submit(command)
 
     async def change(
@@ -65,9 +72,10 @@ class Commands:
         method: str,
         request_id: str,
         blobs: Sequence[Blob] = (),
+        facts: Mapping[str, Any] | None = None,
     ) -> Changed:
         """Have a request carried out, and return the workflow afterwards."""
-        receipt = await self.submit(visit, workflow_id, request, method, request_id, blobs)
+        receipt = await self.submit(visit, workflow_id, request, method, request_id, blobs, facts)
         return await changed(self.store, visit.namespace, receipt)
 
     async def summary(self, namespace: str, workflow_id: str) -> WorkflowSummary:

@@ -97,9 +97,9 @@ class Control:
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "namespaces.freeze")
         hashed = command_hash(("FreezeNamespace", mode, reason)) if request_id else ""
-        return await self._counted(
-            visit, await self._commands.engine.freeze(visit.caller, mode, reason, request_id, hashed)
-        )
+        audit = self._commands.auditing.draft(visit, "FreezeNamespace", request_id, {"mode": mode})
+        frozen = await self._commands.engine.freeze(visit.caller, mode, reason, request_id, hashed, audit)
+        return await self._counted(visit, frozen)
 
     async def thaw(self, caller: Caller, request_id: str = "") -> Counted:
         """Take a freeze back; say how many workflows were frozen. What a person paused stays paused."""
@@ -108,7 +108,9 @@ class Control:
         findings.raise_any()
         visit = await self._commands.authorisation.enter(caller, "namespaces.thaw")
         hashed = command_hash(("ThawNamespace",)) if request_id else ""
-        return await self._counted(visit, await self._commands.engine.thaw(visit.caller, request_id, hashed))
+        audit = self._commands.auditing.draft(visit, "ThawNamespace", request_id)
+        thawed = await self._commands.engine.thaw(visit.caller, request_id, hashed, audit)
+        return await self._counted(visit, thawed)
 
     async def _counted(self, visit: Visit, count: int) -> Counted:
         store = self._commands.store

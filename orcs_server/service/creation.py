@@ -13,6 +13,8 @@ from orcs_server.engines.base import Command, Engine
 from orcs_server.errors import Violation
 from orcs_server.hooks import UNLIMITED_RESOURCES, GuardedHooks
 from orcs_server.identity import WORKFLOW_ID, Caller, Clock, new_workflow_id
+from orcs_server.service.auditfacts import creation_facts
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.authorisation import ANYTHING, Authorisation, Visit
 from orcs_server.service.commands import Changed, changed, repeated
 from orcs_server.service.configuration import WorkflowSettings
@@ -48,6 +50,7 @@ class Creation:
         settings: WorkflowSettings,
         clock: Clock,
         continuing: Continuing,
+        auditing: Auditing,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -57,6 +60,7 @@ class Creation:
         self._settings = settings
         self._clock = clock
         self._continuing = continuing
+        self._auditing = auditing
 
     async def create(
         self, caller: Caller, new: NewWorkflow, request_id: str = "", found: Sequence[Violation] = ()
@@ -85,7 +89,8 @@ class Creation:
         spec, blobs = await self._specify(new, plan, visit, settings, earlier)
         workflow_id = new.workflow_id or new_workflow_id()
         request = CreateWorkflow(visit.namespace, workflow_id, spec, None if plan is None else plan.tasks)
-        command = Command(visit.caller, workflow_id, request, METHOD, request_id, hashed, tuple(blobs.values()))
+        audit = self._auditing.draft(visit, METHOD, request_id, creation_facts(request), resource=workflow_id)
+        command = Command(visit.caller, workflow_id, request, METHOD, request_id, hashed, tuple(blobs.values()), audit)
         return await changed(self._store, visit.namespace, await self._engine.submit(command))
 
     # Checks

@@ -10,6 +10,7 @@ from orcs_server.config import Settings
 from orcs_server.errors import NotFound
 from orcs_server.identity import Caller
 from orcs_server.service.approvers import Approvers
+from orcs_server.service.auditfacts import shown_facts
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.commands import Changed, Commands, begin, check_reason, check_said
 from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_size
@@ -133,7 +134,8 @@ class Inbox:
         asked, _ = await self._find(visit, workflow_id, input_id, "AnswerInput", request_id)
         blob = await self._read(visit, asked, answer, "answer")
         request = AnswerInput(input_id, blob.digest, visit.caller.principal, share)
-        return await self._commands.change(visit, workflow_id, request, "AnswerInput", request_id, (blob,))
+        shown = shown_facts(asked)
+        return await self._commands.change(visit, workflow_id, request, "AnswerInput", request_id, (blob,), shown)
 
     async def resolve(
         self,
@@ -176,7 +178,8 @@ class Inbox:
             blobs[0].digest if blobs else None,
             wish.budget,
         )
-        return await self._commands.change(visit, workflow_id, request, "ResolveApproval", request_id, blobs)
+        shown = shown_facts(asked)
+        return await self._commands.change(visit, workflow_id, request, "ResolveApproval", request_id, blobs, shown)
 
     # Inside
 

@@ -13,6 +13,7 @@ from orcs_server.identity import Caller
 from orcs_server.memory import Actor, Delete, Memory, Put
 from orcs_server.memory.history import At
 from orcs_server.memory.memory import QUERY_LIMIT, SEARCH_LIMIT, Found
+from orcs_server.memory.recording import change_facts
 from orcs_server.service import memorychecks as check
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.cursors import MemoryCursors
@@ -211,6 +212,7 @@ class Entries:
             _said(wishes) if request_id else (),
             list[Written],
             lambda memory: memory.batch(visit.namespace, actor_of(visit), changes),
+            change_facts(changes),
         )
         return Changed([one.version for one in receipt.result], receipt.cursor)
 
@@ -224,8 +226,8 @@ class Entries:
         if scope == target:
             findings.add("target_scope", "An entry cannot be shared with its own scope: name another one.")
         findings.raise_any()
-        await self._access.enter(caller, "memory.share", scope)
-        visit = await self._access.enter(caller, "memory.write", target)
+        visit = await self._access.enter(caller, "memory.share", scope)
+        await self._access.enter(caller, "memory.write", target)
         receipt = await self._access.once(
             visit,
             "ShareMemory",
@@ -233,6 +235,7 @@ class Entries:
             (scope, key, target),
             Written,
             lambda memory: memory.share(visit.namespace, actor_of(visit), key, scope, target),
+            {"key": key, "target": target},
         )
         return Changed([receipt.result.version], receipt.cursor)
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orcs_server.errors import InvalidArgument
 from orcs_server.identity import Caller
 from orcs_server.memory import Actor, Memory
 from orcs_server.memory.history import At
 from orcs_server.memory.scopes import check_prefix
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.commands import reused
 from orcs_server.service.cursors import MemoryCursors
 from orcs_server.service.pages import PageBinding, no_token
 from orcs_server.service.requests import command_hash
+from orcs_server.storage.audit import BEGUN, details_of
 from orcs_server.storage.codec import damaged
 from orcs_server.storage.memory_rows import EntrySource, MemoryVersion, OutputSource
 from orcs_server.storage.once import Once
@@ -40,11 +43,20 @@ class Receipt(Struct, Generic[T], frozen=True):
 class MemoryAccess:
     """Lets callers in to memory."""
 
-    def __init__(self, *, memory: Memory, store: Store, authorisation: Authorisation, max_page_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        store: Store,
+        authorisation: Authorisation,
+        auditing: Auditing,
+        max_page_size: int,
+    ) -> None:
         self.memory = memory
         self.max_page_size = max_page_size
         self._store = store
         self._authorisation = authorisation
+        self._auditing = auditing
 
     def now_us(self) -> int:
         """Return the time by which memory goes."""
@@ -103,12 +115,14 @@ class MemoryAccess:
         said: object,
         kind: type[T],
         act: Callable[[Memory], Awaitable[T]],
+        facts: Mapping[str, Any] | None = None,
     ) -> Receipt[T]:
-        """Make one change, which `act` does with the memory that it is given; its answer is stored in the same transaction.
+        """Make one change, which `act` does with the memory that it is given; its answer is stored in the same transaction, and so
+        is what the audit log says of it: `facts`.
 
         The same request id again gets that answer; with another command InvalidArgument (REQUEST_ID_REUSED).
         """
-        once = self._once(visit, method, request_id, said)
+        once = self._once(visit, method, request_id, said, facts)
         return await self._carried_out(visit, once, kind, lambda: act(self.memory.bound(once)))
 
     async def in_slices(
@@ -119,12 +133,23 @@ class MemoryAccess:
         said: object,
         kind: type[T],
         act: Callable[[Memory], Awaitable[T]],
+        facts: Mapping[str, Any],
+        count: Callable[[T], int],
     ) -> Receipt[T]:
-        """Do what takes many changes; its answer is stored once all are done. Cut off, it is begun again by its repetition."""
-        once = self._once(visit, method, request_id, said)
+        """Do what takes many changes; its answer is stored once all are done. Cut off, it is begun again by its repetition.
+
+        The audit log tells of its beginning before anything has changed, and at its end how many changes there were.
+        """
+        once = self._once(visit, method, request_id, said, facts)
 
         async def act_and_remember() -> T:
+            audit = once.audit
+            if audit is not None:
+                await self._store.audit.append(visit.namespace, [replace(audit, outcome=BEGUN)])
             result = await act(self.memory)
+            if audit is not None:
+                now_us = self.now_us()
+                once.audit = replace(audit, time_us=now_us, details=details_of({**facts, "count": count(result)}))
             await self.memory.remember(visit.namespace, once, result)
             return result
 
@@ -140,11 +165,12 @@ class MemoryAccess:
             return self._again(visit, once, error.record, kind)
         return self._receipt(visit, result, once.position)
 
-    def _once(self, visit: Visit, method: str, request_id: str, said: object) -> Once:
+    def _once(self, visit: Visit, method: str, request_id: str, said: object, facts: Mapping[str, Any] | None) -> Once:
+        audit = self._auditing.draft(visit, method, request_id, facts)
         if not request_id:
-            return Once(None, "", self.now_us())
+            return Once(None, "", self.now_us(), audit)
         key = RequestKey(visit.namespace, visit.caller.principal, method, request_id)
-        return Once(key, command_hash((method, said)), self.now_us())
+        return Once(key, command_hash((method, said)), self.now_us(), audit)
 
     async def _refuse_known(self, once: Once) -> None:
         """Raise DuplicateRequest ahead of everything that a repetition would otherwise be refused for."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from orcs_server.errors import InvalidArgument
 from orcs_server.memory.access import Rule, check_rules
-from orcs_server.memory.memory import BATCH_BYTES, BATCH_LIMIT, TTL_LIMIT_US, Put
+from orcs_server.memory.changes import BATCH_BYTES, BATCH_LIMIT, TTL_LIMIT_US, Put
 from orcs_server.memory.scopes import check_key, check_prefix, check_scope
 from orcs_server.memory.values import check_value
 from orcs_server.service.memoryrequests import MemoryChangeWish, MemoryLookup, MemoryPast

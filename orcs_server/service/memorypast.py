@@ -125,7 +125,8 @@ class Past:
             await memory.history.delete_snapshot(visit.namespace, actor_of(visit), scope, number)
             return 1
 
-        receipt = await self._access.once(visit, "DeleteSnapshot", request_id, (scope, number), int, delete)
+        said = {"snapshot": number}
+        receipt = await self._access.once(visit, "DeleteSnapshot", request_id, (scope, number), int, delete, said)
         return receipt.cursor
 
     async def compare(
@@ -160,6 +161,8 @@ class Past:
             (scope, number),
             int,
             lambda memory: memory.history.restore(visit.namespace, actor_of(visit), scope, number),
+            {"snapshot": number},
+            lambda changed: changed,
         )
 
     # Ways back
@@ -181,6 +184,7 @@ class Past:
             version,
             int,
             lambda memory: memory.history.revert(visit.namespace, actor_of(visit), key, scope, number),
+            {"key": key, "version": number},
         )
         return Receipt(Reverted(receipt.result, 1, key_count=1), receipt.cursor, receipt.cursors)
 
@@ -212,7 +216,10 @@ class Past:
                 await self._readable(visit, memory, found.derived),
             )
 
-        return await self._access.in_slices(visit, "RevertMemory", request_id, run, Reverted, quarantine)
+        said = {"run": run.workflow_id, "task": run.task_id, "attempt": run.attempt}
+        return await self._access.in_slices(
+            visit, "RevertMemory", request_id, run, Reverted, quarantine, said, lambda reverted: reverted.reverted_count
+        )
 
     async def _readable(self, visit: Visit, memory: Memory, places: Sequence[Place]) -> tuple[Place, ...]:
         """Return the first of these places that the caller may read."""
@@ -247,6 +254,8 @@ class Past:
             (scope, prefix, key),
             int,
             lambda memory: memory.history.purge(visit.namespace, actor_of(visit), scope, prefix, key),
+            {"prefix": prefix} if key is None else {"key": key},
+            lambda erased: erased,
         )
 
     async def _enter(self, caller: Caller, operation: str, scope: str, number: int, request_id: str) -> Visit:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from orcs_server.errors import NotFound, OutOfRange
 from orcs_server.identity import Caller
 from orcs_server.memory import Memory, Rule
-from orcs_server.memory.access import RuleSet
+from orcs_server.memory.access import RuleSet, rules_digest
 from orcs_server.memory.inventory import ScopeContent
 from orcs_server.service import memorychecks as check
 from orcs_server.service.cursors import MemoryCursors
@@ -86,6 +86,7 @@ class Rules:
             lambda memory: memory.access.set_rules(
                 visit.namespace, actor_of(visit), rules, self._access.now_us(), expected
             ),
+            {"rules": len(rules), "expected_version": expected, "rules_sha256": rules_digest(rules)},
         )
 
     async def scopes(self, caller: Caller, prefix: str = "", size: int = 0, token: str = "") -> ScopesPage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orcs_server.memory import Memory
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.memory import Entries
 from orcs_server.service.memoryaccess import MemoryAccess
@@ -30,11 +31,18 @@ def build_memory_services(
     memory: Memory,
     store: Store,
     authorisation: Authorisation,
+    auditing: Auditing,
     open_watches: OpenWatches,
     max_page_size: int,
 ) -> MemoryServices:
     """Put it together."""
-    access = MemoryAccess(memory=memory, store=store, authorisation=authorisation, max_page_size=max_page_size)
+    access = MemoryAccess(
+        memory=memory,
+        store=store,
+        authorisation=authorisation,
+        auditing=auditing,
+        max_page_size=max_page_size,
+    )
     return MemoryServices(
         Entries(memory, access),
         Past(memory, access),

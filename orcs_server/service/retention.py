@@ -11,6 +11,7 @@ from orcs_server.engines.base import Command, Engine
 from orcs_server.errors import IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import upkeep
+from orcs_server.storage.audit import PRUNE, AuditDraft
 from orcs_server.storage.store import Store
 from orcs_server.workflow.messages import DeleteWorkflow
 
@@ -25,18 +26,32 @@ LONGEST_PAUSE_S: Final = 5.0
 DELETER: Final = "orcs"
 """Who deletes, as the event says."""
 
+METHOD: Final = "retention"
+"""By which way it comes, as the audit log says."""
+
 _log = logging.getLogger("orcs.retention")
 
 
 class Retention:
     """Lets go of what is old, in slices so small that nobody's write waits for long."""
 
-    def __init__(self, *, engine: Engine, store: Store, clock: Clock, finished_kept_us: int | None) -> None:
-        """Keep workflows for `finished_kept_us` microseconds after their last event; None keeps them for ever."""
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        finished_kept_us: int | None,
+        audit_kept_us: int | None = None,
+    ) -> None:
+        """Keep workflows for `finished_kept_us` microseconds after their last event, and what the audit log says for
+        `audit_kept_us`; None keeps them for ever.
+        """
         self._engine = engine
         self._store = store
         self._clock = clock
         self._finished_kept_us = finished_kept_us
+        self._audit_kept_us = audit_kept_us
 
     async def run(self) -> None:
         """Go over everything, now and then every hour, until cancelled."""
@@ -57,6 +72,8 @@ class Retention:
                 _log.info("%d workflows that ended long ago were deleted", deleted)
         await upkeep.go_over(self._store.memory, now_us)
         await self._blobs()
+        if self._audit_kept_us is not None:
+            await self._audit(now_us - self._audit_kept_us)
 
     async def _requests(self, before_us: int) -> None:
         removed = SLICE
@@ -72,7 +89,7 @@ class Retention:
             after = page[-1]
             for row in page:
                 begun = perf_counter()
-                command = Command(Caller(DELETER, row.namespace), row.workflow_id, DeleteWorkflow(), "DeleteWorkflow")
+                command = _deletion(row.namespace, row.workflow_id, self._clock.now_us())
                 try:
                     await self._engine.submit(command)
                     deleted += 1
@@ -90,6 +107,20 @@ class Retention:
                 return
             place = following
             await _pause(begun)
+
+    async def _audit(self, before_us: int) -> None:
+        for namespace in await self._store.audit.old_chains(before_us):
+            removed = SLICE
+            while removed == SLICE:
+                begun = perf_counter()
+                draft = AuditDraft(self._clock.now_us(), PRUNE, METHOD, DELETER)
+                removed = await self._store.audit.prune(namespace, before_us, SLICE, draft)
+                await _pause(begun)
+
+
+def _deletion(namespace: str, workflow_id: str, now_us: int) -> Command:
+    audit = AuditDraft(now_us, "workflows.delete", METHOD, DELETER, resource=workflow_id)
+    return Command(Caller(DELETER, namespace), workflow_id, DeleteWorkflow(), "DeleteWorkflow", audit=audit)
 
 
 async def _pause(begun: float) -> None:

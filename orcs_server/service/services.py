@@ -15,6 +15,8 @@ from orcs_server.memory import Memory
 from orcs_server.service.agents import Agents
 from orcs_server.service.amending import Amending
 from orcs_server.service.approvers import Approvers
+from orcs_server.service.audit import Audit
+from orcs_server.service.auditing import Auditing
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.commands import Commands
 from orcs_server.service.configuration import WorkflowSettings
@@ -58,6 +60,8 @@ class Services:
     watching_all: WatchingAll
     watching_inbox: WatchingInbox
     memory: MemoryServices
+    audit: Audit
+    auditing: Auditing
     open_watches: OpenWatches
 
 
@@ -73,12 +77,13 @@ def build_services(
     model: ModelChoice,
     version: str,
     memory: Memory,
+    auditing: Auditing,
 ) -> Services:
     """Put the service together. The store is open."""
-    authorisation = Authorisation(hooks)
+    authorisation = Authorisation(hooks, auditing.denied)
     open_watches = OpenWatches(settings.limits.max_watches_per_caller)
     for_workflows = WorkflowSettings(settings, catalog, hooks)
-    commands = Commands(engine=engine, store=store, authorisation=authorisation)
+    commands = Commands(engine=engine, store=store, authorisation=authorisation, auditing=auditing)
     approvers = Approvers(store, authorisation, separate=settings.approvals.separate_approver)
     pages = settings.limits.max_page_size
     results = Results(store=store, authorisation=authorisation)
@@ -93,6 +98,7 @@ def build_services(
             settings=for_workflows,
             clock=clock,
             continuing=Continuing(store=store, authorisation=authorisation, results=results),
+            auditing=auditing,
         ),
         control=Control(commands, approvers),
         tasks=Tasks(commands, settings, approvers, clock),
@@ -123,8 +129,11 @@ def build_services(
             memory=memory,
             store=store,
             authorisation=authorisation,
+            auditing=auditing,
             open_watches=open_watches,
             max_page_size=pages,
         ),
+        audit=Audit(store=store, authorisation=authorisation, max_page_size=pages),
+        auditing=auditing,
         open_watches=open_watches,
     )

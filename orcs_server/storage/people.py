@@ -10,6 +10,7 @@ from orcs_server.workflow.model import StopMode
 from orcs_server.workflow.people import InputKind, PendingInput
 
 if TYPE_CHECKING:
+    from orcs_server.storage.audit import AuditDraft
     from orcs_server.storage.store import RequestRecord
 
 
@@ -64,8 +65,10 @@ class PeopleStore(Protocol):
         """Return the namespaces that are frozen, or being thawed."""
         ...
 
-    async def put_freeze(self, freeze: Freeze, request: RequestRecord | None = None) -> None:
-        """Note that a namespace is frozen, or being thawed, and by which request.
+    async def put_freeze(
+        self, freeze: Freeze, request: RequestRecord | None = None, audit: AuditDraft | None = None
+    ) -> None:
+        """Note that a namespace is frozen, or being thawed, by which request, and what the audit log says of it.
 
         Raises DuplicateRequest when the request was carried out before.
         """

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from orcs_server.identity import Caller
+from orcs_server.storage.audit import AuditDraft, AuditStore
 from orcs_server.storage.journal import JournalStore
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import PeopleStore
@@ -103,6 +104,8 @@ class Write(Struct, frozen=True):
     request: RequestRecord | None = None
     caller: Caller | None = None
     """Stored on create; not looked at later."""
+    audit: tuple[AuditDraft, ...] = ()
+    """What the audit log says of it, in the same transaction."""
 
 
 class StoredTask(NamedTuple):
@@ -209,6 +212,11 @@ class Store(JournalStore, PeopleStore, Protocol):
     @property
     def memory(self) -> MemoryStore:
         """What agents remember."""
+        ...
+
+    @property
+    def audit(self) -> AuditStore:
+        """Who did what."""
         ...
 
     async def open(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, draining, losses_of, unreported_usage
+from orcs_server.engines.local.letters import Draft, Letter, draining, losses_of, proposal_audit, unreported_usage
 from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.local.trouble import events_between, owed
 from orcs_server.engines.local.wants import wants_of
@@ -106,7 +106,8 @@ class WorkflowActor:
     async def propose(self, proposal: m.TasksProposed, blobs: tuple[Blob, ...], *, actor: str) -> None:
         """Add tasks that a running attempt wants. Raises what the core raises, and Unavailable."""
         reply: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        command = Command(self.caller, self.workflow_id, proposal, "ProposeTasks")
+        audit = proposal_audit(self.caller, self.workflow_id, proposal, actor, self._engine.clock.now_us())
+        command = Command(self.caller, self.workflow_id, proposal, "ProposeTasks", audit=audit)
         self._deliver(Letter(proposal, actor, blobs, command, reply))
         await asyncio.shield(reply)
 
@@ -247,6 +248,8 @@ class WorkflowActor:
             self._record(draft, events_of_freeze, now_us, "orcs", cause)
         if events:
             draft.blobs.extend(letter.blobs)
+            if letter.command is not None and letter.command.audit is not None:
+                draft.audit.append(letter.command.audit)
         draft.accept(letter, self.workflow_id, self.seq + len(draft.records), now_us)
 
     def _record(self, draft: Draft, events: list[e.Event], now_us: int, actor: str, cause: str) -> None:
@@ -289,6 +292,7 @@ class WorkflowActor:
             blobs=tuple(draft.blobs),
             request=draft.request,
             caller=self.caller if self.seq == 0 else None,
+            audit=tuple(draft.audit),
         )
         store = self._engine.store
         await (store.delete(write) if draft.deletes else store.commit(write))

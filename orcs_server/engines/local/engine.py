@@ -25,6 +25,7 @@ from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFo
 from orcs_server.executor.executor import Executor
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.restored import restored
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
@@ -186,14 +187,22 @@ class LocalEngine:
             self._pending.give(namespace)
 
     async def freeze(
-        self, caller: Caller, mode: StopMode, reason: str, request_id: str = "", command_hash: str = ""
+        self,
+        caller: Caller,
+        mode: StopMode,
+        reason: str,
+        request_id: str = "",
+        command_hash: str = "",
+        audit: AuditDraft | None = None,
     ) -> int:
         """Pause everything in the caller's namespace."""
-        return await self.freezing.freeze(caller, mode, reason, request_id, command_hash)
+        return await self.freezing.freeze(caller, mode, reason, request_id, command_hash, audit)
 
-    async def thaw(self, caller: Caller, request_id: str = "", command_hash: str = "") -> int:
+    async def thaw(
+        self, caller: Caller, request_id: str = "", command_hash: str = "", audit: AuditDraft | None = None
+    ) -> int:
         """Take the freeze of the caller's namespace back."""
-        return await self.freezing.thaw(caller, request_id, command_hash)
+        return await self.freezing.thaw(caller, request_id, command_hash, audit)
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:
         """Return the committed state of a workflow that is in memory."""

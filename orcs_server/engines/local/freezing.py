@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from orcs_server.engines.base import Command
 from orcs_server.engines.local.letters import draining, reused
 from orcs_server.errors import IllegalTransition, NotFound, OrcsError, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller
+from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.people import Freeze
 from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
@@ -30,6 +31,13 @@ _log = logging.getLogger("orcs.engine")
 AT_ONCE = 64
 """Workflows that are paused side by side: others' commands get their turn between them."""
 TRY_AGAIN_S = 5.0
+
+
+class _Wish(NamedTuple):
+    """By which request, and what the audit log says of it."""
+
+    request: RequestRecord | None
+    audit: AuditDraft | None
 
 
 class Freezing:
@@ -65,15 +73,23 @@ class Freezing:
         freeze = self._freezes.get(namespace)
         return freeze is not None and not freeze.thawing
 
-    async def freeze(self, caller: Caller, mode: StopMode, reason: str, request_id: str, command_hash: str) -> int:
+    async def freeze(
+        self,
+        caller: Caller,
+        mode: StopMode,
+        reason: str,
+        request_id: str,
+        command_hash: str,
+        audit: AuditDraft | None = None,
+    ) -> int:
         """Pause everything in the caller's namespace, and what is created from now on; return how many were paused."""
-        request = self._record(caller, "FreezeNamespace", request_id, command_hash)
-        return await self._whole(self._freeze(Freeze(caller.namespace, mode, reason), caller, request))
+        wish = _Wish(self._record(caller, "FreezeNamespace", request_id, command_hash), audit)
+        return await self._whole(self._freeze(Freeze(caller.namespace, mode, reason), caller, wish))
 
-    async def thaw(self, caller: Caller, request_id: str, command_hash: str) -> int:
+    async def thaw(self, caller: Caller, request_id: str, command_hash: str, audit: AuditDraft | None = None) -> int:
         """Take a freeze back; return how many workflows go on. What a person paused stays paused."""
-        request = self._record(caller, "ThawNamespace", request_id, command_hash)
-        return await self._whole(self._thaw(caller, request))
+        wish = _Wish(self._record(caller, "ThawNamespace", request_id, command_hash), audit)
+        return await self._whole(self._thaw(caller, wish))
 
     def pause_of(self, namespace: str, events: Sequence[e.Event]) -> m.PauseWorkflow | None:
         """Return what holds a workflow that is reopened in a frozen namespace: it belongs into the same transaction."""
@@ -98,35 +114,35 @@ class Freezing:
         key = RequestKey(caller.namespace, caller.principal, method, request_id)
         return RequestRecord(key, command_hash, "", 0, self._engine.clock.now_us())
 
-    async def _freeze(self, freeze: Freeze, caller: Caller, request: RequestRecord | None) -> int:
+    async def _freeze(self, freeze: Freeze, caller: Caller, wish: _Wish) -> int:
         async with self._turns[caller.namespace]:
-            return await self._begin(freeze, caller, request)
+            return await self._begin(freeze, caller, wish)
 
-    async def _thaw(self, caller: Caller, request: RequestRecord | None) -> int:
+    async def _thaw(self, caller: Caller, wish: _Wish) -> int:
         async with self._turns[caller.namespace]:
             known = self._freezes.get(caller.namespace)
             if known is not None:
-                return await self._begin(replace(known, thawing=True), caller, request)
-            if request is not None:
+                return await self._begin(replace(known, thawing=True), caller, wish)
+            if wish.request is not None:
                 # Noted all the same: should it come again, it must not take back a freeze of later.
                 nothing = Freeze(caller.namespace, StopMode.DRAIN, thawing=True)
-                if await self._put(nothing, request):
+                if await self._put(nothing, wish):
                     await self._engine.store.end_freeze(caller.namespace)
             return 0
 
-    async def _put(self, freeze: Freeze, request: RequestRecord | None) -> bool:
+    async def _put(self, freeze: Freeze, wish: _Wish) -> bool:
         """Note it; False for a repetition, which changes nothing. Raises InvalidArgument where that is another request's."""
         try:
-            await self._engine.store.put_freeze(freeze, request)
+            await self._engine.store.put_freeze(freeze, *wish)
         except DuplicateRequest as error:
-            if request is None or error.record.command_hash != request.command_hash:
+            if wish.request is None or error.record.command_hash != wish.request.command_hash:
                 raise reused(error.record) from None
             return False
         return True
 
-    async def _begin(self, freeze: Freeze, caller: Caller, request: RequestRecord | None) -> int:
+    async def _begin(self, freeze: Freeze, caller: Caller, wish: _Wish) -> int:
         # A repetition goes on with what stands as it left it, perhaps unfinished; what others have done since stays.
-        if not await self._put(freeze, request) and freeze not in await self._engine.store.freezes():
+        if not await self._put(freeze, wish) and freeze not in await self._engine.store.freezes():
             return 0
         self._freezes[freeze.namespace] = freeze
         try:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
+from orcs_server.identity import Caller
+from orcs_server.storage.audit import AuditDraft, details_of
 from orcs_server.storage.journal import JournalHead
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
 from orcs_server.workflow import events as e
@@ -49,11 +51,12 @@ class Letter(NamedTuple):
 class Draft:
     """What one turn has come to so far; nothing of it is true before the commit."""
 
-    __slots__ = ("blobs", "letters", "receipts", "records", "refusals", "request", "state", "touched_all")
+    __slots__ = ("audit", "blobs", "letters", "receipts", "records", "refusals", "request", "state", "touched_all")
 
     def __init__(self, state: WorkflowState | None) -> None:
         self.state = state
         self.records: list[EventRecord] = []
+        self.audit: list[AuditDraft] = []
         self.blobs: list[Blob] = []
         self.letters: list[Letter] = []
         self.receipts: list[tuple[asyncio.Future[Receipt], Receipt]] = []
@@ -106,6 +109,21 @@ def reused(record: RequestRecord) -> InvalidArgument:
     return InvalidArgument(
         "REQUEST_ID_REUSED",
         f"The request id {record.key.request_id!r} belongs to another {record.key.method}. Use a new one.",
+    )
+
+
+def proposal_audit(caller: Caller, workflow_id: str, proposal: m.TasksProposed, actor: str, now_us: int) -> AuditDraft:
+    """Return what the audit log says of tasks that an agent adds, for whoever it works for."""
+    return AuditDraft(
+        now_us,
+        "plans.edit",
+        "agent",
+        caller.principal,
+        resource=workflow_id,
+        agent=actor.removeprefix("agent:"),
+        workflow_id=workflow_id,
+        task_id=proposal.proposer,
+        details=details_of({"edits": len(proposal.tasks), "attempt": proposal.attempt}),
     )
 
 

@@ -21,6 +21,7 @@ from orcs_server.storage.rows import (
     turns_workflow,
     used_blobs,
 )
+from orcs_server.storage.sqlite import audit
 from orcs_server.storage.sqlite.journal import Append, append_together
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Write
@@ -138,6 +139,7 @@ class Erasure:
         self.first_position = log.position + 1
         _add_events.run(connection, event_rows(log, write))
         store_requests(connection, [write])
+        store_audit(connection, [write])
         connection.execute(QUERIES["remove_events_before"], (*identity, write.events[-1].seq))
         named = {"namespace": write.namespace, "workflow_id": write.workflow_id}
         erased = connection.execute(QUERIES["remove_unshared_blobs"], named).fetchall()
@@ -229,6 +231,14 @@ def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequenc
         commit.first_position = log.position + 1
         events += event_rows(log, commit.write)
     _add_events.run(connection, events)
+    store_audit(connection, [commit.write for commit in commits])
+
+
+def store_audit(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    """Write down in the audit log who wanted these writes."""
+    drafts = [(write.namespace, draft) for write in writes for draft in write.audit]
+    if drafts:
+        audit.append(connection, drafts)
 
 
 def event_rows(log: LogEnd, write: Write) -> list[Row]:

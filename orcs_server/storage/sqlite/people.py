@@ -6,8 +6,10 @@ import re
 import sqlite3
 from typing import Any
 
+from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.codec import decode_input
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
+from orcs_server.storage.sqlite import audit
 from orcs_server.storage.sqlite.batch import Change, add_request
 from orcs_server.storage.sqlite.decoding import any_of
 from orcs_server.storage.sqlite.queries import QUERIES
@@ -58,14 +60,16 @@ def freezes(reader: Reader) -> list[Freeze]:
     return [Freeze(namespace, StopMode(mode), reason, bool(thawing)) for namespace, mode, reason, thawing in rows]
 
 
-def put_freeze(freeze: Freeze, request: RequestRecord | None) -> Change:
-    """Return the change that notes it, and its request. Raises DuplicateRequest when that was carried out before."""
+def put_freeze(freeze: Freeze, request: RequestRecord | None, draft: AuditDraft | None) -> Change:
+    """Return the change that notes it, its request, and who wanted it. Raises DuplicateRequest when that was carried out before."""
     row = (freeze.namespace, freeze.mode, freeze.reason, freeze.thawing)
 
     def put(connection: sqlite3.Connection) -> None:
         if request is not None:
             add_request(connection, request)
         connection.execute(QUERIES["put_frozen"], row)
+        if draft is not None:
+            audit.append(connection, [(freeze.namespace, draft)])
 
     return Change(put)
 

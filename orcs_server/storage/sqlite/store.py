@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from orcs_server.storage import blobs as at_rest
+from orcs_server.storage.audit import AuditDraft, AuditStore
 from orcs_server.storage.codec import (
     damaged,
     decode_input,
@@ -24,6 +26,7 @@ from orcs_server.storage.journal import (
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite import batch, journal, people, retention
+from orcs_server.storage.sqlite.audit import SqliteAudit
 from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
@@ -65,6 +68,7 @@ class SqliteStore:
         self._open_writer: Writer | None = None
         self._open_reader: Reader | None = None
         self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack)
+        self._audit = SqliteAudit(self._submit, lambda: self._reader)
 
     @property
     def epoch(self) -> str:
@@ -73,6 +77,10 @@ class SqliteStore:
     @property
     def memory(self) -> MemoryStore:
         return self._memory
+
+    @property
+    def audit(self) -> AuditStore:
+        return self._audit
 
     @property
     def _writer(self) -> Writer:
@@ -215,8 +223,10 @@ class SqliteStore:
     async def freezes(self) -> list[Freeze]:
         return people.freezes(self._reader)
 
-    async def put_freeze(self, freeze: Freeze, request: RequestRecord | None = None) -> None:
-        await self._writer.submit(people.put_freeze(freeze, request), freeze.namespace)
+    async def put_freeze(
+        self, freeze: Freeze, request: RequestRecord | None = None, audit: AuditDraft | None = None
+    ) -> None:
+        await self._writer.submit(people.put_freeze(freeze, request, audit), freeze.namespace)
 
     async def end_freeze(self, namespace: str) -> None:
         await self._writer.submit(people.end_freeze(namespace), namespace)
@@ -265,6 +275,9 @@ class SqliteStore:
             for namespace, digest in await self._writer.submit(retention.erase_blobs(unused)):
                 self._cache.forget(namespace, digest)
         return place
+
+    async def _submit(self, namespace: str, weight: int, change: Callable[[sqlite3.Connection], Any]) -> Any:
+        return await self._writer.submit(batch.Change(change, weight), namespace)
 
     def _remember(self, namespace: str, blobs: Sequence[Blob]) -> None:
         for blob in blobs:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from orcs_server.storage.codec import encode
 from orcs_server.storage.once import Once
+from orcs_server.storage.sqlite import audit
 from orcs_server.storage.sqlite.batch import find_request, put_request
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
@@ -44,6 +45,8 @@ def once(work: Work, namespace: str, change: Once) -> Work:
             put_request(
                 connection, RequestRecord(change.request, change.command_hash, "", position, change.created_us, answer)
             )
+        if change.audit is not None:
+            audit.append(connection, [(namespace, change.audit)])
         return Remembered(outcome, position)
 
     return carry_out
