@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orcs_client import health, requests, watching
+from orcs_client.audit_calls import AuditCalls
 from orcs_client.calls import pages
 from orcs_client.connection import DEFAULT_TIMEOUT, Connection
 from orcs_client.control_calls import ControlCalls
@@ -55,7 +56,7 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient(ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls):
+class OrcsClient(AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from orcs_client.errors import InvalidArgument, Violation
 from orcs_client.v1.agent_service_pb2 import Agent
+from orcs_client.v1.audit_service_pb2 import AuditHead, AuditRecord
 from orcs_client.v1.common_pb2 import Failure, Part, Usage
 from orcs_client.v1.explanation_pb2 import (
     AttemptEnding,
@@ -69,6 +70,8 @@ __all__ = [
     "ApprovalPolicy",
     "AttemptEnding",
     "AttemptSummary",
+    "AuditHead",
+    "AuditRecord",
     "Budget",
     "Cost",
     "Decision",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -25,14 +25,7 @@ LONGEST_PUSH_BACK = 60.0
 """Seconds for which a server's wish to be left alone is heeded."""
 
 
-class StreamReply(Protocol):
-    """What the replies of all watches have in common."""
-
-    @property
-    def bookmark(self) -> bool: ...
-
-
-R = TypeVar("R", bound=StreamReply)
+R = TypeVar("R")
 Q = TypeVar("Q")
 
 
@@ -68,7 +61,7 @@ async def replies(
                 connection.reached = True
                 absence.end()
                 token_renewed = False
-                if not reply.bookmark:
+                if not getattr(reply, "bookmark", False):
                     failures = 0
                 yield reply
         except OrcsError as error:

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from orcs_server.cli import care, controlling, inbox, memory, plans, reading, retrying, running, serving, tokens, why
+from orcs_server.cli import audit, care, controlling, inbox, memory, reading, retrying, running, serving, tokens, why
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ for command in (
     care.doctor,
 ):
     app.command()(command)
+app.add_typer(audit.commands)
 app.add_typer(memory.commands)
 app.add_typer(tokens.commands)
 

@@ -11,6 +11,7 @@ import pytest
 from orcs_server.errors import Unavailable
 from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
 from orcs_server.workflow.model import Digest
+from tests.storage.conformance_audit import AuditConformance
 from tests.storage.conformance_journal import JournalConformance
 from tests.storage.conformance_memory import MemoryConformance
 from tests.storage.conformance_memory_once import MemoryOnceConformance
@@ -30,8 +31,9 @@ class StoreConformance(
     MemoryConformance,
     MemoryPastConformance,
     MemoryOnceConformance,
+    AuditConformance,
 ):
-    """Everything: rows, journals, what waits for people, memory, events, requests, blobs, opening and closing."""
+    """Everything: rows, journals, what waits for people, memory, the audit log, events, requests, blobs, opening and closing."""
 
     # Events
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orcs_server.errors import StartupError, Unavailable
+from orcs_server.storage.audit import AuditChain, AuditDraft
 from orcs_server.storage.journal import JournalHead, JournalKey, ModelCall, Spent
 from orcs_server.storage.sqlite import SqliteStore, migrate
 from orcs_server.storage.sqlite.examination import examine
@@ -22,7 +23,7 @@ from orcs_server.workflow.decide import take
 from orcs_server.workflow.messages import PauseWorkflow
 from orcs_server.workflow.model import StopMode, Usage
 from orcs_server.workflow.restore import restore
-from tests.storage.samples import Draft, written_by
+from tests.storage.samples import START_US, Draft, written_by
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,6 +229,24 @@ async def test_a_file_written_by_version_3_is_read(tmp_path: Path) -> None:
     at_us = (await store.events("default", "w1", stored.seq - 1, 1))[0].time_us
     _, events = take(state, PauseWorkflow(StopMode.AFTER_TURN), at_us + 1)
     assert [type(event).__name__ for event in events] == ["WorkflowPausing"]
+    await store.close()
+    assert examine(path).findings == []
+
+
+async def test_a_file_written_by_version_6_is_read(tmp_path: Path) -> None:
+    path = written_by(6, tmp_path / "orcs.db")
+    assert examine(path).findings == []
+    store = SqliteStore(path)
+    await store.open()
+    stored = await store.load("default", "w1")
+    assert stored is not None
+    found = await store.memory.newest("default", "global", "tea", START_US + 1)
+    assert found is not None
+    assert found.value == b"green tea"
+    # What came before is in no audit log: the chain begins now.
+    assert await store.audit.chain("default") == AuditChain()
+    await store.audit.append("default", [AuditDraft(START_US, "workflows.pause", "PauseWorkflow")])
+    assert (await store.audit.chain("default")).number == 1
     await store.close()
     assert examine(path).findings == []
 

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orcs_server.errors import StartupError
+from orcs_server.storage.audit import SERVER, AuditDraft, details_of
+from orcs_server.storage.sqlite import audit
 from orcs_server.storage.sqlite.faults import startup_error
 from orcs_server.storage.sqlite.lock import FileLock
 from orcs_server.storage.sqlite.migrate import create_file, read_version, refuse_foreign
 from orcs_server.storage.sqlite.queries import QUERIES
 
+AUDIT_SINCE = 7
+"""The version of the schema from which on there is an audit log."""
 LOGS = ("-wal", "-shm")
 """What SQLite keeps beside a file that is in use, by the end of its name."""
 
@@ -140,6 +144,7 @@ def _copy(source: sqlite3.Connection, path: Path, draft: Path, target: Path, *, 
             written.execute("PRAGMA journal_mode = DELETE")
             if renew:
                 written.execute(QUERIES["renew_epoch"])
+                _record_restore(written)
             (epoch,) = written.execute(QUERIES["epoch"]).fetchone()
             (position,) = written.execute(QUERIES["last_position"]).fetchone()
             version = read_version(written)
@@ -152,6 +157,18 @@ def _copy(source: sqlite3.Connection, path: Path, draft: Path, target: Path, *, 
     except OSError as error:
         raise StartupError(f"{target} cannot be written ({error.strerror}): check its disk.") from error
     return Copied(target, version, epoch, position, draft.stat().st_size)
+
+
+def _record_restore(connection: sqlite3.Connection) -> None:
+    """Write into every chain of the audit log that it goes on from a copy, and into the server's."""
+    if read_version(connection) < AUDIT_SINCE:
+        return
+    (epoch,) = connection.execute(QUERIES["epoch"]).fetchone()
+    # Nothing of where others stand: each namespace reads its own chain.
+    details = details_of({"epoch": epoch})
+    draft = AuditDraft(time.time_ns() // 1000, "system.restore", "file", "operator", resource="*", details=details)
+    chains = {row[0] for row in connection.execute(QUERIES["all_audit_chains"])} | {SERVER}
+    audit.append(connection, [(namespace, draft) for namespace in sorted(chains)])
 
 
 def _set_aside(path: Path) -> Path | None:

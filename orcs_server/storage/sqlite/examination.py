@@ -26,7 +26,8 @@ from orcs_server.storage.codec import (
     decode_workflow_spec,
 )
 from orcs_server.storage.rows import is_live, state_blobs
-from orcs_server.storage.sqlite.copies import connect_reader
+from orcs_server.storage.sqlite.audit_file import misfits
+from orcs_server.storage.sqlite.copies import AUDIT_SINCE, connect_reader
 from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.workflow.due import next_wake_us, waits_for_people
@@ -54,7 +55,7 @@ class Finding(Struct, frozen=True):
     """One thing that is wrong."""
 
     check: str
-    """pages, rows, blobs, log, replay, columns or continue."""
+    """pages, rows, blobs, log, replay, columns, continue or audit."""
     message: str
     namespace: str = ""
     workflow_id: str = ""
@@ -100,6 +101,7 @@ def examine(path: Path, obstacles: Obstacles = lambda _state, _configuration: ()
             ("rows", examiner.rows),
             ("blobs", examiner.blobs),
             ("log", examiner.workflows),
+            ("audit", examiner.audit),
         ):
             try:
                 examiner.note(look())
@@ -173,6 +175,14 @@ class _Examiner:
                     yield Finding(check, message, namespace, workflow_id)
             except sqlite3.Error as error:
                 yield Finding("pages", f"the workflow lies on damaged pages ({error})", namespace, workflow_id)
+
+    def audit(self) -> Iterator[Finding]:
+        """Go along the chains of the audit log."""
+        if read_version(self._connection) < AUDIT_SINCE:
+            return
+        for namespace, misfit in misfits(self._connection):
+            text = f"record {misfit.number} of the audit log does not fit: {misfit.reason}"
+            yield Finding("audit", text, namespace)
 
     def _workflow(self, namespace: str, workflow_id: str) -> Iterator[tuple[str, str]]:
         seq, status, live, idle, wake, progress, spec = self._one("workflow_columns", namespace, workflow_id)
