@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.v1 import common_pb2, workflow_pb2
+from tests.rpc.surface.audit_table import AUDIT, AUDIT_BASE
 from tests.rpc.surface.control_table import CONTROL, CONTROL_BASE
 from tests.rpc.surface.expected import (
     BAD_WORKFLOW_IDS,
@@ -55,6 +56,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "DeleteWorkflow": {"workflow_id": "done0"},
     **CONTROL_BASE,
     **MEMORY_BASE,
+    **AUDIT_BASE,
 }
 """A request of each kind in which nothing is wrong. The fields of an expectation take the place of its own."""
 
@@ -262,4 +264,5 @@ TABLE: Final[dict[str, Expectations]] = {
     "GetServerInfo": {},
     **CONTROL,
     **MEMORY,
+    **AUDIT,
 }

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.v1 import (
     agent_service_pb2,
+    audit_service_pb2,
     common_pb2,
     control_service_pb2,
     memory_pb2,
@@ -25,6 +26,7 @@ from orcs_server.service.cursors import MemoryCursors, NamespaceCursors, Workflo
 from orcs_server.service.memoryrequests import MemoryPast
 from orcs_server.service.pages import PageBinding
 from orcs_server.service.requests import TaskWish, WorkflowWish
+from orcs_server.storage.audit import AuditFilter
 from tests.rpc.surface.asking import Answer, Asker
 from tests.rpc.surface.methods import is_map, methods
 from tests.rpc.wire import plan_of
@@ -137,7 +139,8 @@ class World:
         )
         snapshots = self.reply("ListSnapshots", _s.ListSnapshotsRequest(page_size=1))
         scopes = self.reply("ListMemoryScopes", _s.ListMemoryScopesRequest(page_size=1))
-        lists = {"tasks": tasks, "workflows": workflows, "agents": agents}
+        audit = self.reply("ListAuditRecords", audit_service_pb2.ListAuditRecordsRequest(page_size=1))
+        lists = {"audit": audit, "tasks": tasks, "workflows": workflows, "agents": agents}
         lists |= {"memory": entries, "hits": hits, "versions": versions, "snapshots": snapshots, "scopes": scopes}
         for name, reply in lists.items():
             assert reply.next_page_token
@@ -146,6 +149,7 @@ class World:
         for number, key in enumerate(FORGED_KEYS):
             # What somebody could write who has read the server's source.
             bindings = {
+                "audit": PageBinding("ListAuditRecords", self.namespace, (AuditFilter(), False)),
                 "tasks": PageBinding("ListTasks", self.namespace, ("ready", TaskWish())),
                 "workflows": PageBinding("ListWorkflows", self.namespace, WorkflowWish()),
                 "agents": PageBinding("ListAgents", self.namespace),
@@ -209,7 +213,9 @@ class World:
     def _sizes(self) -> dict[str, int]:
         tables = self._store.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         # How often entries are read is stored now and then, and an index's own tables are no rows of anybody's.
-        counted = [name for (name,) in tables if name != "memory_reads" and not name.startswith("memory_text_")]
+        # What is refused is written down in the audit log.
+        apart = ("memory_reads", "audit_records", "audit_chains")
+        counted = [name for (name,) in tables if name not in apart and not name.startswith("memory_text_")]
         return {name: self._store.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in counted}
 
 
