@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from orcs_client.v1 import workflow_pb2, workflow_service_pb2
 from orcs_client.v1.agent_service_pb2_grpc import AgentServiceStub
+from orcs_client.v1.audit_service_pb2_grpc import AuditServiceStub
 from orcs_client.v1.control_service_pb2_grpc import ControlServiceStub
 from orcs_client.v1.memory_service_pb2_grpc import MemoryServiceStub
 from orcs_client.v1.system_service_pb2_grpc import SystemServiceStub
@@ -47,10 +48,12 @@ class Wire:
         self._system = SystemServiceStub(channel)
         self._control = ControlServiceStub(channel)
         self._memory = MemoryServiceStub(channel)
+        self._audit = AuditServiceStub(channel)
 
     def call(self, method: str, request: Message) -> Any:
         """Start a call of any service: `call("GetTask", GetTaskRequest(...))`."""
-        for stub in (self._workflows, self._tasks, self._agents, self._system, self._control, self._memory):
+        services = (self._workflows, self._tasks, self._agents, self._system, self._control, self._memory, self._audit)
+        for stub in services:
             if hasattr(stub, method):
                 return getattr(stub, method)(request, metadata=self.metadata)
         raise AssertionError(method)
