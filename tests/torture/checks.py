@@ -15,6 +15,7 @@ from orcs_server.workflow.model import FailureKind
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import WORKFLOW_TERMINAL, WorkflowStatus
+from tests.torture.audits import check_audit
 from tests.torture.calls import ENDED, MODEL, read_line
 from tests.torture.deaths import Death, Task
 from tests.torture.load import MEETING_WORKFLOW, MUST_COMPLETE, Story
@@ -74,6 +75,8 @@ class Ledger:
         self.workflows = 0
         self.events = 0
         self.histories = 0
+        self.audited = 0
+        """Requests whose changes and whose records in the audit log are both there."""
         self.lost_attempts = 0
         self.given_up = 0
         self.asked_in_doubt = 0
@@ -98,6 +101,7 @@ async def check_everything(data: Path, calls: Path, stories: Sequence[Story], de
     try:
         assert await store.live() == []
         logs = await read_logs(store)
+        ledger.audited = await check_audit(store, NAMESPACE, logs)
         for story in stories:
             log = logs[story.id]
             state = await check_workflow(store, story.id, log)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from orcs_client import OrcsClient
 from orcs_server.storage.sqlite import SqliteStore
-from tests.torture.checks import check_pages, check_workflow, read_logs
+from tests.torture.audits import check_audit
+from tests.torture.checks import NAMESPACE, check_pages, check_workflow, read_logs
 from tests.torture.load import Load, Story
 from tests.torture.recording import DELETE, SYNC, TRUNCATE, Operation, read_trace
 from tests.torture.servers import TortureServer
@@ -133,6 +134,7 @@ async def check_cut(folder: Path, cut: Cut, stories: list[Story]) -> int:
     try:
         check_pages(data)
         logs = await read_logs(store)
+        await check_audit(store, NAMESPACE, logs)
         present = set()
         for workflow_id, log in logs.items():
             if await check_workflow(store, workflow_id, log) is not None:

@@ -18,6 +18,7 @@ async def test_nothing_is_lost_whatever_commit_a_server_dies_at(tmp_path: Path) 
     assert missing(report.situations, SHORT.states) == set()
     assert report.kills["at random"] >= SHORT.random_kills
     assert report.ledger.histories == report.ledger.workflows > 0
+    assert report.ledger.audited >= report.ledger.workflows
     assert report.ledger.repeats.although_stored == []
     assert report.ledger.calls(MODEL, ENDED) > report.ledger.workflows
     assert report.ledger.calls(TOOL, ENDED) > 0
