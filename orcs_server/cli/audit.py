@@ -124,7 +124,7 @@ def verify(
         print(f"intact: {kept}; the head is {reply.head.number}:{reply.head.hash}")
     else:
         print(f"record {reply.misfit_number} does not fit: {reply.misfit_reason}")
-    return ExitCode.DONE if reply.intact else ExitCode.FAILED
+    return ExitCode.DONE if reply.intact else ExitCode.NOT_COMPLETED
 
 
 @commands.command("server")
