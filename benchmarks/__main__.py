@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import context, disk, journal, main_job, memory, people, recovery, scale
+from benchmarks import audit, context, disk, journal, main_job, memory, people, recovery, scale
 
 ALL = {
     "main": main_job.measure,
@@ -17,6 +17,7 @@ ALL = {
     "waiting": people.waiting,
     "context": context.measure,
     "memory": memory.measure,
+    "audit": audit.measure,
 }
 
 

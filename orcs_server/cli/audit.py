@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     name="audit",
-    help="Who did what, with which result: for administrators of a namespace. Alone it lists the newest records.",
+    help="Who did what, and whether the log of it is whole.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 
 SERVER: Final = ""
@@ -24,6 +25,10 @@ DETAILS_LIMIT: Final = 2_048
 """Bytes of a record's details."""
 TEXT_LIMIT: Final = 600
 """Characters of each other text: whatever a caller sent is cut there."""
+
+
+_EMPTY: Final = ("", (), [], {})
+_encode = msgspec.json.Encoder().encode
 
 
 class AuditDraft(Struct, frozen=True):
@@ -138,15 +143,15 @@ class AuditStore(Protocol):
 
 def details_of(facts: Mapping[str, Any]) -> str:
     """Return details as JSON: without what is empty, and without all that is beyond the limit."""
-    said = {name: fact for name, fact in facts.items() if fact not in (None, "", (), [], {})}
+    said = {name: fact for name, fact in facts.items() if fact is not None and fact not in _EMPTY}
     if not said:
         return ""
-    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-    while len(text.encode("utf-8", "replace")) > DETAILS_LIMIT:
-        largest = max(said, key=lambda name: len(json.dumps(said[name])))
+    encoded = _encode(said)
+    while len(encoded) > DETAILS_LIMIT:
+        largest = max(said, key=lambda name: len(_encode(said[name])))
         said = {**{name: fact for name, fact in said.items() if name != largest}, "left_out": True}
-        text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-    return text
+        encoded = _encode(said)
+    return encoded.decode()
 
 
 def sealed(namespace: str, number: int, draft: AuditDraft, previous_hash: str) -> AuditRecord:
@@ -179,8 +184,12 @@ def fields_of(namespace: str, number: int, draft: AuditDraft) -> tuple[str, ...]
 
 def hash_of(previous_hash: str, fields: Iterable[str]) -> str:
     """Return the SHA-256 of the texts, each as `LENGTH:TEXT,` with the length of its UTF-8 bytes. docs/audit.md promises this."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in (previous_hash, *fields)]
-    return hashlib.sha256(b"".join([b"%d:%b," % (len(text), text) for text in encoded])).hexdigest()
+    said = "".join([f"{_size(text)}:{text}," for text in (previous_hash, *fields)])
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class ChainWalk:

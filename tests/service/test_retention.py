@@ -10,6 +10,7 @@ from pathlib import Path
 from orcs_server.app import Backend
 from orcs_server.config import Settings
 from orcs_server.service.retention import Retention
+from orcs_server.storage.audit import PRUNE, SERVER, AuditDraft, ChainWalk
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.store import EventRecord, blob_of
 from orcs_server.workflow.events import WorkflowCreated, WorkflowDeleted
@@ -111,3 +112,45 @@ async def test_writes_go_through_between_the_deletions(tmp_path: Path) -> None:
     first = kinds.index(WorkflowDeleted)
     last = len(kinds) - 1 - kinds[::-1].index(WorkflowDeleted)
     assert WorkflowCreated in kinds[first:last]
+
+
+async def test_old_records_of_the_audit_log_are_removed_in_every_namespace_and_the_removal_is_recorded(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path / "orcs.db") as backend:
+        audit, now_us = backend.store.audit, backend.clock.now_us()
+        old = [
+            AuditDraft(now_us - DAY_US - 1_000 + number, "workflows.pause", "PauseWorkflow") for number in range(600)
+        ]
+        new = AuditDraft(now_us, "workflows.pause", "PauseWorkflow")
+        for namespace in ("red", SERVER):
+            await audit.append(namespace, [*old, new])
+        retention = Retention(
+            engine=backend.engine, store=backend.store, clock=backend.clock, finished_kept_us=None, audit_kept_us=DAY_US
+        )
+        await retention.go_over()
+        await retention.go_over()
+        for namespace in ("red", SERVER):
+            kept = await audit.records(namespace, 0, 1_000)
+            assert [(one.number, one.draft.operation, one.draft.method) for one in kept] == [
+                (601, "workflows.pause", "PauseWorkflow"),
+                (602, PRUNE, "retention"),
+                (603, PRUNE, "retention"),
+            ]
+            walk = ChainWalk(namespace, await audit.chain(namespace))
+            assert (walk.take(kept) or walk.end()) is None
+
+
+async def test_what_retention_deletes_is_recorded_and_without_the_setting_no_record_goes(tmp_path: Path) -> None:
+    path = tmp_path / "orcs.db"
+    await ended(path, "old")
+    async with opened(path) as backend:
+        await backend.store.audit.append("default", [AuditDraft(1, "workflows.pause", "PauseWorkflow")])
+        await retention_of(backend, 1).go_over()
+        records = await backend.store.audit.records("default", 0, 10)
+        assert [
+            (one.draft.operation, one.draft.method, one.draft.principal, one.draft.resource) for one in records
+        ] == [
+            ("workflows.pause", "PauseWorkflow", "", ""),
+            ("workflows.delete", "retention", "orcs", "old"),
+        ]

@@ -203,3 +203,7 @@ class AuditConformance:
         assert await store.audit.prune(NS, START_US + 10, 500, pruning) == 2
         assert await store.audit.prune(NS, START_US + 10, 500, pruning) == 0
         assert [one.number for one in await store.audit.records(NS, 0, 9)] == [3]
+        # So many of them that a slice is full do go: more may follow them.
+        assert await store.audit.prune(NS, START_US + 10, 1, pruning) == 1
+        assert [one.number for one in await store.audit.records(NS, 0, 9)] == [4]
+        assert await misfit(store) is None

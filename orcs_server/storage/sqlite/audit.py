@@ -87,7 +87,7 @@ def prune(connection: sqlite3.Connection, namespace: str, before_us: int, limit:
         if record.draft.time_us >= before_us:
             break
         old.append(record)
-    if all(record.draft.operation == PRUNE for record in old):
+    if len(old) < limit and all(record.draft.operation == PRUNE for record in old):
         return 0
     last = old[-1]
     connection.execute(QUERIES["remove_audit_records"], (namespace, last.number))
