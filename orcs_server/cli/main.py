@@ -12,8 +12,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, controlling, inbox, memory, plans, reading, retrying, running, serving, tokens, why
-from orcs_server.cli import audit, care, controlling, inbox, memory, reading, retrying, running, serving, tokens, why
+from orcs_server.cli import (
+    audit,
+    care,
+    controlling,
+    inbox,
+    memory,
+    plans,
+    reading,
+    retrying,
+    running,
+    serving,
+    tokens,
+    why,
+)
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(

@@ -28,7 +28,8 @@ from orcs_server.hooks.guarded import GuardedHooks
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
-from orcs_server.memory import AgentContext, Memory, ReadSet, Refusal
+from orcs_server.memory import AgentContext, Memory, ReadSet
+from orcs_server.memory.access import log_refusal
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import Store, blob_of
@@ -316,23 +317,6 @@ def _is_only_sink(state: WorkflowState, task: TaskState) -> bool:
 def traceparent_of(caller: Caller) -> str:
     """Return the trace that the caller's request belongs to; "" if there is none."""
     return dict(caller.metadata).get("traceparent", "")
-
-
-def log_refusal(refusal: Refusal) -> None:
-    """Log what an agent or a client was not allowed to do with memory."""
-    logging.getLogger("orcs.memory").warning(
-        "memory: %s was refused",
-        refusal.permission,
-        extra={
-            "namespace": refusal.namespace,
-            "principal": refusal.actor.principal,
-            "agent": refusal.actor.agent,
-            "workflow_id": refusal.actor.workflow_id,
-            "task_id": refusal.actor.task_id,
-            "scope": refusal.scope,
-            "key": refusal.key,
-        },
-    )
 
 
 def _given(state: WorkflowState, task: TaskState) -> ReadSet:

@@ -134,6 +134,23 @@ OnRefusal = Callable[[Refusal], object]
 """Is told of every refusal; what it raises is logged and changes nothing."""
 
 
+def log_refusal(refusal: Refusal) -> None:
+    """Log what an agent or a client was not allowed to do with memory."""
+    _log.warning(
+        "memory: %s was refused",
+        refusal.permission,
+        extra={
+            "namespace": refusal.namespace,
+            "principal": refusal.actor.principal,
+            "agent": refusal.actor.agent,
+            "workflow_id": refusal.actor.workflow_id,
+            "task_id": refusal.actor.task_id,
+            "scope": refusal.scope,
+            "key": refusal.key,
+        },
+    )
+
+
 class View:
     """What one actor may do, by the rules as they were when it was made."""
 
