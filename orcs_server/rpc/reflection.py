@@ -13,8 +13,11 @@ from orcs_server.errors import ResourceExhausted
 from orcs_server.identity import Caller
 from orcs_server.rpc.admission import RETRY_AFTER_US
 from orcs_server.rpc.callers import Callers
+from orcs_server.rpc.calls import host_of
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import refusal
+from orcs_server.service.auditing import Auditing
+from orcs_server.service.trails import Trail, on_trail
 
 NAMES: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 """The messages of both versions are the same on the wire; newer tools ask for the first, older ones for the second."""
@@ -25,7 +28,10 @@ _FULL: Final = ResourceExhausted("QUOTA_EXCEEDED", f"{SESSIONS} reflection sessi
 
 
 def reflection_handlers(
-    services: tuple[str, ...], callers: Callers, authorise: Callable[[Caller, str], Awaitable[object]]
+    services: tuple[str, ...],
+    callers: Callers,
+    authorise: Callable[[Caller, str], Awaitable[object]],
+    auditing: Auditing,
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     """Return the handlers of reflection over these services."""
     servicer = aio.ReflectionServicer((*services, NAMES[1]))
@@ -37,13 +43,23 @@ def reflection_handlers(
             request = None
             try:
                 if not known:
-                    await authorise(callers.identify(context.invocation_metadata()), "system.reflect")
+                    await admit(context)
                 known = True
                 request = decoded(reflection_pb2.ServerReflectionRequest, wire)
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 refused = refusal(error, "ServerReflectionInfo")
                 await context.abort(refused.code, refused.message, refused.trailers)
             yield request
+
+    async def admit(context: Any) -> None:
+        caller: Caller | None = None
+        with on_trail(Trail("ServerReflectionInfo", host_of(context.peer()))) as trail:
+            try:
+                caller = callers.identify(context.invocation_metadata())
+                await authorise(caller, "system.reflect")
+            except Exception as error:
+                await auditing.refused(trail, caller, error)
+                raise
 
     free = SESSIONS
 

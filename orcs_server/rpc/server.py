@@ -96,7 +96,7 @@ class RpcServer:
             self._server.add_registered_method_handlers(service.full_name, calls.handlers(service, servicer))
         self._server.add_registered_method_handlers(HEALTH.full_name, self._health.handlers())
         self._server.add_generic_rpc_handlers(
-            reflection_handlers((*names, HEALTH.full_name), callers, services.authorisation.enter)
+            reflection_handlers((*names, HEALTH.full_name), callers, services.authorisation.enter, services.auditing)
         )
 
     def bind(self, address: Address, certificate: Path | None = None, key: Path | None = None) -> Address:

@@ -77,6 +77,7 @@ class Auditing:
                 reason_of(error),
                 cut(trail.request_id),
                 trail.peer,
+                details=details_of(trail.facts),
             ),
         )
 
@@ -91,7 +92,9 @@ class Auditing:
     def memory_refused(self, refusal: Refusal) -> None:
         """Record what an agent, or a program, was not allowed to do with memory. A client's call says so itself."""
         actor = refusal.actor
-        if not actor.agent and current_trail() is not None:
+        trail = current_trail()
+        if not actor.agent and trail is not None:
+            trail.facts = {"permission": refusal.permission, "key": cut(refusal.key)}
             return
         draft = AuditDraft(
             self._clock.now_us(),

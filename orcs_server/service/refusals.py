@@ -5,6 +5,7 @@ one principal are counted and not repeated, and so is all that goes beyond a num
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Final
 
@@ -103,7 +104,16 @@ class Refusals:
         if window is None:
             end = asyncio.get_running_loop().call_later(self._window_s, self._end, who)
             window = self._windows[who] = _Window(end)
-        kind = (draft.operation, draft.method, draft.resource, draft.outcome, draft.peer, draft.agent, draft.task_id)
+        kind = (
+            draft.operation,
+            draft.method,
+            draft.resource,
+            draft.outcome,
+            draft.peer,
+            draft.agent,
+            draft.task_id,
+            draft.details,
+        )
         count = window.counts.get(kind)
         if count is not None:
             count.add(draft.time_us)
@@ -125,7 +135,8 @@ class Refusals:
             self.write_later(who[0], drafts)
 
     def _counted(self, count: _Count) -> AuditDraft:
-        facts = {"repeated": count.times, "first_us": count.first_us, "last_us": count.last_us}
+        known = json.loads(count.draft.details) if count.draft.details else {}
+        facts = {**known, "repeated": count.times, "first_us": count.first_us, "last_us": count.last_us}
         return replace(count.draft, time_us=self._clock.now_us(), request_id="", details=details_of(facts))
 
 

@@ -84,7 +84,7 @@ READS: Final = frozenset(
 class Trail:
     """A call on its way."""
 
-    __slots__ = ("method", "namespace", "operation", "peer", "request_id", "resource", "standing")
+    __slots__ = ("facts", "method", "namespace", "operation", "peer", "request_id", "resource", "standing")
 
     def __init__(self, method: str, peer: str = "") -> None:
         self.method = method
@@ -94,6 +94,8 @@ class Trail:
         """Where the caller works, once that is known."""
         self.resource = ""
         self.request_id = ""
+        self.facts: dict[str, Any] = {}
+        """What else is known of why it is refused."""
         self.standing = False
         """A stream whose caller was let in."""
 
@@ -108,7 +110,8 @@ class Trail:
         workflow_id, task_id = (str(getattr(request, name, "")) for name in ("workflow_id", "task_id"))
         self.resource = f"{workflow_id}/{task_id}" if workflow_id and task_id else workflow_id
         if not workflow_id:
-            self.resource = str(getattr(request, "scope", ""))
+            parts = (request, *(getattr(request, name, None) for name in ("put", "delete", "version")))
+            self.resource = next((scope for part in parts if (scope := str(getattr(part, "scope", "")))), "")
 
     def reached(self, operation: str, resource: str) -> None:
         """Note what the caller asks leave for."""

@@ -27,7 +27,7 @@ TEXT_LIMIT: Final = 600
 """Characters of each other text: whatever a caller sent is cut there."""
 
 
-_EMPTY: Final = ("", (), [], {})
+_EMPTY: Final[tuple[Any, ...]] = ("", (), [], {})
 _encode = msgspec.json.Encoder().encode
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from orcs_client.v1 import (
     audit_service_pb2,
@@ -159,6 +160,7 @@ async def test_changes_of_memory_name_scopes_and_keys_and_no_values(tmp_path: Pa
     assert facts(records[2]) == {"key": "k", "target": "shared:z"}
     assert facts(records[6]) == {"snapshot": 1, "count": 0}
     assert facts(records[8])["rules"] == 1
+    assert facts(records[9]) == {"permission": "read", "key": "k"}
     assert facts(records[11])["count"] == 2
     assert facts(records[11])["key"] == "k"
     assert SECRET not in str(records)
@@ -173,6 +175,7 @@ async def test_refused_attempts_are_recorded_with_their_reasons(tmp_path: Path) 
             ("SkipTask", _t.SkipTaskRequest(workflow_id="a b", task_id="t"), "FIELD_INVALID"),
             ("GetWorkflow", _w.GetWorkflowRequest(workflow_id="none"), "WORKFLOW_NOT_FOUND"),
             ("PutMemory", putting("k", "x", "agent:somebody"), "PERMISSION_DENIED"),
+            ("PutMemory", putting("", "x", "shared:y"), "FIELD_INVALID"),
             ("GetTask", _t.GetTaskRequest(workflow_id="w" * 5_000, task_id="t"), "FIELD_INVALID"),
         ):
             call = eve.call(method, request)
@@ -185,6 +188,7 @@ async def test_refused_attempts_are_recorded_with_their_reasons(tmp_path: Path) 
         ("tasks.skip", "a b/t", "FIELD_INVALID"),
         ("workflows.get", "none", "WORKFLOW_NOT_FOUND"),
         ("memory.write", "agent:somebody", "PERMISSION_DENIED"),
+        ("memory.write", "shared:y", "FIELD_INVALID"),
         ("tasks.get", ("w" * 5_000)[:600], "FIELD_INVALID"),
     ]
     assert records[0].request_id == "r1"
@@ -207,6 +211,22 @@ async def test_calls_without_a_valid_token_are_recorded_for_the_server_alone(tmp
     ]
     # The second one was only counted, until the server went down.
     assert '"repeated":1' in records[2].draft.details
+
+
+async def test_reflection_that_is_refused_is_recorded(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, _):
+        address = str(server.address)
+        async with connected(address, "orcs_wrong") as stranger:
+            ask = stranger.channel.stream_stream(
+                "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                reflection_pb2.ServerReflectionRequest.SerializeToString,
+                reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            call = ask([reflection_pb2.ServerReflectionRequest(list_services="")], metadata=stranger.metadata)
+            await refused(call.read())
+    (record,) = newest(tmp_path / "orcs.db", SERVER, 0)
+    assert (record.draft.operation, record.draft.outcome) == ("system.reflect", "TOKEN_INVALID")
+    assert record.draft.method == "ServerReflectionInfo"
 
 
 async def test_tokens_that_come_and_go_are_recorded(tmp_path: Path) -> None:

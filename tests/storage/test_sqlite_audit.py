@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -86,7 +87,7 @@ def kept(content: bytes) -> list[int]:
     return [row[0] for row in values(content)]
 
 
-def values(content: bytes) -> list[tuple[object, ...]]:
+def values(content: bytes) -> list[tuple[Any, ...]]:
     """Return the rows of a chain."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(content)
@@ -177,7 +178,7 @@ async def test_an_export_is_verified_by_the_ten_lines_of_the_document(tmp_path: 
         }
         records.append({name: value for name, value in fields.items() if value})
 
-    def verified(change: Callable[[list[dict[str, object]]], None]) -> subprocess.CompletedProcess[str]:
+    def verified(change: Callable[[list[dict[str, object]]], object]) -> subprocess.CompletedProcess[str]:
         copies = [dict(record) for record in records]
         change(copies)
         export = tmp_path / "export.jsonl"
