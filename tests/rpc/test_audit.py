@@ -222,7 +222,7 @@ async def test_reflection_that_is_refused_is_recorded(tmp_path: Path) -> None:
                 reflection_pb2.ServerReflectionRequest.SerializeToString,
                 reflection_pb2.ServerReflectionResponse.FromString,
             )
-            call = ask([reflection_pb2.ServerReflectionRequest(list_services="")], metadata=stranger.metadata)
+            call = ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")]), metadata=stranger.metadata)
             await refused(call.read())
     (record,) = newest(tmp_path / "orcs.db", SERVER, 0)
     assert (record.draft.operation, record.draft.outcome) == ("system.reflect", "TOKEN_INVALID")

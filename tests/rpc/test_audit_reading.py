@@ -185,20 +185,26 @@ def beginning() -> object:
         yield asyncio.run(_begin(Path(folder)))
 
 
-async def _begin(folder: Path) -> tuple[Path, str, str]:
+Beginning = tuple[Path, str, str, int]
+"""A folder, the tokens of the two, and the time at which everything happens: one that nothing old is older than."""
+
+
+async def _begin(folder: Path) -> Beginning:
     async with Server(settings_in(folder), {"XDG_STATE_HOME": str(folder)}) as server:
         assert server.registry is not None
         roles = ("administer",)
-        return folder, server.registry.create("bob", "tenant:b", roles), server.registry.create("ada", "tenant", roles)
+        mine, theirs = (server.registry.create(*who, roles) for who in (("bob", "tenant:b"), ("ada", "tenant")))
+        return folder, mine, theirs, server.backend.clock.now_us()
 
 
-async def _answers(begin: tuple[Path, str, str], mine: Steps, theirs: list[Steps]) -> list[bytes]:
+async def _answers(begin: Beginning, mine: Steps, theirs: list[Steps]) -> list[bytes]:
     """Return what B is answered about its audit log, while A takes some steps of its own with each of B's."""
-    folder, token, other = begin
+    folder, token, other, time_us = begin
     with tempfile.TemporaryDirectory() as copied:
         shutil.copytree(folder, copied, dirs_exist_ok=True)
         server = Server(settings_in(Path(copied)), {"XDG_STATE_HOME": copied})
         clock = SetClock()
+        clock.time_us = time_us
         backend = server.backend
         backend.auditing = Auditing(backend.store.audit, clock)
         backend.memory = Memory(backend.store, clock, backend.auditing.memory_refused)
@@ -233,7 +239,7 @@ async def _answer(wire: Wire, method: str, request: Message) -> bytes:
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=6, max_size=16), st.lists(st.lists(STEPS, max_size=5), min_size=1, max_size=4))
 def test_what_a_tenants_audit_log_says_does_not_depend_on_the_other(
-    beginning: tuple[Path, str, str], mine: Steps, theirs: list[Steps]
+    beginning: Beginning, mine: Steps, theirs: list[Steps]
 ) -> None:
     alone = asyncio.run(_answers(beginning, mine, []))
     assert asyncio.run(_answers(beginning, mine, theirs)) == alone
