@@ -12,6 +12,7 @@ from orcs_server.errors import OrcsError, PermissionDenied, Unauthenticated, Una
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.tokens import TokenEntry
 from orcs_server.memory import Refusal
+from orcs_server.memory.access import log_refusal
 from orcs_server.service.authorisation import Visit
 from orcs_server.service.refusals import WINDOW_S, Refusals
 from orcs_server.service.trails import Trail, current_trail
@@ -90,7 +91,8 @@ class Auditing:
             self._refusals.note(caller.namespace, draft)
 
     def memory_refused(self, refusal: Refusal) -> None:
-        """Record what an agent, or a program, was not allowed to do with memory. A client's call says so itself."""
+        """Log and record what an agent, or a program, was not allowed to do with memory. Of a client its call is recorded."""
+        log_refusal(refusal)
         actor = refusal.actor
         trail = current_trail()
         if not actor.agent and trail is not None:
