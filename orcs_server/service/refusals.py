@@ -19,7 +19,7 @@ WINDOW_S: Final = 60.0
 """How long equal refusals are counted before their number is written."""
 DIFFERENT: Final = 32
 """Refusals of one principal that are written one by one within a window; all others share one record that counts them."""
-PRINCIPALS: Final = 4_096
+PRINCIPALS: Final = 1_024
 """Principals that are kept apart at the same time; beyond, those of a namespace are counted together."""
 OTHERS: Final = "*"
 
