@@ -17,7 +17,7 @@ from orcs_server.agents.planner import PlannerOutput, Replanning, build_planner_
 from orcs_server.agents.reading import Reading
 from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
 from orcs_server.agents.steering import Steering
-from orcs_server.errors import OrcsError, PermissionDenied
+from orcs_server.errors import OrcsError, PermissionDenied, PermissionUnknown
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.context import MemoryFeed
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
@@ -25,10 +25,12 @@ from orcs_server.executor.planning import PlanTexts, planning_run, problems_of, 
 from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts, output_of
 from orcs_server.hooks.guarded import GuardedHooks
+from orcs_server.hooks.leave import AgentLeave, agent_leave
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.memory import AgentContext, Memory, ReadSet, Refusal
+from orcs_server.memory.asking import AskingMemory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import Store, blob_of
@@ -37,9 +39,6 @@ from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStr
 from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
-
-RUN_OPERATION = "agents.run"
-"""What the authorization hook is asked before an agent works for a caller; the resource is the agent's id."""
 
 
 class Executor:
@@ -83,14 +82,19 @@ class Executor:
         caller: Caller,
         observer: AttemptObserver,
         steering: Steering | None = None,
+        origin: Origin = Origin.RPC,
     ) -> AttemptOutcome:
-        """Have the task's agent work on it once, as it is steered. Trouble comes back as a failure; cancellation propagates."""
+        """Have the task's agent work on it once, as it is steered. Trouble comes back as a failure; cancellation propagates.
+
+        `origin` is what has set the workflow in motion, for the hooks.
+        """
         task = state.tasks[task_id]
         agent_id = task.spec.agent_id
         with self._telemetry.attempt_span(
             state.namespace, state.id, task_id, attempt, agent_id, traceparent_of(caller)
         ) as span:
-            outcome = await self._attempt(state, task, attempt, run, caller, observer, steering or Steering())
+            steering = steering or Steering()
+            outcome = await self._attempt(state, task, attempt, run, caller, observer, steering, origin)
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
         return outcome
@@ -104,15 +108,16 @@ class Executor:
         caller: Caller,
         observer: AttemptObserver,
         steering: Steering,
+        origin: Origin,
     ) -> AttemptOutcome:
         try:
-            await self._permit(caller, task.spec.agent_id)
+            leave = await agent_leave(self._hooks, caller, task.spec.agent_id, origin)
             configuration = await self._configuration(state.namespace, state.spec)
             agent = self._configurations.agent(configuration, task.spec.agent_id)
             if agent is None:
                 return AttemptOutcome(failure=_unknown_agent(task.spec.agent_id))
             reads = _given(state, task)
-            context, remembered = await self._context(state, caller, task.spec, attempt, run, reads)
+            context, remembered = await self._context(state, caller, task.spec, attempt, run, reads, leave)
             about = f"{task.spec.title}\n{await self._texts.read(state.namespace, task.spec.description)}"
             talks = any(name in MEMORY_TOOLS for name in agent.tools)
             feed = MemoryFeed(remembered, about, configuration.max_memory_tokens, talks=talks)
@@ -128,6 +133,7 @@ class Executor:
                 price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
                 journal=await self._journal(state, task.spec.id, run, attempt, observer, steering, reading),
+                leave=leave,
             )
         except OrcsError as error:
             return AttemptOutcome(failure=_failure_of(error))
@@ -137,20 +143,25 @@ class Executor:
         return replace(outcome, read=steering.read)
 
     async def make_plan(
-        self, state: WorkflowState, caller: Caller, observer: AttemptObserver, steering: Steering | None = None
+        self,
+        state: WorkflowState,
+        caller: Caller,
+        observer: AttemptObserver,
+        steering: Steering | None = None,
+        origin: Origin = Origin.RPC,
     ) -> PlanOutcome:
         """Have the planner plan the workflow, repair what was wrong with its last plan, or plan anew what has not begun."""
         if state.spec.query is None:
             return PlanOutcome(failure=Failure(FailureKind.INTERNAL, "The workflow has neither a query nor a plan."))
         try:
-            await self._permit(caller, PLANNER_ID)
+            leave = await agent_leave(self._hooks, caller, PLANNER_ID, origin)
             query = await self._texts.read(state.namespace, state.spec.query)
             configuration = await self._configuration(state.namespace, state.spec)
             planning = state.progress.planning
             run = planning_run(planning)
             reads = ReadSet()
             _note_earlier(reads, state.spec)
-            context, remembered = await self._context(state, caller, None, planning.attempt, run, reads)
+            context, remembered = await self._context(state, caller, None, planning.attempt, run, reads, leave)
             steering = steering or Steering()
             reading = Reading(reads, MemoryFeed(remembered, query, configuration.max_memory_tokens, outside=False))
             journal = await self._journal(state, "", run, planning.attempt, observer, steering, reading)
@@ -175,6 +186,7 @@ class Executor:
                 replanning,
                 (*state.tasks, *state.progress.retired),
                 earlier,
+                leave,
             )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
@@ -193,6 +205,7 @@ class Executor:
         replanning: Replanning | None = None,
         taken: Collection[str] = (),
         earlier: Earlier | None = None,
+        leave: AgentLeave | None = None,
     ) -> PlanOutcome:
         """Ask the planner for a plan for this query; without a journal nothing is stored. Its tasks get none of the ids that are taken."""
         agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
@@ -216,23 +229,24 @@ class Executor:
                 on_usage=None if observer is None else observer.usage,
                 price=self._pricing.by(configuration.prices),
                 journal=journal,
+                leave=leave,
             )
         )
         return _read_plan(
             result, before.usable, taken, untrusted=journal is not None and journal.reading.reads.untrusted
         )
 
-    async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
+    async def allocate(self, state: WorkflowState, caller: Caller, origin: Origin = Origin.RPC) -> str | None:
         """Ask the resources hook; return None when it gave, else why not. Raises Unavailable when it has to be asked again."""
-        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+        hooks = await self._hooks.hooks_for(caller, origin)
         requirements = await self._texts.read_json(state.namespace, state.spec.resource_requirements)
         granted = await self._hooks.allocate(hooks, state.id, requirements)
         return None if granted else "The resources that the workflow requires were refused."
 
-    async def release(self, state: WorkflowState, caller: Caller) -> bool:
+    async def release(self, state: WorkflowState, caller: Caller, origin: Origin = Origin.RPC) -> bool:
         """Give back what the resources hook gave; False when it has to be tried again."""
         try:
-            hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+            hooks = await self._hooks.hooks_for(caller, origin)
             if hooks.resources is not UNLIMITED_RESOURCES:
                 await self._hooks.release(hooks, state.id)
         except OrcsError as error:
@@ -240,23 +254,28 @@ class Executor:
             return False
         return True
 
-    async def _permit(self, caller: Caller, agent_id: str) -> None:
-        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
-        await self._hooks.authorize(hooks, RUN_OPERATION, agent_id)
-
     async def _configuration(self, namespace: str, spec: WorkflowSpec) -> Configuration:
         if spec.configuration is None:
             return Configuration(())
         return await self._configurations.read(namespace, spec.configuration)
 
     async def _context(
-        self, state: WorkflowState, caller: Caller, task: TaskSpec | None, attempt: int, run: int, reads: ReadSet
+        self,
+        state: WorkflowState,
+        caller: Caller,
+        task: TaskSpec | None,
+        attempt: int,
+        run: int,
+        reads: ReadSet,
+        leave: AgentLeave | None,
     ) -> tuple[RunContext, AgentContext]:
         """Return what the agent of a task, or without one the planner, gets to know, and its memory."""
         agent_id, task_id = (PLANNER_ID, "") if task is None else (task.agent_id, task.id)
 
+        shown = self._memory if leave is None else AskingMemory(self._memory, leave)
+
         async def place() -> tuple[Memory, str]:
-            return self._memory, state.namespace
+            return shown, state.namespace
 
         memory = AgentContext(
             place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal, reads=reads
@@ -379,7 +398,8 @@ def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str]
 
 
 def _failure_of(error: OrcsError) -> Failure:
-    kind = FailureKind.PERMISSION_DENIED if isinstance(error, PermissionDenied) else FailureKind.INTERNAL
+    denied = isinstance(error, PermissionDenied) and not isinstance(error, PermissionUnknown)
+    kind = FailureKind.PERMISSION_DENIED if denied else FailureKind.INTERNAL
     return Failure(kind, error.message, retryable=kind is FailureKind.INTERNAL)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from orcs_server.errors import PermissionDenied, Unavailable
+from orcs_server.errors import PermissionDenied, PermissionUnknown, Unavailable
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.hooks.nulls import (
     ALLOW_ALL,
@@ -117,7 +117,7 @@ class GuardedHooks:
     async def permitted(self, hooks: HookSet, operation: str, resource_ids: Sequence[str]) -> list[str]:
         """Return those of `resource_ids`, a page of a list, that the caller may use. The time limit is for all together.
 
-        Raises `PermissionDenied` if the hook fails.
+        Raises `PermissionUnknown`, a `PermissionDenied`, if the hook fails.
         """
         check = hooks.authorization.check_permission
         if hooks.authorization is ALLOW_ALL:
@@ -135,7 +135,7 @@ class GuardedHooks:
                     raise _Failed(f"it returned {_short(answer)} instead of True or False")
         except _Failed as error:
             _log.error("the authorization hook failed on %s: %s", operation, error, exc_info=error.__cause__)
-            raise PermissionDenied(
+            raise PermissionUnknown(
                 "PERMISSION_DENIED", "the permission could not be checked: try again, or see the server's log"
             ) from None
         return [resource_id for resource_id, answer in zip(resource_ids, answers, strict=True) if answer]

@@ -117,6 +117,10 @@ class Memory:
         """Store the answer of what took more than one change, once that is done. Raises DuplicateRequest."""
         await self._store.bound(once).remember(namespace, answer)
 
+    async def visible(self, scopes: Sequence[str]) -> Sequence[str]:
+        """Return those of the scopes in which whoever has this memory is let to read at all: here all of them."""
+        return scopes
+
     # Reading
 
     async def get(
@@ -314,8 +318,6 @@ class Memory:
             raise NotFound("MEMORY_NOT_FOUND", f"There is no entry {key!r} in {scope}.")
         source = EntrySource(scope, key, found.entry.version)
         return await self._store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
-
-    # Watching
 
     async def watch(
         self, namespace: str, actor: Actor, scope: str = "", prefix: str = "", after: int | None = None
