@@ -4,6 +4,7 @@ is given. The names of the operations are published: hooks see them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
@@ -93,6 +94,8 @@ class Authorisation:
         check_role(caller, operation)
         hooks = await self._hooks.hooks_for(caller, Origin.RPC)
         namespace = await self._hooks.namespace(hooks, caller)
+        if hooks.tenant not in ("", namespace):
+            hooks = dataclasses.replace(hooks, tenant=namespace)
         await self._hooks.authorize(hooks, operation, resource_id)
         if namespace != caller.namespace:
             caller = replace(caller, namespace=namespace)
