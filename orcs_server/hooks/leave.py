@@ -17,6 +17,17 @@ RUN_OPERATION = "agents.run"
 TOOL_OPERATION = "tools.call"
 """Asked before an agent's tool is called; the resource is the tool's name."""
 
+AGENT_OPERATIONS = (
+    RUN_OPERATION,
+    TOOL_OPERATION,
+    "memory.read",
+    "memory.write",
+    "memory.delete",
+    "memory.share",
+    "memory.revert",
+)
+"""All that is asked for agents; docs/hooks.md says when."""
+
 
 class AgentLeave:
     """Asks, for one attempt of one agent, before each thing that it does. Fails closed."""
