@@ -1,6 +1,6 @@
 """Hooks for a server with several tenants: who belongs to which, what they may do, how much they may run, what is written down of it.
 
-    TENANTS_FILE=examples/tenants.json PYTHONPATH=examples orcs serve --hooks hooks:factory
+    TENANTS_FILE=examples/tenants.json PYTHONPATH=examples orcs serve --hooks hooks:factory  # this is examples/hooks.py
 
 Everything stands in one file, which is read again when it changes; what is held and what has happened is written beside the data file's
 folder that TENANTS_STATE names (by default the folder of TENANTS_FILE). docs/hooks.md says when each hook is called.

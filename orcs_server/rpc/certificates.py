@@ -8,8 +8,9 @@ import logging
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import grpc
 
@@ -29,7 +30,9 @@ def server_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
     two files is wrong, and how.
     """
     renewing = _Renewing(certificate, key)
-    return grpc.dynamic_ssl_server_credentials(renewing.first, renewing)
+    # gRPC takes None for "as it was", which its types do not say.
+    fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", renewing)
+    return grpc.dynamic_ssl_server_credentials(renewing.first, fetch)
 
 
 class _Renewing:

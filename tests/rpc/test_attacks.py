@@ -73,7 +73,7 @@ async def test_forged_and_doubled_headers_let_nobody_in(server: Server) -> None:
 
 async def test_no_header_but_the_token_says_who_calls_and_where(server: Server) -> None:
     token = token_for(server, "ann", "a", "view")
-    forged = (
+    forged: Any = (
         *(("orcs-namespace", "b"), ("orcs-principal", "root"), ("orcs-roles", "administer"), ("orcs-agent", "planner")),
         *(("x-forwarded-user", "root"), ("x-orcs-namespace", "b"), ("namespace", "b"), ("namespace-bin", b"b")),
         *(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),),
@@ -102,7 +102,9 @@ async def test_who_may_answer_does_not_approve_by_answering(server: Server) -> N
 
 async def test_who_operates_does_not_make_the_rules_nor_grant_itself_more(server: Server) -> None:
     async with connected(str(server.address), token_for(server, "ann", "a", "operate", "approve")) as wire:
-        rule = memory_pb2.MemoryAccessRule(subject="client:ann", scope="*", permissions=[1])
+        rule = memory_pb2.MemoryAccessRule(
+            subject="client:ann", scope="*", permissions=[memory_pb2.MEMORY_PERMISSION_READ]
+        )
         for method, request in (
             ("SetAccessRules", memory_service_pb2.SetAccessRulesRequest(rules=[rule])),
             ("PurgeMemory", memory_service_pb2.PurgeMemoryRequest(scope="global", key="k")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -123,5 +124,5 @@ def _channel(port: int, root: bytes) -> grpc.aio.Channel:
 
 
 async def _call(channel: grpc.aio.Channel) -> None:
-    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
     await check(b"", timeout=20)
