@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,14 @@ from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.memory_tools import MEMORY_TOOLS
 from orcs_server.agents.planner import PlannerOutput, Replanning, build_planner_input
 from orcs_server.agents.reading import Reading
-from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
+from orcs_server.agents.runner import AgentRun, AgentRunner
 from orcs_server.agents.steering import Steering
-from orcs_server.errors import OrcsError, PermissionDenied, PermissionUnknown
+from orcs_server.errors import OrcsError
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.context import MemoryFeed
+from orcs_server.executor.made import failure_of, read_plan, store_output, unknown_agent
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
-from orcs_server.executor.planning import PlanTexts, planning_run, problems_of, to_tasks
+from orcs_server.executor.planning import planning_run
 from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts, output_of
 from orcs_server.hooks.guarded import GuardedHooks
@@ -33,9 +34,9 @@ from orcs_server.memory import AgentContext, Memory, ReadSet, Refusal
 from orcs_server.memory.asking import AskingMemory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.memory_rows import Trust
-from orcs_server.storage.store import Store, blob_of
+from orcs_server.storage.store import Store
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, TaskSpec, WorkflowSpec
+from orcs_server.workflow.model import Failure, FailureKind, PlanningStrategy, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
@@ -115,7 +116,7 @@ class Executor:
             configuration = await self._configuration(state.namespace, state.spec)
             agent = self._configurations.agent(configuration, task.spec.agent_id)
             if agent is None:
-                return AttemptOutcome(failure=_unknown_agent(task.spec.agent_id))
+                return AttemptOutcome(failure=unknown_agent(task.spec.agent_id))
             reads = _given(state, task)
             context, remembered = await self._context(state, caller, task.spec, attempt, run, reads, leave)
             about = f"{task.spec.title}\n{await self._texts.read(state.namespace, task.spec.description)}"
@@ -136,10 +137,10 @@ class Executor:
                 leave=leave,
             )
         except OrcsError as error:
-            return AttemptOutcome(failure=_failure_of(error))
+            return AttemptOutcome(failure=failure_of(error))
         result = await self._runner.run(agent_run)
         self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
-        outcome = _store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
+        outcome = store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
         return replace(outcome, read=steering.read)
 
     async def make_plan(
@@ -170,7 +171,7 @@ class Executor:
             if replanning is not None:
                 _note_outputs(reads, state, state.tasks)
         except OrcsError as error:
-            return PlanOutcome(failure=_failure_of(error))
+            return PlanOutcome(failure=failure_of(error))
         with self._telemetry.plan_span(
             state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
         ) as span:
@@ -212,7 +213,7 @@ class Executor:
         known = [agent for agent in agents if agent is not None]
         planner = next((agent for agent in known if agent.id == PLANNER_ID), None)
         if planner is None:
-            return PlanOutcome(failure=_unknown_agent(PLANNER_ID))
+            return PlanOutcome(failure=unknown_agent(PLANNER_ID))
         before = replanning or Replanning()
         room = max(max_tasks - sum(task.stays for task in before.tasks), 1)
         given = build_planner_input(
@@ -232,7 +233,7 @@ class Executor:
                 leave=leave,
             )
         )
-        return _read_plan(
+        return read_plan(
             result, before.usable, taken, untrusted=journal is not None and journal.reading.reads.untrusted
         )
 
@@ -363,49 +364,3 @@ def _note_outputs(reads: ReadSet, state: WorkflowState, task_ids: Iterable[str])
         output = output_of(state.tasks[task_id])
         if output is not None:
             reads.output(state.id, task_id, Trust.EXTERNAL if output.untrusted else Trust.AGENT)
-
-
-def _store_output(result: AgentResult, max_bytes: int, *, untrusted: bool) -> AttemptOutcome:
-    if result.halted:
-        return AttemptOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
-    if result.failure is not None:
-        return AttemptOutcome(failure=result.failure)
-    blob = blob_of(result.text.encode("utf-8", "replace"))
-    if len(blob.data) > max_bytes:
-        return AttemptOutcome(
-            failure=Failure(
-                FailureKind.INVALID_OUTPUT,
-                f"The output has {len(blob.data)} bytes, more than the {max_bytes} allowed. Ask for a shorter one, or raise "
-                "limits.max_output_bytes.",
-            )
-        )
-    output = Output(blob.digest, result.media_type, len(blob.data), untrusted)
-    return AttemptOutcome(output, blobs=(blob,))
-
-
-def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str], *, untrusted: bool) -> PlanOutcome:
-    if result.halted:
-        return PlanOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
-    if result.failure is not None:
-        return PlanOutcome(failure=result.failure, problems=result.problems)
-    answer: PlannerOutput = result.output
-    mistakes = problems_of(answer, stays)
-    if mistakes:
-        return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
-    texts = PlanTexts()
-    tasks = to_tasks(answer, texts, taken, untrusted=untrusted)
-    return PlanOutcome(tasks, blobs=texts.blobs)
-
-
-def _failure_of(error: OrcsError) -> Failure:
-    denied = isinstance(error, PermissionDenied) and not isinstance(error, PermissionUnknown)
-    kind = FailureKind.PERMISSION_DENIED if denied else FailureKind.INTERNAL
-    return Failure(kind, error.message, retryable=kind is FailureKind.INTERNAL)
-
-
-def _unknown_agent(agent_id: str) -> Failure:
-    return Failure(
-        FailureKind.UNKNOWN_AGENT,
-        f"There is no agent {agent_id!r} on this server any more. Start it with the configuration or registry that has it, "
-        "then create the workflow again.",
-    )
