@@ -36,10 +36,12 @@ class EventRecording:
     def __init__(self, hooks: GuardedHooks, telemetry: Telemetry = TELEMETRY_OFF) -> None:
         self._hooks = hooks
         self._telemetry = telemetry
-        self._waiting: deque[tuple[Caller, Sequence[EventRecord]]] = deque()
+        self._waiting: deque[tuple[Caller, Sequence[EventRecord], Origin]] = deque()
         self._passing_on: asyncio.Task[None] | None = None
 
-    def note(self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord]) -> None:
+    def note(
+        self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord], origin: Origin = Origin.RPC
+    ) -> None:
         """Take note of a commit; no state means that the workflow was deleted. Returns at once."""
         if state is not None and isinstance(records[-1].event, WorkflowCompleted | WorkflowFailed):
             traceparent = dict(caller.metadata).get("traceparent", "")
@@ -56,7 +58,7 @@ class EventRecording:
         if len(self._waiting) >= QUEUE_LIMIT:
             _log.warning("the hooks cannot keep up: %d events were not recorded", len(records))
             return
-        self._waiting.append((caller, records))
+        self._waiting.append((caller, records, origin))
         if self._passing_on is None or self._passing_on.done():
             self._passing_on = asyncio.create_task(self._pass_on(), name="event recording")
 
@@ -72,9 +74,9 @@ class EventRecording:
 
     async def _pass_on(self) -> None:
         while self._waiting:
-            caller, records = self._waiting.popleft()
+            caller, records, origin = self._waiting.popleft()
             try:
-                hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+                hooks = await self._hooks.hooks_for(caller, origin)
             except Unavailable:
                 continue  # The failure of the factory is in the log already.
             for record in records:

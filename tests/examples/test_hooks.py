@@ -128,6 +128,7 @@ async def test_what_is_held_is_held_through_a_pause_and_a_crash_and_given_back_a
         await until(lambda: server.held("red") == [])
         await ann.call("DeleteWorkflow", _w.DeleteWorkflowRequest(workflow_id="third"))
     await until(lambda: any(event["event"] == "WorkflowDeleted" for event in server.events("red")))
+    assert {"RPC", "RECOVERY"} <= {event["origin"] for event in server.events("red")}
 
 
 async def test_a_tenants_file_that_is_broken_lets_nobody_in_until_it_is_mended(server: TenantsServer) -> None:
