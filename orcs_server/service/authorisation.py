@@ -119,6 +119,14 @@ class Authorisation:
         return frozenset(await self._hooks.permitted(visit.hooks, operation, resource_ids))
 
 
+def stay(visit: Visit, again: Visit) -> None:
+    """Raise PermissionDenied for a caller who was looked at again and works in another namespace by now."""
+    if again.namespace != visit.namespace:
+        raise PermissionDenied(
+            "PERMISSION_DENIED", "the caller works in another namespace by now: watch again to see what is there."
+        )
+
+
 def check_role(caller: Caller, operation: str) -> None:
     """Raise PermissionDenied unless one of the caller's roles allows the operation."""
     needed = OPERATIONS[operation]

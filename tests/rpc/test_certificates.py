@@ -126,3 +126,21 @@ def _channel(port: int, root: bytes) -> grpc.aio.Channel:
 async def _call(channel: grpc.aio.Channel) -> None:
     check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
     await check(b"", timeout=20)
+
+
+def test_what_is_read_again_is_what_has_changed_and_works(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "LOOK_EVERY_S", 0.0)
+    paths = files(CERTIFICATE, KEY)
+    renewing = certificates._Renewing(*paths)
+    assert renewing() is None
+    new_key, new_certificate = self_signed("localhost")
+    paths[0].write_bytes(new_certificate)
+    assert renewing() is None
+    paths[1].write_bytes(new_key)
+    assert renewing() is not None
+    assert renewing() is None
+    paths[0].unlink()
+    assert renewing() is None
+    monkeypatch.setattr(certificates, "LOOK_EVERY_S", 60.0)
+    paths[0].write_bytes(new_certificate)
+    assert renewing() is None
