@@ -14,6 +14,7 @@ from orcs_server.hooks.leave import AgentLeave
 from orcs_server.memory.access import AccessControl, Actor, Permission
 from orcs_server.memory.flow import ReadSet
 from orcs_server.memory.history import History
+from orcs_server.memory.inventory import ScopePage
 from orcs_server.memory.memory import Change, Check, Delete, Found, Memory, Put
 from orcs_server.storage.memory_rows import Changes, KeyReads, Listed, MemorySnapshot, MemoryValue, Written
 
@@ -89,6 +90,14 @@ class AskingHistory(History):
         found = await super().snapshots(namespace, actor, scope, before, limit)
         visible = await self.asking.permitted([one.scope for one in found])
         return [one for one in found if one.scope in visible]
+
+    async def scopes(
+        self, namespace: str, actor: Actor, prefix: str = "", after: str = "", limit: int = 500
+    ) -> ScopePage:
+        """Return those that the agent may read."""
+        page = await super().scopes(namespace, actor, prefix, after, limit)
+        visible = await self.asking.permitted([one.scope for one in page.scopes])
+        return page._replace(scopes=[one for one in page.scopes if one.scope in visible])
 
     async def hot(self, namespace: str, actor: Actor, limit: int = 20) -> list[KeyReads]:
         """Return those of scopes that the agent may read."""

@@ -235,8 +235,6 @@ class Memory:
                 reads.entry(hit.entry)
         return [Found(hit.entry, hit.score, snippet) for hit, snippet in zip(shown, snippets, strict=True)]
 
-    # Writing
-
     async def put(
         self,
         namespace: str,

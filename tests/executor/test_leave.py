@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from orcs_server.hooks import AgentLeave, GuardedHooks, HookSet, Origin, agent_l
 from orcs_server.identity import Caller
 from orcs_server.memory import Actor, Check, Delete, Memory, Put, Rule, agent_scope, task_scope, workflow_scope
 from orcs_server.memory.access import Permission
-from orcs_server.memory.asking import AskingMemory
-from orcs_server.memory.history import At
+from orcs_server.memory.asking import AskingHistory, AskingMemory
+from orcs_server.memory.history import At, History
 from orcs_server.memory.values import encode
 from orcs_server.workflow.model import FailureKind
 from orcs_server.workflow.states import WorkflowStatus
@@ -230,6 +231,7 @@ async def test_every_way_into_memory_asks(tmp_path: Path) -> None:
         # Where no scope is named, what may not be read is left out.
         assert {hit.entry.scope for hit in await asking.search("default", actor, "tea")} == {W1, "shared:other"}
         assert "shared:secret" not in {one.scope for one in await history.snapshots("default", actor)}
+        assert "shared:secret" not in {one.scope for one in (await history.scopes("default", actor)).scopes}
         assert {one.scope for one in await history.hot("default", actor)} <= {W1, "shared:other"}
         assert "shared:secret" not in {one.scope for one in (await asking.changes("default", actor, 0)).versions}
         assert await asking.get("default", actor, "tea", among=("shared:secret",)) is None
@@ -246,3 +248,16 @@ async def _leave(keeper: Gatekeeper) -> AgentLeave:
 async def _versions(memory: Memory) -> list[Any]:
     moment = await memory.history.moment("default", At())
     return [moment.position, *await memory.history.snapshots("default", Actor("olga"))]
+
+
+def test_no_way_into_memory_is_forgotten() -> None:
+    """A method that is added to memory has to ask, or be named here with the reason why it need not."""
+    safe = {
+        # They call those that ask, tell nothing of anybody's entries, or are never for agents.
+        Memory: {"put", "delete", "keys", "watch", "news", "written_by", "remember", "close"},
+        History: {"moment", "quarantine", "purge"},
+    }
+    for plain, asking in ((Memory, AskingMemory), (History, AskingHistory)):
+        methods = {name for name, one in vars(plain).items() if inspect.iscoroutinefunction(one) and name[0] != "_"}
+        methods |= {name for name, one in vars(plain).items() if inspect.isasyncgenfunction(one)}
+        assert methods - set(vars(asking)) == safe[plain]
