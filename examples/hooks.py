@@ -2,8 +2,8 @@
 
     TENANTS_FILE=examples/tenants.json PYTHONPATH=examples orcs serve --hooks hooks:factory  # this is examples/hooks.py
 
-Everything stands in one file, which is read again when it changes; what is held and what has happened is written beside the data file's
-folder that TENANTS_STATE names (by default the folder of TENANTS_FILE). docs/hooks.md says when each hook is called.
+Everything stands in one file, which is read again when it changes; what is held and what has happened is written into the folder that
+TENANTS_STATE names (by default that of TENANTS_FILE). docs/hooks.md says when each hook is called.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2
 
 from orcs_client.v1 import workflow_service_pb2
 from orcs_server.errors import Unauthenticated, Unavailable
@@ -91,6 +92,34 @@ async def _known(wire: Wire) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def test_a_session_of_reflection_does_not_outlive_its_token(orcs_server_process: ServerProcess) -> None:
+    registry = TokenRegistry(orcs_server_process.data)
+    token = registry.create("reflecting", "reflecting", ("view",))
+    async with connected(orcs_server_process.address, token) as wire:
+        await _known(wire)
+        reflect: Any = wire.channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        session = reflect(metadata=wire.metadata)
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        await session.write(question)
+        assert (await session.read()).list_services_response.service
+        registry.revoke(next(one.id for one in registry.list() if one.principal == "reflecting"))
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await _go_on_asking(session, question)
+    assert explained(refused.value).reason == "TOKEN_INVALID"
+
+
+async def _go_on_asking(session: Any, question: Any) -> None:
+    while True:
+        await session.write(question)
+        await session.read()
+        await asyncio.sleep(0.1)
 
 
 class Doorman:
