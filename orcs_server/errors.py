@@ -88,6 +88,10 @@ class PermissionDenied(OrcsError):
     """The caller is known and may not do this."""
 
 
+class PermissionUnknown(PermissionDenied):
+    """Whether the caller may do this could not be found out, so it is not done now; another time it may be."""
+
+
 class ResourceExhausted(OrcsError):
     """A limit was reached; `retry_after_us` says when another try makes sense."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from agents import FunctionTool, Tool
 from agents.tool_context import ToolContext
 
-from orcs_server.agents.clearance import ApprovalInRuns, clear
+from orcs_server.agents.clearance import ApprovalInRuns, Clearance, clear
 from orcs_server.agents.idempotence import is_idempotent
 from orcs_server.agents.journal import JournalStopped, RunJournal
 from orcs_server.agents.needs import InputRequired
@@ -18,6 +18,8 @@ from orcs_server.agents.paths import within_tool
 from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.sensitivity import is_sensitive, is_trusted
 from orcs_server.agents.tool_results import pack_result, unpack_result
+from orcs_server.errors import PermissionDenied
+from orcs_server.hooks.leave import TOOL_OPERATION, AgentLeave
 
 Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
 
@@ -56,20 +58,30 @@ class JournaledInvocation:
     async def __call__(self, context: ToolContext[Any], arguments: str) -> Any:
         calls = current_calls.get()
         call_id = getattr(context, "tool_call_id", "")
-        if calls is None or calls.journal is None or not call_id:
+        if calls is None:
             return await self._inner(context, arguments)
+        if calls.journal is None or not call_id:
+            refused = await refusal_of(calls.leave, self._tool.name)
+            return await self._inner(context, arguments) if refused is None else refused
         stored = await calls.journal.result(call_id)
         if stored is not None:
             return unpack_result(stored)
-        return await self._call(calls.journal, call_id, context, arguments)
+        refused = await refusal_of(calls.leave, self._tool.name)
+        return await self._call(calls.journal, call_id, context, arguments, refused)
 
-    async def _call(self, journal: RunJournal, call_id: str, context: ToolContext[Any], arguments: str) -> Any:
+    async def _call(
+        self, journal: RunJournal, call_id: str, context: ToolContext[Any], arguments: str, refused: str | None
+    ) -> Any:
         name, repeatable = self._tool.name, may_run_again(self._tool)
         reading = journal.reading
         sensitive = self.sensitive or name in reading.sensitive
         mark: object = reading.reads.mark
         try:
-            cleared = await clear(journal, self._tool, context, arguments, repeatable=repeatable, sensitive=sensitive)
+            cleared = Clearance(arguments, refused)
+            if refused is None:
+                cleared = await clear(
+                    journal, self._tool, context, arguments, repeatable=repeatable, sensitive=sensitive
+                )
             result: Any = cleared.instead
             if result is None:
                 await journal.start_tool(call_id, name, repeatable=repeatable)
@@ -87,6 +99,17 @@ class JournaledInvocation:
             return WAITING
         await journal.finish_tool(call_id, name, pack_result(result, reading.since(mark)), repeatable=repeatable)
         return result
+
+
+async def refusal_of(leave: AgentLeave | None, name: str) -> str | None:
+    """Return what the model gets in place of a call that the authorization hook does not permit; None for one that it does."""
+    if leave is None:
+        return None
+    try:
+        await leave.require(TOOL_OPERATION, name)
+    except PermissionDenied as error:
+        return f"The call was not made: {error.message}"
+    return None
 
 
 def may_run_again(tool: object) -> bool:

@@ -12,6 +12,7 @@ from openai.types.responses import ResponseOutputItem
 from orcs_server.agents.breaker import Breakers
 from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.watchdog import CallLimits
+from orcs_server.hooks.leave import AgentLeave
 from orcs_server.storage.journal import Spent
 from orcs_server.workflow.model import NO_USAGE, Usage
 
@@ -33,6 +34,7 @@ class RunCalls:
         "breakers",
         "count",
         "journal",
+        "leave",
         "limits",
         "usage",
     )
@@ -45,8 +47,10 @@ class RunCalls:
         price: Callable[[str, Usage], int] | None = None,
         breakers: Breakers | None = None,
         limits: CallLimits | None = None,
+        leave: AgentLeave | None = None,
     ) -> None:
         self.breakers = breakers
+        self.leave = leave
         self.limits = limits or CallLimits()
         self.count = 0
         self.journal = journal

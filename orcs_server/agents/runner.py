@@ -39,6 +39,7 @@ from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema,
 from orcs_server.agents.tracing import silence_vendor_tracing
 from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
+from orcs_server.hooks.leave import AgentLeave
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
 from orcs_server.workflow.people import Need
@@ -77,6 +78,8 @@ class AgentRun:
     """Such as `ORCSRunHooks`."""
     journal: RunJournal | None = None
     """What earlier attempts called, and where this one notes its calls; without it nothing is kept."""
+    leave: AgentLeave | None = None
+    """Is asked before each tool is called; without it all may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,13 @@ class AgentRunner:
         """Run an agent to its end. Trouble with models, tools and outputs comes back as `failure`; cancellation propagates."""
         journal = request.journal
         calls = RunCalls(
-            request.on_delta, request.on_usage, journal, request.price, breakers=self._breakers, limits=self._limits
+            request.on_delta,
+            request.on_usage,
+            journal,
+            request.price,
+            breakers=self._breakers,
+            limits=self._limits,
+            leave=request.leave,
         )
         schema, problems = _output_schema(request)
         if problems:

@@ -1,4 +1,4 @@
-"""The commands `token create`, `token list` and `token revoke`: they work on the files beside a data file, not over the wire."""
+"""The commands `token create`, `token list`, `token rotate` and `token revoke`: they work on the files beside a data file, not over the wire."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orcs_server.cli.options import read_time
+from orcs_server.cli.options import read_seconds, read_time
 
 if TYPE_CHECKING:
     from orcs_server.identity.tokens import TokenRegistry
 
 commands = typer.Typer(
-    name="token", help="Create, list and revoke tokens of a server on this machine.", rich_markup_mode=None
+    name="token", help="Create, list, rotate and revoke tokens of a server on this machine.", rich_markup_mode=None
 )
 
 Database = Annotated[
@@ -70,8 +70,33 @@ def list_tokens(data: Database = None, as_json: AsJson = False) -> None:
         until = "" if entry.expires_us is None else local_time(entry.expires_us)
         if entry.expires_us is not None and entry.expires_us <= now_us:
             until = f"{until} (expired)"
+        kept_us = max((one.until_us for one in entry.retired), default=0)
+        if kept_us > now_us:
+            until = f"{until} (old text until {local_time(kept_us)})".strip()
         rows.append((entry.id, entry.principal, entry.namespace, ",".join(entry.roles), until, entry.note))
     print_table(("ID", "PRINCIPAL", "NAMESPACE", "ROLES", "UNTIL", "NOTE"), rows)
+
+
+@commands.command()
+def rotate(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="As `token list` shows it.", show_default=False)],
+    grace: Annotated[
+        str, typer.Option(metavar="PERIOD", help="How long the old text is still accepted: 90s, 12h, 30d.")
+    ] = "0s",
+    data: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a token a new text and print it; who has it and what it allows stays. Without --grace the old text ends at once.
+
+    A running server knows it within a second.
+    """
+    from orcs_server.cli.printing import print_json
+
+    token = _registry(data).rotate(token_id, round(read_seconds(grace) * 1_000_000))
+    if as_json:
+        print_json({"token": token})
+    else:
+        print(token)
 
 
 @commands.command()
@@ -108,4 +133,5 @@ def _fields(entry: Any) -> dict[str, Any]:
         "expires_us": entry.expires_us,
         "note": entry.note,
         "own": entry.own,
+        "old_texts_until_us": [one.until_us for one in entry.retired],
     }

@@ -90,6 +90,7 @@ class WorkflowController:
             context=context_provider or NO_CONTEXT,
             authorization=bond_of(self.memory).authorization,
             resources=_Later(),
+            telemetry=bond_of(self.memory).telemetry,
             configuration=self._configuration,
         )
 

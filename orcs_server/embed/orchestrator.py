@@ -37,7 +37,8 @@ class WorkflowOrchestrator:
     """Executes workflows: tasks run as soon as what they depend on is done, failed attempts are tried again.
 
     `agent_registry` maps ids to agents of the Agents SDK, beside (or in place of) the built-in ones; plans made after this
-    constructor may name them. `resource_manager` and `telemetry_collector` are the plan's hooks.
+    constructor may name them. `resource_manager` and `telemetry_collector` are the plan's hooks; the collector is told of the
+    creation and the planning of workflows of this memory, too.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class WorkflowOrchestrator:
         self.memory = memory_system
         self._resources = resource_manager or UNLIMITED_RESOURCES
         self._telemetry = telemetry_collector or NO_TELEMETRY
+        if telemetry_collector is not None:
+            bond_of(memory_system).telemetry = telemetry_collector
         if agent_registry:
             bond_of(memory_system).agents.update(definitions(agent_registry))
 

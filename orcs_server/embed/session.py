@@ -22,7 +22,16 @@ from orcs_server.engines.local.engine import EngineLimits, LocalEngine
 from orcs_server.errors import IllegalTransition
 from orcs_server.executor.configuration import Configurations
 from orcs_server.executor.executor import Executor
-from orcs_server.hooks import ALLOW_ALL, AuthorizationHook, GuardedHooks, HookSet, Origin, inline
+from orcs_server.hooks import (
+    ALLOW_ALL,
+    NO_TELEMETRY,
+    AuthorizationHook,
+    GuardedHooks,
+    HookSet,
+    Origin,
+    TelemetryHook,
+    inline,
+)
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
 from orcs_server.memory.shared_store import SharedStore
@@ -42,6 +51,7 @@ class Bond:
 
     agents: dict[str, AgentDefinition] = field(default_factory=dict)
     authorization: AuthorizationHook = ALLOW_ALL
+    telemetry: TelemetryHook = NO_TELEMETRY
 
 
 _bonds: WeakKeyDictionary[MemorySystem, Bond] = WeakKeyDictionary()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from orcs_server.agents.memory_texts import attribute, bounded, frame, text_of
 from orcs_server.agents.reading import MemoryNote
 from orcs_server.agents.task_input import memory_note
+from orcs_server.errors import PermissionUnknown, Unavailable
 from orcs_server.memory import AgentContext, Memory, Permission, ReadSet, workflow_scope
 from orcs_server.memory.access import View
 from orcs_server.memory.history import At
@@ -62,6 +63,12 @@ class MemoryFeed:
         memory, namespace = await self._agent.place()
         if not (await memory.history.moment(namespace, At())).position:
             return None
+        try:
+            return await self._first(memory, namespace)
+        except PermissionUnknown as error:
+            raise Unavailable("HOOK_FAILED", error.message) from error
+
+    async def _first(self, memory: Memory, namespace: str) -> MemoryNote | None:
         choice = _Choice(self._room, outside=self._outside)
         view = await memory.access.view(namespace, self._agent.actor)
         await self._pin(memory, namespace, view, choice)
@@ -79,7 +86,14 @@ class MemoryFeed:
         position = (await memory.history.moment(namespace, At())).position
         if position == (self._position or 0):
             return None
+        try:
+            note = await self._since(memory, namespace)
+        except PermissionUnknown as error:
+            raise Unavailable("HOOK_FAILED", error.message) from error
         self._position = position
+        return note
+
+    async def _since(self, memory: Memory, namespace: str) -> MemoryNote | None:
         view = await memory.access.view(namespace, self._agent.actor)
         known = self._known()
         changed = [*await self._shared(memory, namespace, view, known)]
@@ -96,7 +110,7 @@ class MemoryFeed:
 
     async def _pin(self, memory: Memory, namespace: str, view: View, choice: _Choice) -> None:
         seen: set[str] = set()
-        for scope in self._agent.actor.scopes:
+        for scope in await memory.visible(self._agent.actor.scopes):
             if not view.may_some(Permission.READ, scope, PINNED):
                 continue
             page = await memory.page(namespace, self._agent.actor, scope, PINNED, limit=PINNED_LIMIT)
@@ -140,7 +154,7 @@ class MemoryFeed:
     async def _shared(
         self, memory: Memory, namespace: str, view: View, known: dict[tuple[str, str], int]
     ) -> list[MemoryValue]:
-        if not view.may_some(Permission.READ, self._workflow, SHARED):
+        if not view.may_some(Permission.READ, self._workflow, SHARED) or not await memory.visible((self._workflow,)):
             return []
         page = await memory.page(namespace, self._agent.actor, self._workflow, SHARED, limit=SHARED_LIMIT)
         found: list[MemoryValue] = []
@@ -154,7 +168,7 @@ class MemoryFeed:
 
     async def _current(self, memory: Memory, namespace: str, view: View, place: tuple[str, str]) -> MemoryValue | None:
         scope, key = place
-        if not view.may(Permission.READ, scope, key):
+        if not view.may(Permission.READ, scope, key) or not await memory.visible((scope,)):
             return None
         return await memory.get(namespace, self._agent.actor, key, scope)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,35 +15,35 @@ from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.memory_tools import MEMORY_TOOLS
 from orcs_server.agents.planner import PlannerOutput, Replanning, build_planner_input
 from orcs_server.agents.reading import Reading
-from orcs_server.agents.runner import AgentResult, AgentRun, AgentRunner
+from orcs_server.agents.runner import AgentRun, AgentRunner
 from orcs_server.agents.steering import Steering
 from orcs_server.errors import OrcsError, PermissionDenied
 from orcs_server.executor.configuration import Configuration, Configurations
 from orcs_server.executor.context import MemoryFeed
+from orcs_server.executor.made import failure_of, read_plan, store_output, unknown_agent
 from orcs_server.executor.outcome import AttemptObserver, AttemptOutcome, PlanOutcome
-from orcs_server.executor.planning import PlanTexts, planning_run, problems_of, to_tasks
+from orcs_server.executor.planning import planning_run
 from orcs_server.executor.pricing import Pricing
 from orcs_server.executor.texts import Texts, output_of
 from orcs_server.hooks.guarded import GuardedHooks
+from orcs_server.hooks.leave import AgentLeave, agent_leave
 from orcs_server.hooks.nulls import UNLIMITED_RESOURCES
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.memory import AgentContext, Memory, ReadSet
 from orcs_server.memory.access import log_refusal
+from orcs_server.memory.asking import AskingMemory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.memory_rows import Trust
-from orcs_server.storage.store import Store, blob_of
+from orcs_server.storage.store import Store
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.model import Failure, FailureKind, Output, PlanningStrategy, TaskSpec, WorkflowSpec
+from orcs_server.workflow.model import Failure, FailureKind, PlanningStrategy, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import TaskState, WorkflowState
 
 _log = logging.getLogger("orcs.executor")
 
 OnRunRefusal = Callable[[Caller, str, str, str], None]
 """Is told of the caller, the agent, the workflow and the task, which is "" for the planner."""
-
-RUN_OPERATION = "agents.run"
-"""What the authorization hook is asked before an agent works for a caller; the resource is the agent's id."""
 
 
 class Executor:
@@ -90,14 +90,19 @@ class Executor:
         caller: Caller,
         observer: AttemptObserver,
         steering: Steering | None = None,
+        origin: Origin = Origin.RPC,
     ) -> AttemptOutcome:
-        """Have the task's agent work on it once, as it is steered. Trouble comes back as a failure; cancellation propagates."""
+        """Have the task's agent work on it once, as it is steered. Trouble comes back as a failure; cancellation propagates.
+
+        `origin` is what has set the workflow in motion, for the hooks.
+        """
         task = state.tasks[task_id]
         agent_id = task.spec.agent_id
         with self._telemetry.attempt_span(
             state.namespace, state.id, task_id, attempt, agent_id, traceparent_of(caller)
         ) as span:
-            outcome = await self._attempt(state, task, attempt, run, caller, observer, steering or Steering())
+            steering = steering or Steering()
+            outcome = await self._attempt(state, task, attempt, run, caller, observer, steering, origin)
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
         return outcome
@@ -111,15 +116,16 @@ class Executor:
         caller: Caller,
         observer: AttemptObserver,
         steering: Steering,
+        origin: Origin,
     ) -> AttemptOutcome:
         try:
-            await self._permit(caller, task.spec.agent_id, state.id, task.spec.id)
+            leave = await self._leave(caller, task.spec.agent_id, origin, state.id, task.spec.id)
             configuration = await self._configuration(state.namespace, state.spec)
             agent = self._configurations.agent(configuration, task.spec.agent_id)
             if agent is None:
-                return AttemptOutcome(failure=_unknown_agent(task.spec.agent_id))
+                return AttemptOutcome(failure=unknown_agent(task.spec.agent_id))
             reads = _given(state, task)
-            context, remembered = await self._context(state, caller, task.spec, attempt, run, reads)
+            context, remembered = await self._context(state, caller, task.spec, attempt, run, reads, leave)
             about = f"{task.spec.title}\n{await self._texts.read(state.namespace, task.spec.description)}"
             talks = any(name in MEMORY_TOOLS for name in agent.tools)
             feed = MemoryFeed(remembered, about, configuration.max_memory_tokens, talks=talks)
@@ -135,29 +141,35 @@ class Executor:
                 price=self._pricing.by(configuration.prices),
                 hooks=ORCSRunHooks() if self._record_runs else None,
                 journal=await self._journal(state, task.spec.id, run, attempt, observer, steering, reading),
+                leave=leave,
             )
         except OrcsError as error:
-            return AttemptOutcome(failure=_failure_of(error))
+            return AttemptOutcome(failure=failure_of(error))
         result = await self._runner.run(agent_run)
         self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
-        outcome = _store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
+        outcome = store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
         return replace(outcome, read=steering.read)
 
     async def make_plan(
-        self, state: WorkflowState, caller: Caller, observer: AttemptObserver, steering: Steering | None = None
+        self,
+        state: WorkflowState,
+        caller: Caller,
+        observer: AttemptObserver,
+        steering: Steering | None = None,
+        origin: Origin = Origin.RPC,
     ) -> PlanOutcome:
         """Have the planner plan the workflow, repair what was wrong with its last plan, or plan anew what has not begun."""
         if state.spec.query is None:
             return PlanOutcome(failure=Failure(FailureKind.INTERNAL, "The workflow has neither a query nor a plan."))
         try:
-            await self._permit(caller, PLANNER_ID, state.id)
+            leave = await self._leave(caller, PLANNER_ID, origin, state.id)
             query = await self._texts.read(state.namespace, state.spec.query)
             configuration = await self._configuration(state.namespace, state.spec)
             planning = state.progress.planning
             run = planning_run(planning)
             reads = ReadSet()
             _note_earlier(reads, state.spec)
-            context, remembered = await self._context(state, caller, None, planning.attempt, run, reads)
+            context, remembered = await self._context(state, caller, None, planning.attempt, run, reads, leave)
             steering = steering or Steering()
             reading = Reading(reads, MemoryFeed(remembered, query, configuration.max_memory_tokens, outside=False))
             journal = await self._journal(state, "", run, planning.attempt, observer, steering, reading)
@@ -166,7 +178,7 @@ class Executor:
             if replanning is not None:
                 _note_outputs(reads, state, state.tasks)
         except OrcsError as error:
-            return PlanOutcome(failure=_failure_of(error))
+            return PlanOutcome(failure=failure_of(error))
         with self._telemetry.plan_span(
             state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
         ) as span:
@@ -182,6 +194,7 @@ class Executor:
                 replanning,
                 (*state.tasks, *state.progress.retired),
                 earlier,
+                leave,
             )
             if outcome.failure is not None:
                 span.outcome = outcome.failure.kind
@@ -200,13 +213,14 @@ class Executor:
         replanning: Replanning | None = None,
         taken: Collection[str] = (),
         earlier: Earlier | None = None,
+        leave: AgentLeave | None = None,
     ) -> PlanOutcome:
         """Ask the planner for a plan for this query; without a journal nothing is stored. Its tasks get none of the ids that are taken."""
         agents = [self._configurations.agent(configuration, one.id) for one in configuration.agents]
         known = [agent for agent in agents if agent is not None]
         planner = next((agent for agent in known if agent.id == PLANNER_ID), None)
         if planner is None:
-            return PlanOutcome(failure=_unknown_agent(PLANNER_ID))
+            return PlanOutcome(failure=unknown_agent(PLANNER_ID))
         before = replanning or Replanning()
         room = max(max_tasks - sum(task.stays for task in before.tasks), 1)
         given = build_planner_input(
@@ -223,23 +237,24 @@ class Executor:
                 on_usage=None if observer is None else observer.usage,
                 price=self._pricing.by(configuration.prices),
                 journal=journal,
+                leave=leave,
             )
         )
-        return _read_plan(
+        return read_plan(
             result, before.usable, taken, untrusted=journal is not None and journal.reading.reads.untrusted
         )
 
-    async def allocate(self, state: WorkflowState, caller: Caller) -> str | None:
+    async def allocate(self, state: WorkflowState, caller: Caller, origin: Origin = Origin.RPC) -> str | None:
         """Ask the resources hook; return None when it gave, else why not. Raises Unavailable when it has to be asked again."""
-        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+        hooks = await self._hooks.hooks_for(caller, origin)
         requirements = await self._texts.read_json(state.namespace, state.spec.resource_requirements)
         granted = await self._hooks.allocate(hooks, state.id, requirements)
         return None if granted else "The resources that the workflow requires were refused."
 
-    async def release(self, state: WorkflowState, caller: Caller) -> bool:
+    async def release(self, state: WorkflowState, caller: Caller, origin: Origin = Origin.RPC) -> bool:
         """Give back what the resources hook gave; False when it has to be tried again."""
         try:
-            hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+            hooks = await self._hooks.hooks_for(caller, origin)
             if hooks.resources is not UNLIMITED_RESOURCES:
                 await self._hooks.release(hooks, state.id)
         except OrcsError as error:
@@ -247,10 +262,11 @@ class Executor:
             return False
         return True
 
-    async def _permit(self, caller: Caller, agent_id: str, workflow_id: str, task_id: str = "") -> None:
-        hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
+    async def _leave(
+        self, caller: Caller, agent_id: str, origin: Origin, workflow_id: str, task_id: str = ""
+    ) -> AgentLeave | None:
         try:
-            await self._hooks.authorize(hooks, RUN_OPERATION, agent_id)
+            return await agent_leave(self._hooks, caller, agent_id, origin)
         except PermissionDenied:
             if self._on_refusal is not None:
                 self._on_refusal(caller, agent_id, workflow_id, task_id)
@@ -262,13 +278,22 @@ class Executor:
         return await self._configurations.read(namespace, spec.configuration)
 
     async def _context(
-        self, state: WorkflowState, caller: Caller, task: TaskSpec | None, attempt: int, run: int, reads: ReadSet
+        self,
+        state: WorkflowState,
+        caller: Caller,
+        task: TaskSpec | None,
+        attempt: int,
+        run: int,
+        reads: ReadSet,
+        leave: AgentLeave | None,
     ) -> tuple[RunContext, AgentContext]:
         """Return what the agent of a task, or without one the planner, gets to know, and its memory."""
         agent_id, task_id = (PLANNER_ID, "") if task is None else (task.agent_id, task.id)
 
+        shown = self._memory if leave is None else AskingMemory(self._memory, leave)
+
         async def place() -> tuple[Memory, str]:
-            return self._memory, state.namespace
+            return shown, state.namespace
 
         memory = AgentContext(
             place, agent_id, state.id, task_id, attempt=attempt, principal=caller.principal, reads=reads
@@ -339,48 +364,3 @@ def _note_outputs(reads: ReadSet, state: WorkflowState, task_ids: Iterable[str])
         output = output_of(state.tasks[task_id])
         if output is not None:
             reads.output(state.id, task_id, Trust.EXTERNAL if output.untrusted else Trust.AGENT)
-
-
-def _store_output(result: AgentResult, max_bytes: int, *, untrusted: bool) -> AttemptOutcome:
-    if result.halted:
-        return AttemptOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
-    if result.failure is not None:
-        return AttemptOutcome(failure=result.failure)
-    blob = blob_of(result.text.encode("utf-8", "replace"))
-    if len(blob.data) > max_bytes:
-        return AttemptOutcome(
-            failure=Failure(
-                FailureKind.INVALID_OUTPUT,
-                f"The output has {len(blob.data)} bytes, more than the {max_bytes} allowed. Ask for a shorter one, or raise "
-                "limits.max_output_bytes.",
-            )
-        )
-    output = Output(blob.digest, result.media_type, len(blob.data), untrusted)
-    return AttemptOutcome(output, blobs=(blob,))
-
-
-def _read_plan(result: AgentResult, stays: Sequence[str], taken: Collection[str], *, untrusted: bool) -> PlanOutcome:
-    if result.halted:
-        return PlanOutcome(blobs=result.blobs, needs=result.needs, stopped=True)
-    if result.failure is not None:
-        return PlanOutcome(failure=result.failure, problems=result.problems)
-    answer: PlannerOutput = result.output
-    mistakes = problems_of(answer, stays)
-    if mistakes:
-        return PlanOutcome(failure=Failure(FailureKind.PLAN_INVALID, mistakes[0][:1000]), problems=mistakes)
-    texts = PlanTexts()
-    tasks = to_tasks(answer, texts, taken, untrusted=untrusted)
-    return PlanOutcome(tasks, blobs=texts.blobs)
-
-
-def _failure_of(error: OrcsError) -> Failure:
-    kind = FailureKind.PERMISSION_DENIED if isinstance(error, PermissionDenied) else FailureKind.INTERNAL
-    return Failure(kind, error.message, retryable=kind is FailureKind.INTERNAL)
-
-
-def _unknown_agent(agent_id: str) -> Failure:
-    return Failure(
-        FailureKind.UNKNOWN_AGENT,
-        f"There is no agent {agent_id!r} on this server any more. Start it with the configuration or registry that has it, "
-        "then create the workflow again.",
-    )

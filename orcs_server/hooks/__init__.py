@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcs_server.hooks.guarded import GuardedHooks
+from orcs_server.hooks.leave import RUN_OPERATION, TOOL_OPERATION, AgentLeave, agent_leave
 from orcs_server.hooks.loading import load_factory
 from orcs_server.hooks.nulls import (
     ALLOW_ALL,
@@ -34,7 +35,10 @@ __all__ = [
     "NO_ISOLATION",
     "NO_TELEMETRY",
     "NULL_HOOKS",
+    "RUN_OPERATION",
+    "TOOL_OPERATION",
     "UNLIMITED_RESOURCES",
+    "AgentLeave",
     "AuthorizationHook",
     "ConfigurationHook",
     "ContextHook",
@@ -45,6 +49,7 @@ __all__ = [
     "Origin",
     "ResourcesHook",
     "TelemetryHook",
+    "agent_leave",
     "inline",
     "load_factory",
     "null_factory",

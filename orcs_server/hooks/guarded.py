@@ -9,9 +9,11 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from orcs_server.errors import PermissionDenied, Unavailable
+from orcs_server.errors import PermissionDenied, PermissionUnknown, Unavailable
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.hooks.nulls import (
     ALLOW_ALL,
@@ -31,7 +33,8 @@ from orcs_server.identity import NAMESPACE, Caller
 
 JSON_LIMIT = 256 * 1024
 """Bytes of a context or of a configuration value."""
-THREADS = 8
+THREADS = 16
+"""Of which one tenant may have half."""
 TELEMETRY_THREADS = 2
 """Of their own, so that a telemetry hook that hangs takes no thread from authorization."""
 
@@ -72,18 +75,21 @@ class GuardedHooks:
         if self._factory is null_factory:
             return NULL_HOOKS
         try:
-            hooks = await self._call(self._factory, caller, origin=origin)
+            # Until the isolation hook has said which tenant it is, each caller is one.
+            whose = f"{caller.namespace}/{caller.principal}"
+            hooks = await self._call(self._factory, caller, tenant=whose, origin=origin)
             _check_set(hooks)
         except _Failed as error:
             _unavailable("factory", error)
-        return hooks  # type: ignore[no-any-return]
+        known = hooks.isolation is NO_ISOLATION or origin is not Origin.RPC
+        return replace(hooks, tenant=caller.namespace if known else whose)  # type: ignore[no-any-return]
 
     async def context(self, hooks: HookSet) -> dict[str, Any]:
         """Return the external context. Raises `Unavailable` (HOOK_FAILED)."""
         if hooks.context is NO_CONTEXT:
             return {}
         try:
-            answer = await self._call(hooks.context.get_context)
+            answer = await self._call(hooks.context.get_context, tenant=hooks.tenant)
             if not isinstance(answer, Mapping):
                 raise _Failed(f"it returned {type(answer).__name__} instead of a dict")
             copied: dict[str, Any] = _checked_json(answer)
@@ -96,7 +102,7 @@ class GuardedHooks:
         if hooks.isolation is NO_ISOLATION:
             return caller.namespace
         try:
-            prefix = await self._call(hooks.isolation.get_isolation_prefix)
+            prefix = await self._call(hooks.isolation.get_isolation_prefix, tenant=hooks.tenant)
             if not isinstance(prefix, str) or not NAMESPACE.fullmatch(prefix):
                 raise _Failed(
                     f"{_short(prefix)} is no namespace: 1 to 128 letters, digits and ._:-, a letter or digit first"
@@ -117,17 +123,19 @@ class GuardedHooks:
     async def permitted(self, hooks: HookSet, operation: str, resource_ids: Sequence[str]) -> list[str]:
         """Return those of `resource_ids`, a page of a list, that the caller may use. The time limit is for all together.
 
-        Raises `PermissionDenied` if the hook fails.
+        Raises `PermissionUnknown`, a `PermissionDenied`, if the hook fails.
         """
         check = hooks.authorization.check_permission
         if hooks.authorization is ALLOW_ALL:
             return list(resource_ids)
         try:
             if inspect.iscoroutinefunction(check):
-                answers = await self._call(_ask_in_turn, check, operation, resource_ids)
+                answers = await self._call(_ask_in_turn, check, operation, resource_ids, tenant=hooks.tenant)
             else:
                 # One hop into the thread for the whole page.
-                answers = await self._call(_ask_all, check, operation, resource_ids, direct=_is_inline(check))
+                answers = await self._call(
+                    _ask_all, check, operation, resource_ids, direct=_is_inline(check), tenant=hooks.tenant
+                )
                 if any(inspect.isawaitable(answer) for answer in answers):
                     answers = await self._call(_await_all, answers)
             for answer in answers:
@@ -135,7 +143,7 @@ class GuardedHooks:
                     raise _Failed(f"it returned {_short(answer)} instead of True or False")
         except _Failed as error:
             _log.error("the authorization hook failed on %s: %s", operation, error, exc_info=error.__cause__)
-            raise PermissionDenied(
+            raise PermissionUnknown(
                 "PERMISSION_DENIED", "the permission could not be checked: try again, or see the server's log"
             ) from None
         return [resource_id for resource_id, answer in zip(resource_ids, answers, strict=True) if answer]
@@ -145,7 +153,12 @@ class GuardedHooks:
         if hooks.resources is UNLIMITED_RESOURCES:
             return True
         try:
-            granted = await self._call(hooks.resources.allocate_resources, workflow_id, dict(requirements))
+            granted = await self._call(
+                hooks.resources.allocate_resources,
+                workflow_id,
+                deepcopy(dict(requirements)),
+                tenant=hooks.tenant,
+            )
             if not isinstance(granted, bool):
                 raise _Failed(f"it returned {_short(granted)} instead of True or False")
         except _Failed as error:
@@ -157,7 +170,7 @@ class GuardedHooks:
         if hooks.resources is UNLIMITED_RESOURCES:
             return
         try:
-            await self._call(hooks.resources.release_resources, workflow_id)
+            await self._call(hooks.resources.release_resources, workflow_id, tenant=hooks.tenant)
         except _Failed as error:
             _unavailable("resources", error)
 
@@ -165,8 +178,9 @@ class GuardedHooks:
         """Return the value of `key`, JSON of the same type as `default`. Raises `Unavailable` (HOOK_FAILED)."""
         if hooks.configuration is NO_CONFIGURATION:
             return default
+        given = deepcopy(default)  # a hook cannot change what the server goes on with
         try:
-            value = _checked_json(await self._call(hooks.configuration.get_config, key, default))
+            value = _checked_json(await self._call(hooks.configuration.get_config, key, given, tenant=hooks.tenant))
             if not _same_type(value, default):
                 raise _Failed(f"for {key} it returned {_short(value)} instead of a value like {_short(default)}")
         except _Failed as error:
@@ -186,7 +200,12 @@ class GuardedHooks:
     async def _record(self, hooks: HookSet, event_type: str, resource_id: str, metadata: dict[str, Any]) -> None:
         record = hooks.telemetry.record_event
         await self._call(
-            record, threads=self._telemetry_threads, event_type=event_type, resource_id=resource_id, metadata=metadata
+            record,
+            threads=self._telemetry_threads,
+            tenant=hooks.tenant,
+            event_type=event_type,
+            resource_id=resource_id,
+            metadata=metadata,
         )
 
     async def _call(
@@ -195,6 +214,7 @@ class GuardedHooks:
         *arguments: Any,
         direct: bool = False,
         threads: DaemonThreads | None = None,
+        tenant: str = "",
         **keywords: Any,
     ) -> Any:
         """Call a hook of any colour within the time limit. Raises `_Failed`, whatever happens in it."""
@@ -203,7 +223,7 @@ class GuardedHooks:
             if direct or inspect.iscoroutinefunction(hook) or _is_inline(hook):
                 answer = hook(*arguments, **keywords)
             else:
-                call = (threads or self._threads).submit(lambda: hook(*arguments, **keywords))
+                call = (threads or self._threads).submit(lambda: hook(*arguments, **keywords), tenant)
                 answer = await _within(call, self._limit)
             if inspect.isawaitable(answer):
                 answer = await _within(asyncio.ensure_future(answer), ends - time.monotonic())

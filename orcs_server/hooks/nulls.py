@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orcs_server.hooks.protocols import (
@@ -78,6 +78,8 @@ class HookSet:
     resources: ResourcesHook = UNLIMITED_RESOURCES
     telemetry: TelemetryHook = NO_TELEMETRY
     configuration: ConfigurationHook = NO_CONFIGURATION
+    tenant: str = field(default="", compare=False)
+    """Filled in by the server: among whom the threads for hooks are shared."""
 
 
 NULL_HOOKS: Final = HookSet()

@@ -16,3 +16,5 @@ class Caller(Struct, frozen=True):
     roles: tuple[str, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
     """Allow-listed request metadata, for the hooks."""
+    agent: str = ""
+    """The agent that acts for the principal; "" where the principal acts. Never stored with a workflow."""

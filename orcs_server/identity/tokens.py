@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orcs_server.errors import InvalidArgument, NotFound, StartupError, Unavailable, Violation
 from orcs_server.identity.caller import ROLES, Caller
@@ -33,6 +34,7 @@ NOTE_LIMIT = 200
 """Characters in a note and in a principal."""
 TOKEN_LIMIT = 512
 """Characters of a token that are looked at; a longer one is not a token."""
+LONGEST_GRACE_US = 365 * 86_400_000_000
 RECHECK_SECONDS = 1.0
 """How long a registry that was looked at counts as fresh."""
 GIVEN_TOKEN = re.compile(r"[!-~]{32,512}")
@@ -41,6 +43,13 @@ GIVEN_TOKEN = re.compile(r"[!-~]{32,512}")
 _log = logging.getLogger("orcs.identity")
 _VISIBLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Retired(Struct, frozen=True, forbid_unknown_fields=True):
+    """The hash of a text that was replaced, and until when it still counts."""
+
+    sha256: str
+    until_us: int
 
 
 class TokenEntry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -56,6 +65,8 @@ class TokenEntry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     note: str = ""
     own: bool = False
     """The one whose text the server keeps for its own user."""
+    retired: tuple[Retired, ...] = ()
+    """Texts before the last rotation that are within their period of grace."""
 
 
 class _TokenFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +75,8 @@ class _TokenFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OnChange = Callable[[TokenEntry, str], None]
-_VERSION = 1
+_VERSION = 2
+"""1: without rotation."""
 _Seen = tuple[int, int, int]
 
 
@@ -159,10 +171,11 @@ class TokenRegistry:
             return None
         digest = _hash(token)
         entry = self._by_hash.get(digest)
-        # Only hashes are compared, so timing tells nothing of the token; compare_digest keeps it so for the hash too.
-        if entry is None or not hmac.compare_digest(entry.sha256, digest):
+        # Only hashes are looked up, so timing tells nothing of the token.
+        if entry is None:
             return None
-        if entry.expires_us is not None and entry.expires_us <= self._now_us():
+        ends = [entry.expires_us] if entry.sha256 == digest else [entry.expires_us, _until(entry, digest)]
+        if any(end is not None and end <= self._now_us() for end in ends):
             return None
         return self._callers[entry.id]
 
@@ -191,10 +204,41 @@ class TokenRegistry:
         with locked(self._lock_path):
             self._load()
             if token_id not in self._entries:
-                raise NotFound(
-                    "TOKEN_INVALID", f"there is no token with the id {token_id[:80]!r}: `list` shows them all"
-                )
+                raise _no_token(token_id)
             self._write([entry for entry in self._entries.values() if entry.id != token_id])
+
+    def rotate(self, token_id: str, grace_us: int = 0) -> str:
+        """Give a token a new text and return it; principal, namespace, roles, expiry and id stay. The text before it counts for
+        `grace_us` more, not beyond the expiry, and neither do earlier ones longer than they did.
+
+        The text of the server's own user is written into its file. Raises `NotFound`; `InvalidArgument` for a period that is
+        negative or longer than a year, and for a token whose text the operator brings along; `OSError`.
+        """
+        if not 0 <= grace_us <= LONGEST_GRACE_US:
+            raise InvalidArgument("FIELD_INVALID", "the period of grace must be 0 seconds to 365 days")
+        token = _new_token()
+        with locked(self._lock_path):
+            self._load()
+            entry = self._entries.get(token_id)
+            if entry is None:
+                raise _no_token(token_id)
+            if entry.own and not self._keeps_text_of(entry):
+                raise InvalidArgument(
+                    "FIELD_INVALID",
+                    "the text of this token is brought along by the operator: change it where it comes from, and start again",
+                )
+            now_us = self._now_us()
+            before = Retired(entry.sha256, now_us + grace_us)
+            retired = tuple(one for one in (*entry.retired, before) if one.until_us > now_us)
+            rotated = replace(entry, sha256=_hash(token), retired=retired)
+            self._write([rotated if one.id == token_id else one for one in self._entries.values()])
+            if entry.own:
+                replace_private(self.own_token_path, f"{token}\n".encode())
+        return token
+
+    def _keeps_text_of(self, entry: TokenEntry) -> bool:
+        kept = read_private(self.own_token_path, TOKEN_LIMIT)
+        return kept is not None and _hash(kept[0].decode("ascii", "replace").strip()) == entry.sha256
 
     def list(self) -> tuple[TokenEntry, ...]:
         """Return every entry in the order of creation, expired ones included."""
@@ -253,11 +297,12 @@ class TokenRegistry:
                 f"{self.path} is damaged ({error}): bring it back from a backup, or remove it together with "
                 f"{self.own_token_path.name} to start with a new token"
             ) from None
-        if file.version != _VERSION:
+        if not 1 <= file.version <= _VERSION:
             raise StartupError(f"{self.path} was written by a newer version of this program: use that version")
         for entry in file.tokens:
             wrong = _violations(entry.principal, entry.namespace, entry.roles, entry.note)
-            if wrong or not _SHA256.fullmatch(entry.sha256):
+            hashes = (entry.sha256, *(one.sha256 for one in entry.retired))
+            if wrong or not all(_SHA256.fullmatch(one) for one in hashes):
                 where = wrong[0].field if wrong else "sha256"
                 raise StartupError(
                     f"{self.path}: the token {entry.id[:80]!r} has a bad {where}: correct or remove its entry"
@@ -278,7 +323,11 @@ class TokenRegistry:
                 self.on_change(self._entries[entry], "create")
             for entry in before.keys() - self._entries.keys():
                 self.on_change(before[entry], "revoke")
-        self._by_hash = {entry.sha256: entry for entry in entries}
+            for entry in before.keys() & self._entries.keys():
+                if before[entry].sha256 != self._entries[entry].sha256:
+                    self.on_change(self._entries[entry], "rotate")
+        self._by_hash = {one.sha256: entry for entry in entries for one in entry.retired}
+        self._by_hash |= {entry.sha256: entry for entry in entries}
         self._callers = {entry.id: Caller(entry.principal, entry.namespace, entry.roles) for entry in entries}
         self._seen = seen
         self._broken = False
@@ -298,6 +347,15 @@ def _violations(principal: str, namespace: str, roles: Sequence[str], note: str)
     if note and not _VISIBLE.fullmatch(note):
         violations.append(Violation("note", f"it must be at most {NOTE_LIMIT} characters without control characters"))
     return violations
+
+
+def _until(entry: TokenEntry, digest: str) -> int:
+    """Return until when a text that was replaced counts."""
+    return max((one.until_us for one in entry.retired if one.sha256 == digest), default=0)
+
+
+def _no_token(token_id: str) -> NotFound:
+    return NotFound("TOKEN_INVALID", f"there is no token with the id {token_id[:80]!r}: `list` shows them all")
 
 
 def _seen(status: os.stat_result) -> _Seen:

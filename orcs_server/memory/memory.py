@@ -80,6 +80,10 @@ class Memory:
         """Store the answer of what took more than one change, once that is done. Raises DuplicateRequest."""
         await self._store.bound(once).remember(namespace, answer)
 
+    async def visible(self, scopes: Sequence[str]) -> Sequence[str]:
+        """Return those of the scopes in which whoever has this memory is let to read at all: here all of them."""
+        return scopes
+
     # Reading
 
     async def get(
@@ -194,8 +198,6 @@ class Memory:
                 reads.entry(hit.entry)
         return [Found(hit.entry, hit.score, snippet) for hit, snippet in zip(shown, snippets, strict=True)]
 
-    # Writing
-
     async def put(
         self,
         namespace: str,
@@ -279,8 +281,6 @@ class Memory:
         source = EntrySource(scope, key, found.entry.version)
         store = self._recording(actor, now_us, "memory.share", scope, {"key": key, "target": target})
         return await store.copy(namespace, source, Place(target, key), _note(actor, now_us, reads))
-
-    # Watching
 
     async def watch(
         self, namespace: str, actor: Actor, scope: str = "", prefix: str = "", after: int | None = None

@@ -21,6 +21,7 @@ from orcs_server.rpc.callers import Callers, value_of
 from orcs_server.rpc.conversion.streams import StreamMessage
 from orcs_server.rpc.decoding import decoded
 from orcs_server.rpc.errors import Refusal, refusal
+from orcs_server.rpc.leases import Leases
 from orcs_server.rpc.patience import Patience
 from orcs_server.service.auditing import Auditing
 from orcs_server.service.trails import Trail, current_trail, on_trail
@@ -117,6 +118,7 @@ class Calls:
         self._auditing = auditing
         self._taking = Patience(slow_after_s)
         self._admission = Admission()
+        self._leases = Leases()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """Return the handlers of a service, by the names of its methods.
@@ -133,10 +135,17 @@ class Calls:
         self, method: MethodDescriptor, behave: Callable[..., Awaitable[Any]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         kind = message_factory.GetMessageClass(method.input_type)
-        serve = behave if method.server_streaming else _unary(behave)
+        serve = self._leased(behave) if method.server_streaming else _unary(behave)
         # On the wire one message is a stream of one. So gRPC reads no request before this side asks for it, and this side gets
         # to know of a reader that does not take the reply.
         return grpc.stream_stream_rpc_method_handler(self._call(method.name, kind, serve))
+
+    def _leased(self, behave: _Serve) -> _Serve:
+        async def serve(request: Any, call: StreamCall) -> None:
+            with self._leases.hold(call.identify):
+                await behave(request, call)
+
+        return serve
 
     def _call(self, name: str, kind: type[Message], serve: _Serve) -> Any:
         async def call(_requests: object, context: Context) -> None:

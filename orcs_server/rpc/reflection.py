@@ -37,14 +37,12 @@ def reflection_handlers(
     servicer = aio.ReflectionServicer((*services, NAMES[1]))
 
     async def admitted(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        # Refused after the first question and not before: a client that is still writing would miss why.
-        known = False
+        # Refused after a question and not before: a client that is still writing would miss why. Each is looked at anew, since a
+        # token may be revoked in the midst of a session.
         async for wire in requests:
             request = None
             try:
-                if not known:
-                    await admit(context)
-                known = True
+                await admit(context)
                 request = decoded(reflection_pb2.ServerReflectionRequest, wire)
             except Exception as error:  # noqa: BLE001 - every error becomes a status
                 refused = refusal(error, "ServerReflectionInfo")

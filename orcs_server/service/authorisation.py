@@ -4,6 +4,7 @@ is given. The names of the operations are published: hooks see them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -111,6 +112,8 @@ class Authorisation:
             namespace = await self._hooks.namespace(hooks, caller)
             if trail is not None:
                 trail.namespace = namespace
+            if hooks.tenant not in ("", namespace):
+                hooks = dataclasses.replace(hooks, tenant=namespace)
             if namespace != caller.namespace:
                 caller = replace(caller, namespace=namespace)
             await self._hooks.authorize(hooks, operation, resource_id)
@@ -149,6 +152,14 @@ class Authorisation:
     def _tell(self, caller: Caller, operation: str, resource_id: str, error: PermissionDenied) -> None:
         if self._denied is not None:
             self._denied(caller, operation, resource_id, error)
+
+
+def stay(visit: Visit, again: Visit) -> None:
+    """Raise PermissionDenied for a caller who was looked at again and works in another namespace by now."""
+    if again.namespace != visit.namespace:
+        raise PermissionDenied(
+            "PERMISSION_DENIED", "the caller works in another namespace by now: watch again to see what is there."
+        )
 
 
 def check_role(caller: Caller, operation: str) -> None:

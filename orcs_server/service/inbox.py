@@ -97,7 +97,7 @@ class Inbox:
         last = rows[shown - 1] if len(rows) > shown else None
         next_token = "" if last is None else binding.token(input_key(last))
         ids = list(dict.fromkeys(row.workflow_id for row in rows[:shown]))
-        visible = await self._commands.authorisation.permitted(visit, "workflows.get", ids)
+        visible = await self._commands.authorisation.permitted(visit, "inputs.get", ids)
         return InputPage(tuple(row for row in rows[:shown] if row.workflow_id in visible), next_token)
 
     async def input(self, caller: Caller, workflow_id: str, input_id: str) -> InputView:

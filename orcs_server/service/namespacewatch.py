@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from orcs_server.engines.base import Engine
 from orcs_server.errors import InvalidArgument
 from orcs_server.identity import Caller
-from orcs_server.service.authorisation import Authorisation, Visit
+from orcs_server.service.authorisation import Authorisation, Visit, stay
 from orcs_server.service.cursors import NamespaceCursors
 from orcs_server.service.openwatches import OpenWatches, Pulse, WatchCut
 from orcs_server.storage.store import EventRecord, Store
@@ -65,7 +65,7 @@ class NamespaceWatching:
                 )
 
         async def admit() -> None:
-            await self.authorisation.enter(identify(), *operation)
+            stay(visit, await self.authorisation.enter(identify(), *operation))
 
         return Place(visit, cursors, position, Pulse(heartbeat_us, admit))
 

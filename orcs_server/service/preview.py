@@ -12,8 +12,8 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.config import Settings
 from orcs_server.errors import ResourceExhausted, Violation
-from orcs_server.executor.executor import RUN_OPERATION, Executor
-from orcs_server.hooks import GuardedHooks
+from orcs_server.executor.executor import Executor
+from orcs_server.hooks import GuardedHooks, Origin, agent_leave
 from orcs_server.identity import Caller
 from orcs_server.identity.fairness import Shares
 from orcs_server.service.authorisation import Authorisation, Visit
@@ -119,7 +119,7 @@ class Preview:
     async def _planned(
         self, visit: Visit, draft: PlanDraft, settings: Settings, max_tasks: int, context: RunContext
     ) -> PreviewedPlan:
-        await self._hooks.authorize(visit.hooks, RUN_OPERATION, PLANNER_ID)
+        leave = await agent_leave(self._hooks, visit.caller, PLANNER_ID, Origin.RPC)
         note = _UsageNote()
         strategy = draft.planning or PlanningStrategy(settings.planning.strategy)
         configuration = self._settings.frozen(settings)
@@ -131,7 +131,7 @@ class Preview:
             )
         try:
             outcome = await self._executor.plan(
-                draft.query or "", configuration, context, strategy, max_tasks, observer=note
+                draft.query or "", configuration, context, strategy, max_tasks, observer=note, leave=leave
             )
         finally:
             self._planning.give(visit.namespace)

@@ -11,6 +11,7 @@ from typing import Any
 from orcs_server.errors import Unavailable
 from orcs_server.hooks import GuardedHooks, Origin
 from orcs_server.identity import Caller
+from orcs_server.identity.fairness import Shares
 from orcs_server.outputs.safe_text import one_line
 from orcs_server.storage.store import EventRecord
 from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
@@ -18,7 +19,7 @@ from orcs_server.workflow.events import AttemptFailed, AttemptTimedOut, PlanReje
 from orcs_server.workflow.state import WorkflowState
 
 QUEUE_LIMIT = 10_000
-"""Commits that may wait for their hooks; what comes beyond is dropped, since telemetry must never hold up a run."""
+"""Commits of a namespace that may wait for their hooks, where it is alone; what comes beyond is dropped, since telemetry must never hold up a run."""
 GRACE_S = 1.0
 """How long the end of the server waits for the hooks of what is left."""
 
@@ -31,15 +32,21 @@ _log = logging.getLogger("orcs.service")
 
 
 class EventRecording:
-    """Passes stored events on to the telemetry hook, in their order and without holding anything up."""
+    """Passes stored events on to the telemetry hooks, in their order and without holding anything up.
+
+    Each namespace has a queue of its own: where the factory of hooks hangs for one, the others' events go on.
+    """
 
     def __init__(self, hooks: GuardedHooks, telemetry: Telemetry = TELEMETRY_OFF) -> None:
         self._hooks = hooks
         self._telemetry = telemetry
-        self._waiting: deque[tuple[Caller, Sequence[EventRecord]]] = deque()
-        self._passing_on: asyncio.Task[None] | None = None
+        self._room = Shares(2 * QUEUE_LIMIT)
+        self._waiting: dict[str, deque[tuple[Caller, Sequence[EventRecord], Origin]]] = {}
+        self._passing_on: dict[str, asyncio.Task[None]] = {}
 
-    def note(self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord]) -> None:
+    def note(
+        self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord], origin: Origin = Origin.RPC
+    ) -> None:
         """Take note of a commit; no state means that the workflow was deleted. Returns at once."""
         if state is not None and isinstance(records[-1].event, WorkflowCompleted | WorkflowFailed):
             traceparent = dict(caller.metadata).get("traceparent", "")
@@ -53,32 +60,46 @@ class EventRecording:
                 _log_trouble(record, record.event)
         if self._hooks.silent:
             return
-        if len(self._waiting) >= QUEUE_LIMIT:
+        namespace = caller.namespace
+        if not self._room.take(namespace):
             _log.warning("the hooks cannot keep up: %d events were not recorded", len(records))
             return
-        self._waiting.append((caller, records))
-        if self._passing_on is None or self._passing_on.done():
-            self._passing_on = asyncio.create_task(self._pass_on(), name="event recording")
+        self._waiting.setdefault(namespace, deque()).append((caller, records, origin))
+        if namespace not in self._passing_on:
+            self._passing_on[namespace] = asyncio.create_task(self._pass_on(namespace), name="event recording")
 
     async def close(self) -> None:
         """Hand what is left to the hook's queue; what takes longer than a second is dropped, and the log says so."""
-        if self._passing_on is None:
+        passing_on = tuple(self._passing_on.values())
+        if not passing_on:
             return
-        await asyncio.wait((self._passing_on,), timeout=GRACE_S)
-        if not self._passing_on.done():
-            self._passing_on.cancel()
-            await asyncio.wait((self._passing_on,))
-            _log.warning("the hooks did not come in time: %d commits were not recorded", len(self._waiting) + 1)
+        _, late = await asyncio.wait(passing_on, timeout=GRACE_S)
+        if late:
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
+            left = sum(len(waiting) for waiting in self._waiting.values())
+            _log.warning("the hooks did not come in time: %d commits were not recorded", left)
 
-    async def _pass_on(self) -> None:
-        while self._waiting:
-            caller, records = self._waiting.popleft()
-            try:
-                hooks = await self._hooks.hooks_for(caller, Origin.RECOVERY)
-            except Unavailable:
-                continue  # The failure of the factory is in the log already.
-            for record in records:
-                self._hooks.record(hooks, type(record.event).__name__, record.workflow_id, _metadata(record))
+    async def _pass_on(self, namespace: str) -> None:
+        waiting = self._waiting[namespace]
+        try:
+            while waiting:
+                await self._tell(*waiting[0])
+                waiting.popleft()
+                self._room.give(namespace)
+        finally:
+            del self._passing_on[namespace]
+            if not waiting:
+                del self._waiting[namespace]
+
+    async def _tell(self, caller: Caller, records: Sequence[EventRecord], origin: Origin) -> None:
+        try:
+            hooks = await self._hooks.hooks_for(caller, origin)
+        except Unavailable:
+            return  # The failure of the factory is in the log already.
+        for record in records:
+            self._hooks.record(hooks, type(record.event).__name__, record.workflow_id, _metadata(record))
 
 
 def _log_trouble(record: EventRecord, event: Trouble) -> None:

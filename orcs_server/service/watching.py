@@ -15,7 +15,7 @@ from orcs_server.engines.base import Engine
 from orcs_server.engines.feed import DeltaChunk, WorkflowWatch
 from orcs_server.errors import InvalidArgument, OutOfRange
 from orcs_server.identity import Caller
-from orcs_server.service.authorisation import Authorisation
+from orcs_server.service.authorisation import Authorisation, stay
 from orcs_server.service.cursors import WorkflowCursors
 from orcs_server.service.openwatches import OpenWatches, Pulse, WatchCut, check_watch
 from orcs_server.service.reading import no_workflow, summary_of
@@ -87,7 +87,7 @@ class Watching:
         seq = await self._start(summary, cursors, wish.after_cursor)
 
         async def admit() -> None:
-            await self._authorisation.enter(identify(), "workflows.watch", wish.workflow_id)
+            stay(visit, await self._authorisation.enter(identify(), "workflows.watch", wish.workflow_id))
 
         return WorkflowStream(self, visit.caller, wish, cursors, summary, seq, Pulse(wish.heartbeat_us, admit))
 

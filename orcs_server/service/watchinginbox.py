@@ -121,4 +121,4 @@ class InputsStream(NamespaceStream[InputsBatch]):
         ids = list(dict.fromkeys(workflow_ids))
         if not ids:
             return frozenset()
-        return await self.watching.authorisation.permitted(self.visit, "workflows.get", ids)
+        return await self.watching.authorisation.permitted(self.visit, "inputs.get", ids)

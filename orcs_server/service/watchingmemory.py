@@ -11,7 +11,7 @@ from orcs_server.errors import OutOfRange
 from orcs_server.identity import Caller
 from orcs_server.memory import Memory
 from orcs_server.service import memorychecks as check
-from orcs_server.service.authorisation import Visit
+from orcs_server.service.authorisation import Visit, stay
 from orcs_server.service.cursors import MemoryCursors
 from orcs_server.service.memoryaccess import MemoryAccess, actor_of
 from orcs_server.service.memoryrequests import MemoryWatchWish
@@ -55,7 +55,7 @@ class WatchingMemory:
             position = await self.access.end(visit)
 
         async def admit() -> None:
-            await self.access.enter(identify(), "memory.watch", resource)
+            stay(visit, await self.access.enter(identify(), "memory.watch", resource))
 
         stream = MemoryStream(self, visit, wish, position, Pulse(wish.heartbeat_us, admit))
         await stream.look()

@@ -28,6 +28,13 @@ def test_a_created_token_opens_its_namespace_until_it_is_revoked(
         "roles": ["view"],
     }
     assert orcs("run", "compare a and b", "--detach", server=server, **stranger).code == 4
+    rotated = orcs("token", "rotate", entry["id"], "--grace", "1h", "--data", data).out.strip()
+    for text in (token, rotated):
+        wait_until_known(server, {**stranger, "ORCS_TOKEN": text})
+        assert orcs("info", server=server, **{**stranger, "ORCS_TOKEN": text}).code == 0
+    listed = orcs("token", "list", "--data", data).out
+    assert "(old text until " in listed
+    assert rotated not in listed
     assert orcs("token", "revoke", entry["id"], "--data", data).code == 0
     again = orcs("token", "revoke", entry["id"], "--data", data)
     assert again.code == 4

@@ -72,7 +72,10 @@ async def test_a_commit_whose_answer_was_lost_is_found_and_watchers_see_it_all(t
     stage.acts["a"] = [gate]
     told: list[int] = []
     async with server(
-        tmp_path / "orcs.db", stage, faulty=True, on_commit=lambda _, __, records: told.extend(r.seq for r in records)
+        tmp_path / "orcs.db",
+        stage,
+        faulty=True,
+        on_commit=lambda _, __, records, ___: told.extend(r.seq for r in records),
     ) as world:
         await world.create(tasks=[task("a"), task("b", "a")])
         await gate.reached.wait()

@@ -308,12 +308,21 @@ def test_a_hook_that_hangs_for_ever_does_not_keep_the_program_from_ending() -> N
 
 
 async def test_hooks_that_hang_for_good_make_nothing_grow() -> None:
-    released = threading.Event()
+    begun, released = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        begun.set()
+        return released.wait()
+
     threads = DaemonThreads(1, "stuck")
-    calls = [threads.submit(released.wait) for _ in range(1 + WAITING_LIMIT)]
+    calls = [threads.submit(hang, "ann")]
+    await asyncio.to_thread(begun.wait)
+    calls += [threads.submit(released.wait, "ann") for _ in range(WAITING_LIMIT // 2)]
     with pytest.raises(RuntimeError, match="busy"):
-        threads.submit(released.wait)
+        threads.submit(released.wait, "ann")
+    # There is room left for others.
+    calls.append(threads.submit(released.wait, "bob"))
     released.set()
     await asyncio.gather(*calls)
-    assert await threads.submit(lambda: "again") == "again"
+    assert await threads.submit(lambda: "again", "ann") == "again"
     threads.close()

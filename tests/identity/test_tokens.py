@@ -206,7 +206,7 @@ ENTRY = {
         (b"", "damaged"),
         (b"\xff{}", "damaged"),
         (b'{"version": 1, "tokens": [], "more": 1}', "damaged"),
-        (b'{"version": 2, "tokens": []}', "newer version"),
+        (b'{"version": 3, "tokens": []}', "newer version"),
         (json.dumps({"version": 1, "tokens": [ENTRY | {"sha256": "zz"}]}).encode(), "bad sha256"),
         (json.dumps({"version": 1, "tokens": [ENTRY | {"roles": ["root"]}]}).encode(), "bad roles"),
         (b" " * (8 * 1024 * 1024 + 1), "larger than"),

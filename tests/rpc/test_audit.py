@@ -236,13 +236,14 @@ async def test_tokens_that_come_and_go_are_recorded(tmp_path: Path) -> None:
         registry.on_change = server.backend.auditing.token_changed
         registry.create("zoe", "red", ("view", "answer"))
         (entry,) = [one for one in registry.list() if one.principal == "zoe"]
+        registry.rotate(entry.id)
         registry.revoke(entry.id)
         records: list[Any] = []
         for _ in range(1_000):  # They are written in the background.
             records = await audited(root, operation="tokens.")
-            if len(records) == 2:
+            if len(records) == 3:
                 break
-    assert said(records) == [("tokens.create", entry.id, "OK"), ("tokens.revoke", entry.id, "OK")]
+    assert said(records) == [(f"tokens.{what}", entry.id, "OK") for what in ("create", "rotate", "revoke")]
     assert facts(records[0]) == {"token_id": entry.id, "principal": "zoe", "roles": ["view", "answer"]}
     assert {(one.method, one.principal) for one in records} == {("file", "operator")}
 

@@ -17,7 +17,7 @@ from orcs_server.engines.feed import WorkflowFeed
 from orcs_server.engines.local.engine import LocalEngine
 from orcs_server.errors import Unavailable
 from orcs_server.executor.configuration import Configuration
-from orcs_server.hooks import HookSet, Origin, inline
+from orcs_server.hooks import GuardedHooks, HookSet, Origin, inline
 from orcs_server.identity import ROLES, Caller
 from orcs_server.service.pages import REPLY_BYTES
 from orcs_server.service.requests import NewTask, NewWorkflow, TaskWish, WatchWish
@@ -200,22 +200,20 @@ async def test_a_result_that_is_too_large_is_cut_and_says_so(backend_with: Open,
 
 
 class _StuckFactory:
-    """A factory of hooks that takes up calls only."""
+    """A factory of hooks that never comes back."""
 
     async def __call__(self, caller: Caller, /, origin: Origin) -> HookSet:
-        if origin is not Origin.RPC:
-            await asyncio.Event().wait()
-        return HookSet(telemetry=_Telemetry())
-
-
-stuck = _StuckFactory()
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 async def test_hooks_that_hang_do_not_hold_up_the_end_of_the_server(
-    backend_with: Open, caplog: pytest.LogCaptureFixture
+    backend_with: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The factory would be waited for this long, for each of the commits.
-    async with backend_with(hooks=f"{__name__}:stuck", hook_timeout=86_400) as backend:
+    async with backend_with() as backend:
+        # For the events alone, so that calls are let in. It would be waited for this long, for each of the commits.
+        stuck = GuardedHooks(_StuckFactory(), time_limit_us=86_400_000_000)
+        monkeypatch.setattr(backend._recording, "_hooks", stuck)
         for _ in range(3):
             await backend.services.creation.create(ADA, NewWorkflow(plan=PLAN, auto_start=False))
     assert "3 commits were not recorded" in caplog.text

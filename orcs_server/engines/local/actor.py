@@ -22,6 +22,7 @@ from orcs_server.engines.local.trouble import events_between, owed
 from orcs_server.engines.local.wants import wants_of
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import OrcsError, Unavailable
+from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalHead
 from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
@@ -60,6 +61,8 @@ class WorkflowActor:
         self.state = state
         self.seq = seq
         self.caller = caller
+        self.origin = Origin.RPC
+        """What has set the workflow in motion last, for the hooks: a call, a time that came, or that it was taken up."""
         self._mailbox: deque[Letter] = deque()
         self._draining: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -237,6 +240,8 @@ class WorkflowActor:
                 _log.error("workflow %s refused a report: %s", self.workflow_id, error)
             draft.refusals.append((letter, error))
             return
+        if events:
+            self.origin = _origin_of(letter, self.origin)
         if self.state is None and isinstance(letter.message, m.CreateWorkflow) and letter.command is not None:
             self.caller = letter.command.caller
         cause = "" if letter.command is None else letter.command.request_id
@@ -369,8 +374,17 @@ class WorkflowActor:
 
         `heads` has the journals' state by task id.
         """
+        self.origin = Origin.RECOVERY
         if self.state is not None:
             reports: list[m.Report] = [*unreported_usage(self.state, heads), *losses_of(self.state, heads)]
             for report in reports:
                 self.tell(report)
             self.wake()
+
+
+def _origin_of(letter: Letter, before: Origin) -> Origin:
+    """Return what sets a workflow in motion that takes this letter; what its own attempts report continues what was."""
+    if isinstance(letter.message, m.Tick):
+        return Origin.TIMER
+    called = letter.command is not None and not isinstance(letter.message, m.TasksProposed)
+    return Origin.RPC if called else before

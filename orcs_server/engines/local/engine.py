@@ -23,6 +23,7 @@ from orcs_server.engines.local.slots import Slots
 from orcs_server.engines.local.takeover import Takeover
 from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.executor.executor import Executor
+from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
 from orcs_server.storage.audit import AuditDraft
@@ -75,7 +76,7 @@ class LocalEngine:
         *,
         limits: EngineLimits | None = None,
         clock: Clock | None = None,
-        on_commit: Callable[[Caller, WorkflowState | None, Sequence[EventRecord]], None] | None = None,
+        on_commit: Callable[[Caller, WorkflowState | None, Sequence[EventRecord], Origin], None] | None = None,
     ) -> None:
         limits = limits or EngineLimits()
         self.store = store
@@ -224,7 +225,7 @@ class LocalEngine:
         self.feeds.wake_namespace(actor.namespace)
         if self._on_commit is not None:
             try:
-                self._on_commit(actor.caller, actor.state, records)
+                self._on_commit(actor.caller, actor.state, records, actor.origin)
             except Exception:  # noqa: BLE001 - what is stored is stored
                 _log.exception("whoever listens to commits failed; the workflow goes on")
 

@@ -240,7 +240,14 @@ class Flights:
         executor, caller = self._actor.engine.executor, self._actor.caller
         try:
             outcome = await executor.run_attempt(
-                state, effect.task_id, effect.attempt, effect.run, caller, attempt.observer, attempt.steering
+                state,
+                effect.task_id,
+                effect.attempt,
+                effect.run,
+                caller,
+                attempt.observer,
+                attempt.steering,
+                self._actor.origin,
             )
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
@@ -257,7 +264,7 @@ class Flights:
     async def _make_plan(self, effect: MakePlan, state: WorkflowState, attempt: _Attempt) -> None:
         executor, caller = self._actor.engine.executor, self._actor.caller
         try:
-            outcome = await executor.make_plan(state, caller, attempt.observer, attempt.steering)
+            outcome = await executor.make_plan(state, caller, attempt.observer, attempt.steering, self._actor.origin)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - agents are anyone's code
             _pass_on_own_cancellation(error)
             outcome = PlanOutcome(failure=_internal("planning", state.id, error))
@@ -278,7 +285,7 @@ class Flights:
         pause_s = HOOK_RETRY_S[0]
         while True:
             try:
-                refusal = await self._actor.engine.executor.allocate(state, self._actor.caller)
+                refusal = await self._actor.engine.executor.allocate(state, self._actor.caller, self._actor.origin)
                 break
             except Unavailable as error:
                 _log.warning("the resources of workflow %s could not be allocated yet: %s", state.id, error)
@@ -303,7 +310,7 @@ class Flights:
 
     async def _released(self, state: WorkflowState) -> bool:
         try:
-            return await self._actor.engine.executor.release(state, self._actor.caller)
+            return await self._actor.engine.executor.release(state, self._actor.caller, self._actor.origin)
         except Exception as error:  # noqa: BLE001 - the log has it, and it is tried again
             _internal("releasing resources", state.id, error)
             return False
