@@ -289,5 +289,7 @@ class BlockingOrcsClient:
     purge_memory = _blocking(OrcsClient.purge_memory)
     get_agent = _blocking(OrcsClient.get_agent)
     list_agents = _iterating(OrcsClient.list_agents)
+    register_agent = _blocking(OrcsClient.register_agent)
+    deregister_agent = _blocking(OrcsClient.deregister_agent)
     get_server_info = _blocking(OrcsClient.get_server_info)
     receives_work = _blocking(OrcsClient.receives_work)

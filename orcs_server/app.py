@@ -31,6 +31,7 @@ from orcs_server.identity.tokens import TOKEN_LIMIT, TokenRegistry
 from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
+from orcs_server.service.nameable import tooling
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.retention import Retention
 from orcs_server.service.services import build_services
@@ -55,7 +56,8 @@ class Backend:
         self.settings = settings
         self.clock = Clock()
         self.model = settings.model_choice(environ)
-        self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner)
+        toolbox, known, self.nameable = tooling(settings)
+        self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known)
         self.telemetry = Telemetry.from_environment(environ)
         factory = null_factory if settings.hooks is None else load_factory(settings.hooks)
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
@@ -63,7 +65,7 @@ class Backend:
         self.store = SqliteStore(settings.data)
         self.memory = Memory(self.store, self.clock, log_refusal)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
-        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
+        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us, toolbox)
         self.executor = Executor(
             self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry, memory=self.memory
         )
@@ -100,6 +102,7 @@ class Backend:
             model=self.model,
             version=VERSION,
             memory=self.memory,
+            nameable=self.nameable,
         )
 
     async def start(self) -> int:

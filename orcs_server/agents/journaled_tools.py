@@ -69,7 +69,15 @@ class JournaledInvocation:
         sensitive = self.sensitive or name in reading.sensitive
         mark: object = reading.reads.mark
         try:
-            cleared = await clear(journal, self._tool, context, arguments, repeatable=repeatable, sensitive=sensitive)
+            cleared = await clear(
+                journal,
+                self._tool,
+                context,
+                arguments,
+                repeatable=repeatable,
+                sensitive=sensitive,
+                always=name in reading.needs_approval,
+            )
             result: Any = cleared.instead
             if result is None:
                 await journal.start_tool(call_id, name, repeatable=repeatable)

@@ -30,12 +30,11 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
 from orcs_server.agents.journal import JournalStopped, RunJournal
-from orcs_server.agents.memory_tools import MEMORY_TOOLS
 from orcs_server.agents.model import ObservedModel, ObservedModels, RunModel, observe
-from orcs_server.agents.people_tools import PEOPLE_TOOLS
 from orcs_server.agents.providers import model_settings
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
+from orcs_server.agents.toolbox import Toolbox, ToolTrouble
 from orcs_server.agents.tracing import silence_vendor_tracing
 from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
@@ -47,8 +46,6 @@ _log = logging.getLogger("orcs.journal")
 
 MARKDOWN = "text/markdown"
 JSON = "application/json"
-TOOLS = {**PEOPLE_TOOLS, **MEMORY_TOOLS}
-"""By the names under which agents of the configuration ask for them."""
 PROTOTYPES_KEPT = 1_000
 """Agents that stay ready for copying. Old workflows may hold old revisions."""
 
@@ -130,6 +127,7 @@ class AgentRunner:
         call_timeout_us: int | None = None,
         stall_timeout_us: int | None = None,
         breakers: Breakers | None = None,
+        toolbox: Toolbox | None = None,
     ) -> None:
         """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
 
@@ -142,6 +140,7 @@ class AgentRunner:
         self._shared = dict(settings or {})
         self._limits = CallLimits(_seconds(call_timeout_us), _seconds(stall_timeout_us))
         self._breakers = breakers
+        self._toolbox = toolbox or Toolbox()
         model_settings(self._shared, "model.settings")
         self._config = RunConfig(
             model_provider=ObservedModels(models),
@@ -152,10 +151,12 @@ class AgentRunner:
             tool_not_found_behavior="return_error_to_model",
         )
         self._prototypes: dict[str, Agent[Any]] = {}
-        """By revision. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
+        """By digest. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
 
     @classmethod
-    def configured(cls, models: ModelProvider, choice: ModelChoice, now_us: Callable[[], int]) -> AgentRunner:
+    def configured(
+        cls, models: ModelProvider, choice: ModelChoice, now_us: Callable[[], int], toolbox: Toolbox | None = None
+    ) -> AgentRunner:
         """Return what runs agents with these models as the settings say. Raises StartupError."""
         return cls(
             models,
@@ -163,6 +164,7 @@ class AgentRunner:
             call_timeout_us=choice.timeout_us,
             stall_timeout_us=choice.stall_timeout_us,
             breakers=Breakers(BreakerRules(patience_us=choice.patience_us), now_us) if choice.patience_us else None,
+            toolbox=toolbox,
         )
 
     async def run(self, request: AgentRun) -> AgentResult:
@@ -182,6 +184,8 @@ class AgentRunner:
         except asyncio.CancelledError:
             await _keep_answer(journal)
             raise
+        except ToolTrouble as error:
+            outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=error.failure)
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
@@ -214,11 +218,11 @@ class AgentRunner:
     def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
         """Return an agent for this run alone."""
         definition = request.definition
-        prototype = self._prototypes.get(definition.revision)
+        prototype = self._prototypes.get(definition.digest)
         if prototype is None:
             if len(self._prototypes) >= PROTOTYPES_KEPT:
                 self._prototypes.clear()
-            prototype = self._prototypes[definition.revision] = self._prototype(definition)
+            prototype = self._prototypes[definition.digest] = self._prototype(definition)
         agent = copy(prototype)
         agent.tools = list(prototype.tools)
         wanted = request.model or definition.model or prototype.model
@@ -239,7 +243,7 @@ class AgentRunner:
                 name=definition.id,
                 instructions=definition.instructions,
                 model_settings=OpaqueSettings.of(settings),
-                tools=[TOOLS[name] for name in definition.tools],
+                tools=self._toolbox.named(definition.tools),
             )
         if not isinstance(template, Agent):
             raise TypeError(

@@ -12,7 +12,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orcs_server.cli import care, controlling, inbox, memory, plans, reading, retrying, running, serving, tokens, why
+from orcs_server.cli import (
+    agents,
+    care,
+    controlling,
+    inbox,
+    memory,
+    plans,
+    reading,
+    retrying,
+    running,
+    serving,
+    tokens,
+    why,
+)
 from orcs_server.cli.exits import ExitCode, report, tell
 
 app = typer.Typer(
@@ -51,7 +64,6 @@ for command in (
     controlling.thaw,
     running.delete,
     why.why,
-    reading.agents,
     reading.info,
     reading.health,
     care.backup,
@@ -59,6 +71,7 @@ for command in (
     care.doctor,
 ):
     app.command()(command)
+app.add_typer(agents.commands)
 app.add_typer(memory.commands)
 app.add_typer(tokens.commands)
 

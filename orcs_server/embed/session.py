@@ -26,6 +26,7 @@ from orcs_server.hooks import ALLOW_ALL, AuthorizationHook, GuardedHooks, HookSe
 from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
 from orcs_server.memory.shared_store import SharedStore
+from orcs_server.service.nameable import tooling
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.services import Services, build_services
 from orcs_server.storage.store import Store
@@ -110,7 +111,8 @@ async def session(
     warn_of_unknown_variables(os.environ)
     shared = await memory.shared()
     caller = Caller(PRINCIPAL, await memory.namespace(), ("administer",))
-    agents = [*AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner).list()]
+    toolbox, known, nameable = tooling(settings)
+    agents = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known).list()
     catalog = AgentCatalog([*agents, *bond_of(memory).agents.values(), *(() if planner is None else (planner,))])
     choice = settings.model_choice(os.environ)
     models = ConfiguredModels(choice, to_us(settings.offline_pace))
@@ -118,7 +120,7 @@ async def session(
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
     stored = Memory(store, clock, log_refusal)
-    runner = AgentRunner.configured(models, choice, clock.now_us)
+    runner = AgentRunner.configured(models, choice, clock.now_us, toolbox)
     executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=stored)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
@@ -133,6 +135,7 @@ async def session(
         model=choice,
         version=importlib.metadata.version("orcs-server"),
         memory=stored,
+        nameable=nameable,
     )
     at = Session(caller, store, engine, services, stored, shared)
     try:

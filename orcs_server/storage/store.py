@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from orcs_server.identity import Caller
+from orcs_server.storage.agents import AgentStore
 from orcs_server.storage.journal import JournalStore
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import PeopleStore
@@ -209,6 +210,11 @@ class Store(JournalStore, PeopleStore, Protocol):
     @property
     def memory(self) -> MemoryStore:
         """What agents remember."""
+        ...
+
+    @property
+    def agents(self) -> AgentStore:
+        """The agents that are registered for namespaces."""
         ...
 
     async def open(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orcs_server.storage import blobs as at_rest
+from orcs_server.storage.agents import AgentStore
 from orcs_server.storage.codec import (
     damaged,
     decode_input,
@@ -24,6 +25,7 @@ from orcs_server.storage.journal import (
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite import batch, journal, people, retention
+from orcs_server.storage.sqlite.agents import SqliteAgents
 from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
 from orcs_server.storage.sqlite.lock import FileLock
@@ -65,6 +67,7 @@ class SqliteStore:
         self._open_writer: Writer | None = None
         self._open_reader: Reader | None = None
         self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack)
+        self._agents = SqliteAgents(lambda: self._writer, lambda: self._reader)
 
     @property
     def epoch(self) -> str:
@@ -73,6 +76,10 @@ class SqliteStore:
     @property
     def memory(self) -> MemoryStore:
         return self._memory
+
+    @property
+    def agents(self) -> AgentStore:
+        return self._agents
 
     @property
     def _writer(self) -> Writer:
