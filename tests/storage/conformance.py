@@ -11,6 +11,7 @@ import pytest
 from orcs_server.errors import Unavailable
 from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
 from orcs_server.workflow.model import Digest
+from tests.storage.conformance_agents import AgentConformance
 from tests.storage.conformance_journal import JournalConformance
 from tests.storage.conformance_memory import MemoryConformance
 from tests.storage.conformance_memory_once import MemoryOnceConformance
@@ -30,6 +31,7 @@ class StoreConformance(
     MemoryConformance,
     MemoryPastConformance,
     MemoryOnceConformance,
+    AgentConformance,
 ):
     """Everything: rows, journals, what waits for people, memory, events, requests, blobs, opening and closing."""
 
