@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.agents.mcp.servers import McpServers
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
 from orcs_server.config import Address, Settings, warn_of_unknown_variables
@@ -65,7 +66,8 @@ class Backend:
         self.store = SqliteStore(settings.data)
         self.memory = Memory(self.store, self.clock, log_refusal)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
-        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us, toolbox)
+        self._mcp = McpServers(settings.mcp, environ)
+        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us, toolbox, self._mcp)
         self.executor = Executor(
             self.store, runner, Configurations(self.store, self.catalog), self.hooks, self.telemetry, memory=self.memory
         )
@@ -131,6 +133,7 @@ class Backend:
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()
+        await self._mcp.aclose()
         await self.memory.close()
         await self.store.close()
         await asyncio.to_thread(self.telemetry.close)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from orcs_server.agents.catalog import AgentCatalog, read_registry
 from orcs_server.agents.definition import AgentDefinition
+from orcs_server.agents.mcp.servers import McpServers
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
 from orcs_server.config import Settings, warn_of_unknown_variables
@@ -120,7 +121,8 @@ async def session(
     recording = EventRecording(guarded)
     store, clock = shared.store, Clock()
     stored = Memory(store, clock, log_refusal)
-    runner = AgentRunner.configured(models, choice, clock.now_us, toolbox)
+    mcp = McpServers(settings.mcp, os.environ)
+    runner = AgentRunner.configured(models, choice, clock.now_us, toolbox, mcp)
     executor = Executor(store, runner, Configurations(store, catalog), guarded, record_runs=True, memory=stored)
     limits = EngineLimits(settings.limits.slots, settings.limits.agent_slots)
     engine = LocalEngine(store, executor, limits=limits, clock=clock, on_commit=recording.note)
@@ -149,6 +151,7 @@ async def session(
         await recording.close()
         await guarded.close()
         await models.aclose()
+        await mcp.aclose()
 
 
 def _factory(hooks: HookSet) -> Any:
