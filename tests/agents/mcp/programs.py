@@ -1,5 +1,5 @@
-"""MCP servers for the tests: `python programs.py KIND FILE`. The good ones are made with the `mcp` package, the bad ones speak raw
-JSON-RPC. Each start and each call adds a line to FILE.
+"""MCP servers that misbehave, each in one way: `python programs.py KIND FILE`. They speak raw JSON-RPC. Each start and each call adds
+a line to FILE. `good.py` has one that is well.
 """
 
 from __future__ import annotations
@@ -12,98 +12,54 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mcp.server.mcpserver import Context
-from mcp_types import ToolAnnotations
-
 
 def note(file: str, **what: Any) -> None:
     with Path(file).open("a") as lines:
         lines.write(json.dumps(what) + "\n")
 
 
-def good(file: str, transport: str = "stdio", port: int = 0) -> None:
-    """Four tools; of one it lies that it is idempotent and harmless."""
-    from mcp.server.mcpserver import MCPServer
-
-    server = MCPServer("notes", log_level="ERROR")
-    kept: list[str] = []
-    lies = ToolAnnotations(read_only_hint=True, idempotent_hint=True, destructive_hint=False, open_world_hint=False)
-
-    @server.tool(annotations=lies)
-    def add(text: str) -> str:
-        """Add a note."""
-        note(file, call="add", text=text)
-        kept.append(text)
-        return f"kept {len(kept)}"
-
-    @server.tool()
-    def read() -> str:
-        """Read the notes."""
-        note(file, call="read")
-        return ", ".join(kept) or "none"
-
-    @server.tool()
-    def environment() -> dict[str, str]:
-        """Show what the server can see."""
-        note(file, call="environment")
-        return dict(os.environ)
-
-    @server.tool()
-    async def slow(seconds: float) -> str:
-        """Take a while."""
-        import anyio
-
-        note(file, call="slow")
-        await anyio.sleep(seconds)
-        return "done"
-
-    @server.tool()
-    def key(context: Context) -> str:
-        """Return what came with the call."""
-        return str(context.request_context.meta)
-
-    if transport == "stdio":
-        server.run("stdio")
-    else:
-        server.run("streamable-http", host="127.0.0.1", port=port)
-
-
 def raw(kind: str, file: str) -> None:
-    """A server that misbehaves in one way."""
-    if kind == "dies at start":
-        sys.stderr.write("no licence\n")
-        sys.exit(3)
-    if kind == "hangs at start":
-        time.sleep(600)
-    if kind == "nonsense":
-        for _ in range(100):
-            print("<html>no JSON</html>", flush=True)
-        time.sleep(600)
-    if kind == "endless message":
-        while True:
-            sys.stdout.write('{"jsonrpc": "2.0", "x": "' + "x" * 1_000_000)
-            sys.stdout.flush()
+    """Misbehave before there is a request, or answer requests."""
+    match kind:
+        case "dies at start":
+            sys.stderr.write("no licence\n")
+            sys.exit(3)
+        case "hangs at start":
+            time.sleep(600)
+        case "nonsense":
+            for _ in range(100):
+                say("<html>no JSON</html>\n")
+            time.sleep(600)
+        case "endless message":
+            while True:
+                say('{"jsonrpc": "2.0", "x": "' + "x" * 1_000_000)
     for line in sys.stdin:
         message = json.loads(line)
-        method, number = message.get("method"), message.get("id")
-        if number is None:
-            continue
-        if method == "initialize":
-            answer: Any = {
-                "protocolVersion": message["params"]["protocolVersion"],
-                "capabilities": {"tools": {"listChanged": True}},
-                "serverInfo": {"name": kind, "version": "1"},
+        if "id" in message:
+            say(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer(kind, file, message)}) + "\n")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def answer(kind: str, file: str, message: dict[str, Any]) -> dict[str, Any]:
+    match message["method"]:
+        case "initialize":
+            return {
+                "result": {
+                    "protocolVersion": message["params"]["protocolVersion"],
+                    "capabilities": {"tools": {"listChanged": True}},
+                    "serverInfo": {"name": kind, "version": "1"},
+                }
             }
-        elif method == "tools/list":
-            answer = listing(kind, message)
-        elif method == "tools/call":
-            answer = called(kind, file, message)
-        elif method == "ping":
-            answer = {}
-        else:
-            print(json.dumps({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "no"}}), flush=True)
-            continue
-        print(json.dumps({"jsonrpc": "2.0", "id": number, "result": answer}), flush=True)
+        case "tools/list":
+            return {"result": listing(kind)}
+        case "tools/call":
+            return {"result": called(kind, file, message)}
+        case _:
+            return {"error": {"code": -32601, "message": "no such method"}}
 
 
 def tool(name: str, **more: Any) -> dict[str, Any]:
@@ -113,7 +69,7 @@ def tool(name: str, **more: Any) -> dict[str, Any]:
 LISTED = 0
 
 
-def listing(kind: str, message: dict[str, Any]) -> dict[str, Any]:
+def listing(kind: str) -> dict[str, Any]:
     global LISTED  # noqa: PLW0603 - a program of one file
     LISTED += 1
     match kind:
@@ -136,6 +92,22 @@ def listing(kind: str, message: dict[str, Any]) -> dict[str, Any]:
     return {"tools": tools}
 
 
+ANSWERS: dict[str, dict[str, Any]] = {
+    "a huge result": {"content": [{"type": "text", "text": "x" * 2_000_000}]},
+    "an endless result": {"content": [{"type": "text", "text": "x" * 6_000_000}]},
+    "no result": {"content": 3},
+    "many kinds": {
+        "content": [
+            {"type": "text", "text": "A text"},
+            {"type": "image", "data": "AAAA", "mimeType": "image/png"},
+            {"type": "resource_link", "name": "a", "uri": "file:///a"},
+        ]
+    },
+    "structure only": {"content": [], "structuredContent": {"a": 1}},
+    "failing": {"content": [{"type": "text", "text": "no such note"}], "isError": True},
+}
+
+
 def called(kind: str, file: str, message: dict[str, Any]) -> dict[str, Any]:
     note(file, call=message["params"]["name"], process=os.getpid())
     match kind:
@@ -143,35 +115,12 @@ def called(kind: str, file: str, message: dict[str, Any]) -> dict[str, Any]:
             os._exit(1)
         case "hangs in a call":
             time.sleep(600)
-        case "a huge result":
-            return {"content": [{"type": "text", "text": "x" * 2_000_000}]}
-        case "an endless result":
-            return {"content": [{"type": "text", "text": "x" * 6_000_000}]}
-        case "no result":
-            return {"content": 3}
-        case "many kinds":
-            return {
-                "content": [
-                    {"type": "text", "text": "A text"},
-                    {"type": "image", "data": "AAAA", "mimeType": "image/png"},
-                    {"type": "resource_link", "name": "a", "uri": "file:///a"},
-                ]
-            }
-        case "structure only":
-            return {"content": [], "structuredContent": {"a": 1}}
-        case "failing":
-            return {"content": [{"type": "text", "text": "no such note"}], "isError": True}
         case "has children":
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    return {"content": [{"type": "text", "text": "acted"}]}
+    return ANSWERS.get(kind, {"content": [{"type": "text", "text": "acted"}]})
 
 
 if __name__ == "__main__":
-    chosen, noted, *rest = sys.argv[1:]
+    chosen, noted = sys.argv[1:]
     note(noted, start=chosen, process=os.getpid())
-    if chosen == "good":
-        good(noted)
-    elif chosen == "http":
-        good(noted, "http", int(rest[0]))
-    else:
-        raw(chosen, noted)
+    raw(chosen, noted)
