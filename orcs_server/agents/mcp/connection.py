@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -28,6 +29,7 @@ from orcs_server.config.mcp import McpServer
 BACKSTOP_S: Final = 5.0
 """Beyond a server's own time limit, in case the client does not keep it."""
 _ALL: Final = "*"
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _CUT: Final = "… (cut off: the result has {} characters in all)"
 
 _log = logging.getLogger("orcs.mcp")
@@ -38,7 +40,7 @@ class Listed:
 
     def __init__(self, server: str, tool: Any) -> None:
         self.own_name: str = tool.name
-        self.name = f"{server}__{tool.name}"
+        self.name = f"{server}__{_NOT_IN_NAMES.sub('_', tool.name)}"
         """As agents see it: no tool of another server, and none of the operator's, can be called the same."""
         self.description: str = tool.description or ""
         schema = dict(tool.input_schema or {})
@@ -181,9 +183,9 @@ class Connection:
         names = [tool.name for tool in wanted]
         for tool in wanted:
             if not TOOL_NAME.fullmatch(tool.name):
-                raise self._unusable(f"models cannot call its tool {quoted(tool.own_name)} by that name: {advice}")
+                raise self._unusable(f"the name of its tool {quoted(tool.own_name)} is too long for models: {advice}")
             if names.count(tool.name) > 1:
-                raise self._unusable(f"it lists the tool {quoted(tool.own_name)} twice")
+                raise self._unusable(f"it lists two tools that are called like {quoted(tool.own_name)}: {advice}")
             if tool.size > TOOL_BYTES:
                 raise self._unusable(f"its tool {quoted(tool.own_name)} is described by {tool.size} bytes: {advice}")
         if sum(tool.size for tool in wanted) > ALL_TOOLS_BYTES:

@@ -82,7 +82,9 @@ def listing(kind: str) -> dict[str, Any]:
         case "the same tool twice":
             tools = [tool("act"), tool("act")]
         case "a name that no model can call":
-            tools = [tool("act on\nit")]
+            tools = [tool("act" * 30)]
+        case "names of other kinds":
+            tools = [tool("act.now"), tool("files/read it")]
         case "other tools at each start":
             tools = [tool(f"act{os.getpid()}")]
         case "no list":

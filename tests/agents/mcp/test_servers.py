@@ -118,8 +118,8 @@ async def test_a_program_that_was_killed_is_started_again(opened: Open, noted: N
         ("thousands of tools", "it has 3000 tools, and 128 are taken at most: name those that are wanted in `tools`"),
         ("a huge schema", "its tool act is described by"),
         ("endless pages", "could not be used"),
-        ("the same tool twice", "it lists the tool act twice"),
-        ("a name that no model can call", "models cannot call its tool"),
+        ("the same tool twice", "it lists two tools that are called like act"),
+        ("a name that no model can call", "is too long for models"),
         ("no list", "does not speak MCP"),
     ],
 )
@@ -139,6 +139,13 @@ async def test_a_server_that_does_not_answer_is_given_up(opened: Open, kind: str
     with pytest.raises(ToolTrouble, match="did not answer within 1 seconds") as trouble:
         await within(servers.tools("ns", ["x"]))
     assert trouble.value.failure.retryable
+
+
+async def test_names_that_models_cannot_call_are_written_otherwise(opened: Open, noted: Noted) -> None:
+    servers = opened("names of other kinds")
+    assert [tool.name for tool in await servers.tools("ns", ["x"])] == ["x__act_now", "x__files_read_it"]
+    await servers.call("ns", "x", "files/read it", {})
+    assert noted.calls == ["files/read it"]
 
 
 async def test_some_of_thousands_of_tools_may_be_named(opened: Open) -> None:
