@@ -42,7 +42,8 @@ CLIENT_VARIABLES = frozenset(
 )
 """`ORCS_…` variables that are no settings of the server."""
 NOT_FROM_FILE = ("hooks",)
-FROM_FILE_ONLY = ("mcp",)
+FROM_FILE_ONLY = ("mcp", "registration")
+"""They name programs to start, and what tenants may use: nothing for a variable that a wrapper sets in passing."""
 PATHS = ("data", "tls_certificate", "tls_key", "token_file", "cwd")
 
 Reference = Annotated[
@@ -132,8 +133,8 @@ class Settings(Table):
         given = _without_none(flags or {})
         environment = read_environment(cls, environ)
         for key in FROM_FILE_ONLY:
-            if key in environment or key in given:
-                raise StartupError(f"`{key}` can be set in the configuration file only: it names programs to start")
+            if key in environment:
+                raise StartupError(f"`{key}` is not taken from the environment: set it in the configuration file")
         file = config_file or (Path(environ["ORCS_CONFIG"]) if environ.get("ORCS_CONFIG") else None)
         written = {} if file is None else _from_file(file, environ)
         defaults: Tree = {"data": _default_data(environ)}

@@ -82,12 +82,12 @@ def test_a_wrong_table_is_refused(toml: Any, text: str, said: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_servers_come_from_the_file_only() -> None:
-    table = '{"a": {"command": "rm"}}'
-    with pytest.raises(StartupError, match="in the configuration file only"):
-        Settings.load(environ={**HOME, "ORCS_MCP": table})
-    with pytest.raises(StartupError, match="in the configuration file only"):
-        Settings.load({"mcp": {"a": {"command": "rm"}}}, environ=HOME)
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ORCS_MCP", '{"a": {"command": "rm"}}'), ("ORCS_REGISTRATION_MODELS", "large-model")]
+)
+def test_servers_and_what_may_be_named_are_not_taken_from_the_environment(variable: str, value: str) -> None:
+    with pytest.raises(StartupError, match="is not taken from the environment: set it in the configuration file"):
+        Settings.load(environ={**HOME, variable: value})
 
 
 @pytest.mark.parametrize(
