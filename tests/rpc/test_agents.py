@@ -149,6 +149,11 @@ async def test_every_violation_is_named_with_what_may_be_named(tmp_path: Path) -
         assert (await register(tenants.a, model="small-model")).model == "small-model"
 
 
+async def test_a_request_without_an_agent_says_so(tenants: Tenants) -> None:
+    answer = await refused(tenants.a.call("RegisterAgent", _a.RegisterAgentRequest()))
+    assert "agent" in answer.violations
+
+
 async def test_nobody_takes_the_place_of_the_servers_own_agents(tmp_path: Path) -> None:
     given = tokens(tmp_path)
     async with serving(tmp_path, given) as tenants:
