@@ -100,7 +100,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
             description=table.description or base.description,
             max_turns=table.max_turns or base.max_turns,
             sensitive=table.sensitive or base.sensitive,
-            mcp=table.mcp or base.mcp,
+            mcp=tuple(dict.fromkeys(table.mcp)) or base.mcp,
         )
     acts = bool(table.tools or table.mcp)
     return replace(
@@ -112,7 +112,7 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if acts else base.max_turns),
         tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
         sensitive=table.sensitive or base.sensitive,
-        mcp=table.mcp or base.mcp,
+        mcp=tuple(dict.fromkeys(table.mcp)) or base.mcp,
         source="config",
     )
 

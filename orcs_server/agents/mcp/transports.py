@@ -38,8 +38,9 @@ def client_of(name: str, table: McpServer, environ: Mapping[str, str], on_end: C
     variables = {key: environ[key] for key in (*PASSED, *table.pass_environment) if key in environ}
     variables |= table.environment
     command = table.command or ""
-    path = variables.get("PATH", os.environ.get("PATH"))
-    if shutil.which(command, path=path) is None:
+    # One with a folder in its name is looked for where the program runs.
+    found = str(Path(table.cwd or ".", command)) if os.sep in command else command
+    if shutil.which(found, path=variables.get("PATH", os.environ.get("PATH"))) is None:
         _log.error("the program of the MCP server %s is not found: %s", name, command)
         raise ToolTrouble(f"The program of the MCP server {name!r} is not found: correct command in [mcp.{name}].")
     return _Program(name, table, variables, on_end)

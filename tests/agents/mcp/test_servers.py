@@ -227,6 +227,10 @@ async def test_what_programs_write_to_standard_error_is_logged_within_bounds(
 async def test_a_program_that_is_not_there_and_one_that_cannot_be_run_are_said(opened: Open, tmp_path: Path) -> None:
     with pytest.raises(ToolTrouble, match="is not found: correct command"):
         await opened(x=McpServer(command="no-such-program")).tools("ns", ["x"])
+    (tmp_path / "here").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "here").chmod(0o755)
+    with pytest.raises(ToolTrouble, match="it ended before"):
+        await within(opened(x=McpServer(command="./here", cwd=tmp_path)).tools("ns", ["x"]))
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o755)
