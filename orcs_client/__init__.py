@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from orcs_client.access_rules import load_access_rules, parse_access_rules
+from orcs_client.agent_calls import load_agent, parse_agent
 from orcs_client.blocking import BlockingOrcsClient
 from orcs_client.client import OrcsClient, Outcome
 from orcs_client.edits import (
@@ -87,12 +88,14 @@ __all__ = [
     "budget",
     "change_task",
     "load_access_rules",
+    "load_agent",
     "load_edits",
     "load_plan",
     "memory_check",
     "memory_delete",
     "memory_put",
     "parse_access_rules",
+    "parse_agent",
     "parse_edits",
     "parse_plan",
     "plan",

@@ -292,5 +292,7 @@ class BlockingOrcsClient:
     verify_audit = _blocking(OrcsClient.verify_audit)
     get_agent = _blocking(OrcsClient.get_agent)
     list_agents = _iterating(OrcsClient.list_agents)
+    register_agent = _blocking(OrcsClient.register_agent)
+    deregister_agent = _blocking(OrcsClient.deregister_agent)
     get_server_info = _blocking(OrcsClient.get_server_info)
     receives_work = _blocking(OrcsClient.receives_work)

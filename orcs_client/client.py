@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orcs_client import health, requests, watching
+from orcs_client.agent_calls import AgentCalls
 from orcs_client.audit_calls import AuditCalls
 from orcs_client.calls import pages
 from orcs_client.connection import DEFAULT_TIMEOUT, Connection
@@ -19,14 +20,12 @@ from orcs_client.memory_past_calls import MemoryPastCalls
 from orcs_client.plan_calls import PlanCalls
 from orcs_client.task_calls import TaskCalls
 from orcs_client.v1 import (
-    agent_service_pb2,
     common_pb2,
     event_pb2,
     system_service_pb2,
     workflow_pb2,
     workflow_service_pb2,
 )
-from orcs_client.v1.agent_service_pb2_grpc import AgentServiceStub
 from orcs_client.v1.system_service_pb2_grpc import SystemServiceStub
 
 if TYPE_CHECKING:
@@ -56,7 +55,9 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient(AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls):
+class OrcsClient(
+    AgentCalls, AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls
+):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the
@@ -311,24 +312,6 @@ class OrcsClient(AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPast
             why = f": {workflow.failure.message}" if workflow.failure.message else ""
             raise WorkflowNotCompleted(f"workflow {workflow_id} ended as {state}{why}", workflow)
         return Outcome(workflow, await self.get_output(workflow_id))
-
-    async def get_agent(self, agent_id: str) -> agent_service_pb2.GetAgentResponse:
-        """Read what the server says of one agent."""
-        stub = AgentServiceStub(self._connection.unary)
-        return await self._connection.call(stub.GetAgent, agent_service_pb2.GetAgentRequest(agent_id=agent_id))
-
-    async def list_agents(self, *, page_size: int = 0) -> AsyncGenerator[agent_service_pb2.Agent, None]:
-        """Yield the agents that can carry out tasks, ordered by id, fetched page by page."""
-        stub = AgentServiceStub(self._connection.unary)
-        request = agent_service_pb2.ListAgentsRequest(page_size=page_size)
-
-        async def page(token: str) -> agent_service_pb2.ListAgentsResponse:
-            request.page_token = token
-            return await self._connection.call(stub.ListAgents, request)
-
-        async for reply in pages(page):
-            for agent in reply.agents:
-                yield agent
 
     async def get_server_info(self) -> system_service_pb2.GetServerInfoResponse:
         """Read the server's version, limits and model, and who the caller is to it."""

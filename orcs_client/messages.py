@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from orcs_client.errors import InvalidArgument, Violation
-from orcs_client.v1.agent_service_pb2 import Agent
+from orcs_client.v1.agent_service_pb2 import Agent, AgentDeclaration, AgentSource
 from orcs_client.v1.audit_service_pb2 import AuditHead, AuditRecord
 from orcs_client.v1.common_pb2 import Failure, Part, Usage
 from orcs_client.v1.explanation_pb2 import (
@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "AgentDeclaration",
+    "AgentSource",
     "ApprovalPolicy",
     "AttemptEnding",
     "AttemptSummary",

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.agents.mcp.servers import McpServers
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
 from orcs_server.config import Address, Settings, warn_of_unknown_variables
@@ -32,6 +33,7 @@ from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
 from orcs_server.service.auditing import Auditing
+from orcs_server.service.nameable import tooling
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.retention import Retention
 from orcs_server.service.services import build_services
@@ -56,7 +58,8 @@ class Backend:
         self.settings = settings
         self.clock = Clock()
         self.model = settings.model_choice(environ)
-        self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner)
+        toolbox, known, self.nameable = tooling(settings)
+        self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known)
         self.telemetry = Telemetry.from_environment(environ)
         factory = null_factory if settings.hooks is None else load_factory(settings.hooks)
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
@@ -65,7 +68,8 @@ class Backend:
         self.auditing = Auditing(self.store.audit, self.clock)
         self.memory = Memory(self.store, self.clock, self.auditing.memory_refused)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
-        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us)
+        self._mcp = McpServers(settings.mcp, environ)
+        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us, toolbox, self._mcp)
         self.executor = Executor(
             self.store,
             runner,
@@ -109,6 +113,7 @@ class Backend:
             version=VERSION,
             memory=self.memory,
             auditing=self.auditing,
+            nameable=self.nameable,
         )
 
     async def start(self) -> int:
@@ -138,6 +143,7 @@ class Backend:
         await self._recording.close()
         await self.hooks.close()
         await self._models.aclose()
+        await self._mcp.aclose()
         await self.memory.close()
         await self.auditing.close()
         await self.store.close()

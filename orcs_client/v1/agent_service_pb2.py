@@ -22,25 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1borcs/v1/agent_service.proto\x12\x07orcs.v1\"f\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05tools\x18\x06 \x03(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"1\n\x10GetAgentResponse\x12\x1d\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x0e.orcs.v1.Agent\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListAgentsResponse\x12\x1e\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0e.orcs.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x96\x01\n\x0c\x41gentService\x12?\n\x08GetAgent\x12\x18.orcs.v1.GetAgentRequest\x1a\x19.orcs.v1.GetAgentResponse\x12\x45\n\nListAgents\x12\x1a.orcs.v1.ListAgentsRequest\x1a\x1b.orcs.v1.ListAgentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1borcs/v1/agent_service.proto\x12\x07orcs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\x05\x41gent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05tools\x18\x06 \x03(\t\x12\x13\n\x0bmcp_servers\x18\x07 \x03(\t\x12$\n\x06source\x18\x08 \x01(\x0e\x32\x14.orcs.v1.AgentSource\x12\x0f\n\x07missing\x18\t \x03(\t\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdf\x01\n\x10\x41gentDeclaration\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x14\n\x0cinstructions\x18\x04 \x01(\t\x12\x15\n\routput_schema\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\r\n\x05tools\x18\x07 \x03(\t\x12\x13\n\x0bmcp_servers\x18\x08 \x03(\t\x12\x11\n\tmax_turns\x18\t \x01(\x05\x12\x11\n\tsensitive\x18\n \x03(\t\x12\x16\n\x0eneeds_approval\x18\x0b \x03(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"a\n\x10GetAgentResponse\x12\x1d\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x0e.orcs.v1.Agent\x12.\n\x0b\x64\x65\x63laration\x18\x02 \x01(\x0b\x32\x19.orcs.v1.AgentDeclaration\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListAgentsResponse\x12\x1e\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0e.orcs.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x01\n\x14RegisterAgentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x05\x61gent\x18\x02 \x01(\x0b\x32\x19.orcs.v1.AgentDeclaration\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x42\x14\n\x12_expected_revision\"6\n\x15RegisterAgentResponse\x12\x1d\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x0e.orcs.v1.Agent\"\x8b\x01\n\x16\x44\x65registerAgentRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x1e\n\x11\x65xpected_revision\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x42\x14\n\x12_expected_revision\"+\n\x17\x44\x65registerAgentResponse\x12\x10\n\x08revision\x18\x01 \x01(\t*\x99\x01\n\x0b\x41gentSource\x12\x1c\n\x18\x41GENT_SOURCE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41GENT_SOURCE_BUILTIN\x10\x01\x12\x1e\n\x1a\x41GENT_SOURCE_CONFIGURATION\x10\x02\x12\x15\n\x11\x41GENT_SOURCE_CODE\x10\x03\x12\x1b\n\x17\x41GENT_SOURCE_REGISTERED\x10\x04\x32\xbc\x02\n\x0c\x41gentService\x12?\n\x08GetAgent\x12\x18.orcs.v1.GetAgentRequest\x1a\x19.orcs.v1.GetAgentResponse\x12\x45\n\nListAgents\x12\x1a.orcs.v1.ListAgentsRequest\x1a\x1b.orcs.v1.ListAgentsResponse\x12N\n\rRegisterAgent\x12\x1d.orcs.v1.RegisterAgentRequest\x1a\x1e.orcs.v1.RegisterAgentResponse\x12T\n\x0f\x44\x65registerAgent\x12\x1f.orcs.v1.DeregisterAgentRequest\x1a .orcs.v1.DeregisterAgentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orcs_client.v1.agent_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGENT']._serialized_start=40
-  _globals['_AGENT']._serialized_end=142
-  _globals['_GETAGENTREQUEST']._serialized_start=144
-  _globals['_GETAGENTREQUEST']._serialized_end=179
-  _globals['_GETAGENTRESPONSE']._serialized_start=181
-  _globals['_GETAGENTRESPONSE']._serialized_end=230
-  _globals['_LISTAGENTSREQUEST']._serialized_start=232
-  _globals['_LISTAGENTSREQUEST']._serialized_end=290
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=292
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=369
-  _globals['_AGENTSERVICE']._serialized_start=372
-  _globals['_AGENTSERVICE']._serialized_end=522
+  _globals['_AGENTSOURCE']._serialized_start=1212
+  _globals['_AGENTSOURCE']._serialized_end=1365
+  _globals['_AGENT']._serialized_start=74
+  _globals['_AGENT']._serialized_end=301
+  _globals['_AGENTDECLARATION']._serialized_start=304
+  _globals['_AGENTDECLARATION']._serialized_end=527
+  _globals['_GETAGENTREQUEST']._serialized_start=529
+  _globals['_GETAGENTREQUEST']._serialized_end=564
+  _globals['_GETAGENTRESPONSE']._serialized_start=566
+  _globals['_GETAGENTRESPONSE']._serialized_end=663
+  _globals['_LISTAGENTSREQUEST']._serialized_start=665
+  _globals['_LISTAGENTSREQUEST']._serialized_end=723
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=725
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=802
+  _globals['_REGISTERAGENTREQUEST']._serialized_start=805
+  _globals['_REGISTERAGENTREQUEST']._serialized_end=966
+  _globals['_REGISTERAGENTRESPONSE']._serialized_start=968
+  _globals['_REGISTERAGENTRESPONSE']._serialized_end=1022
+  _globals['_DEREGISTERAGENTREQUEST']._serialized_start=1025
+  _globals['_DEREGISTERAGENTREQUEST']._serialized_end=1164
+  _globals['_DEREGISTERAGENTRESPONSE']._serialized_start=1166
+  _globals['_DEREGISTERAGENTRESPONSE']._serialized_end=1209
+  _globals['_AGENTSERVICE']._serialized_start=1368
+  _globals['_AGENTSERVICE']._serialized_end=1684
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +19,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _AgentSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AgentSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGENT_SOURCE_UNSPECIFIED: _AgentSource.ValueType  # 0
+    """A source that this version of the client does not know."""
+    AGENT_SOURCE_BUILTIN: _AgentSource.ValueType  # 1
+    """Every server has it."""
+    AGENT_SOURCE_CONFIGURATION: _AgentSource.ValueType  # 2
+    """The server's configuration file."""
+    AGENT_SOURCE_CODE: _AgentSource.ValueType  # 3
+    """Code of the operator's."""
+    AGENT_SOURCE_REGISTERED: _AgentSource.ValueType  # 4
+    """It was registered for this namespace."""
+
+class AgentSource(_AgentSource, metaclass=_AgentSourceEnumTypeWrapper):
+    """Where an agent comes from."""
+
+AGENT_SOURCE_UNSPECIFIED: AgentSource.ValueType  # 0
+"""A source that this version of the client does not know."""
+AGENT_SOURCE_BUILTIN: AgentSource.ValueType  # 1
+"""Every server has it."""
+AGENT_SOURCE_CONFIGURATION: AgentSource.ValueType  # 2
+"""The server's configuration file."""
+AGENT_SOURCE_CODE: AgentSource.ValueType  # 3
+"""Code of the operator's."""
+AGENT_SOURCE_REGISTERED: AgentSource.ValueType  # 4
+"""It was registered for this namespace."""
+Global___AgentSource: _TypeAlias = AgentSource  # noqa: Y015
 
 @_typing.final
 class Agent(_message.Message):
@@ -30,6 +64,10 @@ class Agent(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
+    MCP_SERVERS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id, as tasks name it."""
     name: _builtins.str
@@ -40,9 +78,25 @@ class Agent(_message.Message):
     """Changes whenever its instructions, model, settings or tools do. A workflow is pinned to one."""
     model: _builtins.str
     """The model that it uses; empty: the server's default."""
+    source: Global___AgentSource.ValueType
+    """Where it comes from."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names of the tools that it may call."""
+
+    @_builtins.property
+    def mcp_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the MCP servers whose tools it may call, too. An agent sees such a tool as `SERVER__TOOL`."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a registered agent names that the operator no longer sets aside, such as `tool search`. As long as there is any, new
+        workflows cannot name the agent.
+        """
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was registered as it is now; of registered agents only."""
 
     def __init__(
         self,
@@ -53,14 +107,90 @@ class Agent(_message.Message):
         revision: _builtins.str = ...,
         model: _builtins.str = ...,
         tools: _abc.Iterable[_builtins.str] | None = ...,
+        mcp_servers: _abc.Iterable[_builtins.str] | None = ...,
+        source: Global___AgentSource.ValueType = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "id", b"id", "model", b"model", "name", b"name", "revision", b"revision", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "id", b"id", "mcp_servers", b"mcp_servers", "missing", b"missing", "model", b"model", "name", b"name", "revision", b"revision", "source", b"source", "tools", b"tools", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Agent: _TypeAlias = Agent  # noqa: Y015
+
+@_typing.final
+class AgentDeclaration(_message.Message):
+    """An agent as it is registered: texts, schemas, and names of what the server's operator has set aside. No commands and no addresses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    MCP_SERVERS_FIELD_NUMBER: _builtins.int
+    MAX_TURNS_FIELD_NUMBER: _builtins.int
+    SENSITIVE_FIELD_NUMBER: _builtins.int
+    NEEDS_APPROVAL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The id, as tasks name it: a lower-case letter, then up to 62 of a to z, 0 to 9, _ and -."""
+    name: _builtins.str
+    """Its name, for people: up to 200 characters. Empty: made from the id."""
+    description: _builtins.str
+    """What it is good at, as the planner is told; required, up to 2,000 characters."""
+    instructions: _builtins.str
+    """What the agent is told; required, up to 64 KiB."""
+    output_schema: _builtins.str
+    """A JSON Schema for the output of its tasks that have none of their own; empty: text."""
+    model: _builtins.str
+    """The name of the model that it uses; empty: the server's default."""
+    max_turns: _builtins.int
+    """The most model calls in one run, 1 to 100; 0: the server's default."""
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the tools that it may call."""
+
+    @_builtins.property
+    def mcp_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the MCP servers whose tools it may call, too."""
+
+    @_builtins.property
+    def sensitive(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of tools, as the agent sees them, that need an approval once it has read what comes from outside, beside those of which
+        the operator says so.
+        """
+
+    @_builtins.property
+    def needs_approval(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of tools, as the agent sees them, that need an approval for every call, beside those of which the operator says so."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+        output_schema: _builtins.str = ...,
+        model: _builtins.str = ...,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+        mcp_servers: _abc.Iterable[_builtins.str] | None = ...,
+        max_turns: _builtins.int = ...,
+        sensitive: _abc.Iterable[_builtins.str] | None = ...,
+        needs_approval: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "id", b"id", "instructions", b"instructions", "max_turns", b"max_turns", "mcp_servers", b"mcp_servers", "model", b"model", "name", b"name", "needs_approval", b"needs_approval", "output_schema", b"output_schema", "sensitive", b"sensitive", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentDeclaration: _TypeAlias = AgentDeclaration  # noqa: Y015
 
 @_typing.final
 class GetAgentRequest(_message.Message):
@@ -91,18 +221,24 @@ class GetAgentResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AGENT_FIELD_NUMBER: _builtins.int
+    DECLARATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def agent(self) -> Global___Agent:
         """The agent."""
+
+    @_builtins.property
+    def declaration(self) -> Global___AgentDeclaration:
+        """What a registered agent was declared as."""
 
     def __init__(
         self,
         *,
         agent: Global___Agent | None = ...,
+        declaration: Global___AgentDeclaration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "declaration", b"declaration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "declaration", b"declaration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,3 +297,127 @@ class ListAgentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAgentsResponse: _TypeAlias = ListAgentsResponse  # noqa: Y015
+
+@_typing.final
+class RegisterAgentRequest(_message.Message):
+    """An agent for the caller's namespace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    expected_revision: _builtins.str
+    """The revision that the registered agent has now; empty: there is none yet. Left out: whatever there is, is replaced."""
+    validate_only: _builtins.bool
+    """Only check; nothing is stored."""
+    @_builtins.property
+    def agent(self) -> Global___AgentDeclaration:
+        """The agent."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        agent: Global___AgentDeclaration | None = ...,
+        expected_revision: _builtins.str | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "agent", b"agent", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "agent", b"agent", "expected_revision", b"expected_revision", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___RegisterAgentRequest: _TypeAlias = RegisterAgentRequest  # noqa: Y015
+
+@_typing.final
+class RegisterAgentResponse(_message.Message):
+    """The agent as it is registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def agent(self) -> Global___Agent:
+        """The agent."""
+
+    def __init__(
+        self,
+        *,
+        agent: Global___Agent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterAgentResponse: _TypeAlias = RegisterAgentResponse  # noqa: Y015
+
+@_typing.final
+class DeregisterAgentRequest(_message.Message):
+    """Which agent to take back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 characters: the same again within 24 hours gives the first answer again. Empty: no such
+    protection.
+    """
+    agent_id: _builtins.str
+    """The agent."""
+    expected_revision: _builtins.str
+    """The revision that it has now; left out: whichever it has."""
+    validate_only: _builtins.bool
+    """Only check; nothing is stored."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        expected_revision: _builtins.str | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "agent_id", b"agent_id", "expected_revision", b"expected_revision", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___DeregisterAgentRequest: _TypeAlias = DeregisterAgentRequest  # noqa: Y015
+
+@_typing.final
+class DeregisterAgentResponse(_message.Message):
+    """The agent is no longer registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """The revision that it had."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeregisterAgentResponse: _TypeAlias = DeregisterAgentResponse  # noqa: Y015

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AgentServiceStub(object):
-    """Reads which agents can carry out tasks.
+    """Reads which agents can carry out tasks, and registers those of a namespace.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,20 @@ class AgentServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_agent__service__pb2.ListAgentsRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_agent__service__pb2.ListAgentsResponse.FromString,
                 _registered_method=True)
+        self.RegisterAgent = channel.unary_unary(
+                '/orcs.v1.AgentService/RegisterAgent',
+                request_serializer=orcs_dot_v1_dot_agent__service__pb2.RegisterAgentRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_agent__service__pb2.RegisterAgentResponse.FromString,
+                _registered_method=True)
+        self.DeregisterAgent = channel.unary_unary(
+                '/orcs.v1.AgentService/DeregisterAgent',
+                request_serializer=orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer(object):
-    """Reads which agents can carry out tasks.
+    """Reads which agents can carry out tasks, and registers those of a namespace.
     """
 
     def GetAgent(self, request, context):
@@ -60,6 +70,24 @@ class AgentServiceServicer(object):
 
     def ListAgents(self, request, context):
         """Gives the agents page by page, ordered by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterAgent(self, request, context):
+        """Registers an agent for the caller's namespace, or replaces one that was registered. It holds texts, schemas, and names of what
+        the server's operator has set aside for it; needs the role `administer`. Workflows that exist keep the agents that they were
+        created with. ALREADY_EXISTS if the server has an agent of this id for everybody, ABORTED if the expected revision is stale,
+        RESOURCE_EXHAUSTED if the namespace has as many as it may.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeregisterAgent(self, request, context):
+        """Takes back an agent that was registered: new workflows cannot name it. Those that exist go on with it. NOT_FOUND if there is none,
+        ABORTED if the expected revision is stale. Needs the role `administer`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +106,16 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     request_deserializer=orcs_dot_v1_dot_agent__service__pb2.ListAgentsRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_agent__service__pb2.ListAgentsResponse.SerializeToString,
             ),
+            'RegisterAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterAgent,
+                    request_deserializer=orcs_dot_v1_dot_agent__service__pb2.RegisterAgentRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_agent__service__pb2.RegisterAgentResponse.SerializeToString,
+            ),
+            'DeregisterAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeregisterAgent,
+                    request_deserializer=orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'orcs.v1.AgentService', rpc_method_handlers)
@@ -87,7 +125,7 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AgentService(object):
-    """Reads which agents can carry out tasks.
+    """Reads which agents can carry out tasks, and registers those of a namespace.
     """
 
     @staticmethod
@@ -134,6 +172,60 @@ class AgentService(object):
             '/orcs.v1.AgentService/ListAgents',
             orcs_dot_v1_dot_agent__service__pb2.ListAgentsRequest.SerializeToString,
             orcs_dot_v1_dot_agent__service__pb2.ListAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.AgentService/RegisterAgent',
+            orcs_dot_v1_dot_agent__service__pb2.RegisterAgentRequest.SerializeToString,
+            orcs_dot_v1_dot_agent__service__pb2.RegisterAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeregisterAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.AgentService/DeregisterAgent',
+            orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentRequest.SerializeToString,
+            orcs_dot_v1_dot_agent__service__pb2.DeregisterAgentResponse.FromString,
             options,
             channel_credentials,
             insecure,

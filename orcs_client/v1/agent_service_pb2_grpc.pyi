@@ -13,16 +13,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AgentServiceStub:
-    """Reads which agents can carry out tasks."""
+    """Reads which agents can carry out tasks, and registers those of a namespace."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]
     """Gives one agent. NOT_FOUND if there is no such agent."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListAgentsRequest, _agent_service_pb2.ListAgentsResponse]
     """Gives the agents page by page, ordered by id."""
+    RegisterAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RegisterAgentRequest, _agent_service_pb2.RegisterAgentResponse]
+    """Registers an agent for the caller's namespace, or replaces one that was registered. It holds texts, schemas, and names of what
+    the server's operator has set aside for it; needs the role `administer`. Workflows that exist keep the agents that they were
+    created with. ALREADY_EXISTS if the server has an agent of this id for everybody, ABORTED if the expected revision is stale,
+    RESOURCE_EXHAUSTED if the namespace has as many as it may.
+    """
+    DeregisterAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.DeregisterAgentRequest, _agent_service_pb2.DeregisterAgentResponse]
+    """Takes back an agent that was registered: new workflows cannot name it. Those that exist go on with it. NOT_FOUND if there is none,
+    ABORTED if the expected revision is stale. Needs the role `administer`.
+    """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads which agents can carry out tasks."""
+    """Reads which agents can carry out tasks, and registers those of a namespace."""
 
     @_abc_1.abstractmethod
     def GetAgent(
@@ -39,5 +49,27 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_agent_service_pb2.ListAgentsRequest, _abc.Awaitable[_agent_service_pb2.ListAgentsResponse]],
     ) -> _abc.Awaitable[_agent_service_pb2.ListAgentsResponse]:
         """Gives the agents page by page, ordered by id."""
+
+    @_abc_1.abstractmethod
+    def RegisterAgent(
+        self,
+        request: _agent_service_pb2.RegisterAgentRequest,
+        context: _aio.ServicerContext[_agent_service_pb2.RegisterAgentRequest, _abc.Awaitable[_agent_service_pb2.RegisterAgentResponse]],
+    ) -> _abc.Awaitable[_agent_service_pb2.RegisterAgentResponse]:
+        """Registers an agent for the caller's namespace, or replaces one that was registered. It holds texts, schemas, and names of what
+        the server's operator has set aside for it; needs the role `administer`. Workflows that exist keep the agents that they were
+        created with. ALREADY_EXISTS if the server has an agent of this id for everybody, ABORTED if the expected revision is stale,
+        RESOURCE_EXHAUSTED if the namespace has as many as it may.
+        """
+
+    @_abc_1.abstractmethod
+    def DeregisterAgent(
+        self,
+        request: _agent_service_pb2.DeregisterAgentRequest,
+        context: _aio.ServicerContext[_agent_service_pb2.DeregisterAgentRequest, _abc.Awaitable[_agent_service_pb2.DeregisterAgentResponse]],
+    ) -> _abc.Awaitable[_agent_service_pb2.DeregisterAgentResponse]:
+        """Takes back an agent that was registered: new workflows cannot name it. Those that exist go on with it. NOT_FOUND if there is none,
+        ABORTED if the expected revision is stale. Needs the role `administer`.
+        """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _aio.Server) -> None: ...

@@ -244,6 +244,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: the scope has no such snapshot."""
     ERROR_REASON_HISTORY_EXPIRED: _ErrorReason.ValueType  # 36
     """OUT_OF_RANGE: what memory held then is no longer kept; take snapshots of what you want to go back to."""
+    ERROR_REASON_AGENT_ALREADY_EXISTS: _ErrorReason.ValueType  # 37
+    """ALREADY_EXISTS: the server has an agent of this id for everybody; choose another id."""
     ERROR_REASON_MEMORY_EXPIRED: _ErrorReason.ValueType  # 38
     """FAILED_PRECONDITION: the time to live of this version in memory is over, so that it cannot be brought back."""
 
@@ -326,6 +328,8 @@ ERROR_REASON_SNAPSHOT_NOT_FOUND: ErrorReason.ValueType  # 35
 """NOT_FOUND: the scope has no such snapshot."""
 ERROR_REASON_HISTORY_EXPIRED: ErrorReason.ValueType  # 36
 """OUT_OF_RANGE: what memory held then is no longer kept; take snapshots of what you want to go back to."""
+ERROR_REASON_AGENT_ALREADY_EXISTS: ErrorReason.ValueType  # 37
+"""ALREADY_EXISTS: the server has an agent of this id for everybody; choose another id."""
 ERROR_REASON_MEMORY_EXPIRED: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the time to live of this version in memory is over, so that it cannot be brought back."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

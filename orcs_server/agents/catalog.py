@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +13,9 @@ from agents.handoffs import Handoff
 
 from orcs_server.agents.builtin import BUILTIN
 from orcs_server.agents.definition import AGENT_ID, DEFAULT_MAX_TURNS, PLANNER_ID, AgentDefinition
+from orcs_server.agents.loading import load_mapping
 from orcs_server.agents.providers import model_settings
+from orcs_server.agents.toolbox import BUILTIN_ONLY, Known
 from orcs_server.config.tables import AgentTable
 from orcs_server.errors import NotFound, StartupError
 
@@ -36,11 +36,13 @@ class AgentCatalog:
         tables: Mapping[str, AgentTable] | None = None,
         registry: str | None = None,
         planner_instructions: str | None = None,
+        known: Known = BUILTIN_ONLY,
     ) -> AgentCatalog:
         """Put the catalog together: the registry's agents over the built-in ones, and the `[agents.NAME]` tables over both.
 
         `registry` is `package.module:name` of a mapping, or of a callable without arguments that returns one, from ids to Agents
-        SDK agents. Its module is imported here. Raises StartupError for anything that cannot be an agent.
+        SDK agents. Its module is imported here. `known` are the tools and servers that tables may name. Raises StartupError for
+        anything that cannot be an agent.
         """
         agents = {definition.id: definition for definition in BUILTIN}
         if planner_instructions is not None:
@@ -48,6 +50,7 @@ class AgentCatalog:
         if registry is not None:
             agents.update({one.id: one for one in _registered(registry)})
         for name, table in (tables or {}).items():
+            known.check(table.tools or (), table.mcp, f"[agents.{name}]")
             agents[name] = _configured(name, table, agents.get(name))
         return cls(agents.values())
 
@@ -90,29 +93,32 @@ def _configured(name: str, table: AgentTable, base: AgentDefinition | None) -> A
         if table.instructions is not None or table.model is not None or table.settings or table.tools is not None:
             raise StartupError(
                 f"the agent {name} comes from the registry, which sets its instructions, model, settings and tools: "
-                f"[agents.{name}] may change its description, max_turns and sensitive only"
+                f"[agents.{name}] may change its description, max_turns and sensitive only, and add mcp"
             )
         return replace(
             base,
             description=table.description or base.description,
             max_turns=table.max_turns or base.max_turns,
             sensitive=table.sensitive or base.sensitive,
+            mcp=tuple(dict.fromkeys(table.mcp)) or base.mcp,
         )
+    acts = bool(table.tools or table.mcp)
     return replace(
         base,
         instructions=table.instructions or base.instructions,
         description=table.description or base.description,
         model=table.model or base.model,
         settings={**base.settings, **table.settings},
-        max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if table.tools else base.max_turns),
+        max_turns=table.max_turns or (max(base.max_turns, DEFAULT_MAX_TURNS) if acts else base.max_turns),
         tools=base.tools if table.tools is None else tuple(dict.fromkeys(table.tools)),
         sensitive=table.sensitive or base.sensitive,
+        mcp=tuple(dict.fromkeys(table.mcp)) or base.mcp,
         source="config",
     )
 
 
 def _registered(reference: str) -> Iterable[AgentDefinition]:
-    return read_registry(_load(reference), f"the registry {reference}")
+    return read_registry(load_mapping(reference, "agent registry"), f"the registry {reference}")
 
 
 def read_registry(agents: Mapping[Any, Any], where: str) -> Iterable[AgentDefinition]:
@@ -127,40 +133,6 @@ def read_registry(agents: Mapping[Any, Any], where: str) -> Iterable[AgentDefini
         if not isinstance(agent, Agent):
             raise StartupError(f"{where} has a {type(agent).__name__} under {agent_id!r}: put an agents.Agent there")
         yield definition_of(agent_id, agent)
-
-
-def _load(reference: str) -> Mapping[Any, Any]:
-    module_name, _, attribute = reference.partition(":")
-    if not module_name or not attribute.isidentifier():
-        raise StartupError(f"the agent registry {reference!r} cannot be read: write it as package.module:registry")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise StartupError(
-            f"the agent registry {reference} cannot be loaded: there is no module {error.name!r}; install its package, or put "
-            "its folder into PYTHONPATH"
-        ) from error
-    except Exception as error:
-        raise StartupError(f"the agent registry {reference} cannot be loaded: importing it raised {error!r}") from error
-    registry = getattr(module, attribute, None)
-    if registry is None:
-        raise StartupError(
-            f"the module {module_name} has nothing called {attribute!r}: check the agent registry's name"
-        )
-    if isinstance(registry, Callable):  # type: ignore[arg-type]  # an abstract class works in isinstance
-        try:
-            registry = registry()
-        except Exception as error:
-            raise StartupError(f"the agent registry {reference} raised {error!r}: it must need no arguments") from error
-        if inspect.iscoroutine(registry):
-            registry.close()
-            raise StartupError(f"the agent registry {reference} is async: make it an ordinary function")
-    if not isinstance(registry, Mapping):
-        raise StartupError(
-            f"the agent registry {reference} is a {type(registry).__name__}: make it a mapping from ids to agents, or a "
-            "function that returns one"
-        )
-    return registry
 
 
 def definition_of(agent_id: str, agent: Agent[Any]) -> AgentDefinition:

@@ -54,16 +54,18 @@ async def clear(
     *,
     repeatable: bool,
     sensitive: bool = False,
+    always: bool = False,
 ) -> Clearance:
     """Return whether a tool may be called now, and how. Raises InputRequired where a person has to say so first.
 
-    A sensitive one may not, without approval, once anything from outside has been read: it may be that which wants the call. What
+    With `always` a person has to, as with the tool's own `needs_approval`. A sensitive one may not, without approval, once anything from outside has been read: it may be that which wants the call. What
     was asked once stays asked: the next attempt may come to the call before it has gone through what was read beside it.
     """
     call_id = context.tool_call_id
     path = below(current_path(), call_id)
     approval = tool.needs_approval
-    wanted = sensitive and (journal.reading.reads.untrusted or journal.needs.was_asked(path, InputKind.TOOL_APPROVAL))
+    asked = journal.needs.was_asked(path, InputKind.TOOL_APPROVAL)
+    wanted = always or (sensitive and (journal.reading.reads.untrusted or asked))
     if not wanted and isinstance(approval, ApprovalInRuns):
         wanted = await approval.wanted(context, _parsed(arguments), call_id)
     if wanted:

@@ -18,7 +18,7 @@ PLANNER_ID = "planner"
 """The agent that makes plans; tasks cannot be assigned to it."""
 DEFAULT_MAX_TURNS = 16
 
-AgentSource = Literal["builtin", "config", "registry"]
+AgentSource = Literal["builtin", "config", "registry", "registered"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ class AgentDefinition:
     """Names of the tools that the agent may call."""
     sensitive: tuple[str, ...] = ()
     """Names of those that need an approval once the agent has read what comes from outside, beside those declared so."""
+    needs_approval: tuple[str, ...] = ()
+    """Names of those that need an approval for every call, beside those declared so."""
+    mcp: tuple[str, ...] = ()
+    """Names of the MCP servers whose tools it may call, too."""
+    output_schema: str = ""
+    """A JSON Schema, as text, for the output of tasks that have none of their own."""
+    name: str = ""
+    """For people; empty: made from the id."""
     fingerprint: str = ""
     """What the fields above do not show of a registry's agent: its tools' schemas, handoffs, guardrails."""
     template: object | None = field(default=None, repr=False, compare=False)
@@ -53,6 +61,11 @@ class AgentDefinition:
     @cached_property
     def revision(self) -> str:
         """Twelve hexadecimal digits that change whenever the agent's content does."""
+        return self.digest[:12]
+
+    @cached_property
+    def digest(self) -> str:
+        """What the revision is the beginning of: too long for one agent to be made to look like another."""
         content = {
             "id": self.id,
             "instructions": self.instructions,
@@ -63,7 +76,9 @@ class AgentDefinition:
             "tools": self.tools,
             "fingerprint": self.fingerprint,
         }
-        if self.sensitive:
-            content["sensitive"] = self.sensitive
+        # Only where there are any: what has none keeps the revision that it had before there could be.
+        for part in ("sensitive", "needs_approval", "mcp", "output_schema", "name"):
+            if getattr(self, part):
+                content[part] = getattr(self, part)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -80,7 +80,13 @@ class JournaledInvocation:
             cleared = Clearance(arguments, refused)
             if refused is None:
                 cleared = await clear(
-                    journal, self._tool, context, arguments, repeatable=repeatable, sensitive=sensitive
+                    journal,
+                    self._tool,
+                    context,
+                    arguments,
+                    repeatable=repeatable,
+                    sensitive=sensitive,
+                    always=name in reading.needs_approval,
                 )
             result: Any = cleared.instead
             if result is None:

@@ -39,12 +39,19 @@ class Reading:
     """What one attempt has read, and what it may read without asking."""
 
     def __init__(
-        self, reads: ReadSet | None = None, feed: Feed | None = None, sensitive: frozenset[str] = frozenset()
+        self,
+        reads: ReadSet | None = None,
+        feed: Feed | None = None,
+        sensitive: frozenset[str] = frozenset(),
+        needs_approval: frozenset[str] = frozenset(),
     ) -> None:
-        """`sensitive` names tools that need an approval once `reads` is untrusted, beside those that are declared so."""
+        """`sensitive` names tools that need an approval once `reads` is untrusted, `needs_approval` those that always do, beside
+        those that are declared so.
+        """
         self.reads = ReadSet() if reads is None else reads
         self.feed = feed
         self.sensitive = sensitive
+        self.needs_approval = needs_approval
 
     async def next(self, *, first: bool) -> list[MemoryNote]:
         """Return what is to be put before the model now. Raises Unavailable."""

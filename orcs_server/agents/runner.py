@@ -11,6 +11,7 @@ from typing import Any
 
 from agents import (
     Agent,
+    FunctionTool,
     Model,
     ModelBehaviorError,
     ModelProvider,
@@ -30,12 +31,12 @@ from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import AgentDefinition
 from orcs_server.agents.failures import run_failure
 from orcs_server.agents.journal import JournalStopped, RunJournal
-from orcs_server.agents.memory_tools import MEMORY_TOOLS
+from orcs_server.agents.mcp.servers import McpServers
 from orcs_server.agents.model import ObservedModel, ObservedModels, RunModel, observe
-from orcs_server.agents.people_tools import PEOPLE_TOOLS
 from orcs_server.agents.providers import model_settings
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.structured import RawJson, raw_json_for, read_by_schema, read_typed, schema_problems
+from orcs_server.agents.toolbox import Toolbox, ToolTrouble
 from orcs_server.agents.tracing import silence_vendor_tracing
 from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
@@ -48,8 +49,6 @@ _log = logging.getLogger("orcs.journal")
 
 MARKDOWN = "text/markdown"
 JSON = "application/json"
-TOOLS = {**PEOPLE_TOOLS, **MEMORY_TOOLS}
-"""By the names under which agents of the configuration ask for them."""
 PROTOTYPES_KEPT = 1_000
 """Agents that stay ready for copying. Old workflows may hold old revisions."""
 
@@ -133,6 +132,8 @@ class AgentRunner:
         call_timeout_us: int | None = None,
         stall_timeout_us: int | None = None,
         breakers: Breakers | None = None,
+        toolbox: Toolbox | None = None,
+        mcp: McpServers | None = None,
     ) -> None:
         """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
 
@@ -145,6 +146,8 @@ class AgentRunner:
         self._shared = dict(settings or {})
         self._limits = CallLimits(_seconds(call_timeout_us), _seconds(stall_timeout_us))
         self._breakers = breakers
+        self._toolbox = toolbox or Toolbox()
+        self._mcp = mcp or McpServers({}, {})
         model_settings(self._shared, "model.settings")
         self._config = RunConfig(
             model_provider=ObservedModels(models),
@@ -155,10 +158,17 @@ class AgentRunner:
             tool_not_found_behavior="return_error_to_model",
         )
         self._prototypes: dict[str, Agent[Any]] = {}
-        """By revision. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
+        """By digest. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
 
     @classmethod
-    def configured(cls, models: ModelProvider, choice: ModelChoice, now_us: Callable[[], int]) -> AgentRunner:
+    def configured(
+        cls,
+        models: ModelProvider,
+        choice: ModelChoice,
+        now_us: Callable[[], int],
+        toolbox: Toolbox | None = None,
+        mcp: McpServers | None = None,
+    ) -> AgentRunner:
         """Return what runs agents with these models as the settings say. Raises StartupError."""
         return cls(
             models,
@@ -166,6 +176,8 @@ class AgentRunner:
             call_timeout_us=choice.timeout_us,
             stall_timeout_us=choice.stall_timeout_us,
             breakers=Breakers(BreakerRules(patience_us=choice.patience_us), now_us) if choice.patience_us else None,
+            toolbox=toolbox,
+            mcp=mcp,
         )
 
     async def run(self, request: AgentRun) -> AgentResult:
@@ -187,10 +199,12 @@ class AgentRunner:
             journal.holds_answers = not _looks_at_answer(request.definition.template)
         token = current_calls.set(calls)
         try:
-            final = await self._final(request, self._agent(request, schema, calls))
+            final = await self._final(request, await self._agent(request, schema, calls))
         except asyncio.CancelledError:
             await _keep_answer(journal)
             raise
+        except ToolTrouble as error:
+            outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=error.failure)
         except Exception as error:  # noqa: BLE001 - tools, hooks and dynamic instructions are anyone's code
             outcome = AgentResult(usage=calls.usage, calls=calls.count, failure=_run_failure(error, journal))
         else:
@@ -220,16 +234,16 @@ class AgentRunner:
                 return result.final_output
             agent, given = result.last_agent, result.to_input_list()
 
-    def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
+    async def _agent(self, request: AgentRun, schema: RawJson | None, calls: RunCalls) -> Agent[Any]:
         """Return an agent for this run alone."""
         definition = request.definition
-        prototype = self._prototypes.get(definition.revision)
+        prototype = self._prototypes.get(definition.digest)
         if prototype is None:
             if len(self._prototypes) >= PROTOTYPES_KEPT:
                 self._prototypes.clear()
-            prototype = self._prototypes[definition.revision] = self._prototype(definition)
+            prototype = self._prototypes[definition.digest] = self._prototype(definition)
         agent = copy(prototype)
-        agent.tools = list(prototype.tools)
+        agent.tools = [*prototype.tools, *await self._mcp_tools(request)]
         wanted = request.model or definition.model or prototype.model
         if isinstance(wanted, ObservedModel):
             wanted = wanted.inner
@@ -238,6 +252,12 @@ class AgentRunner:
         if schema is not None:
             agent.output_type = schema
         return agent
+
+    async def _mcp_tools(self, request: AgentRun) -> list[FunctionTool]:
+        """Return the tools of the agent's MCP servers, which stay what they are for the whole attempt. Raises ToolTrouble."""
+        if not request.definition.mcp:
+            return []
+        return await self._mcp.tools(request.context.namespace, request.definition.mcp)
 
     def _prototype(self, definition: AgentDefinition) -> Agent[Any]:
         template = definition.template
@@ -248,7 +268,7 @@ class AgentRunner:
                 name=definition.id,
                 instructions=definition.instructions,
                 model_settings=OpaqueSettings.of(settings),
-                tools=[TOOLS[name] for name in definition.tools],
+                tools=self._toolbox.named(definition.tools),
             )
         if not isinstance(template, Agent):
             raise TypeError(
@@ -332,7 +352,7 @@ def _result(request: AgentRun, final: object, calls: RunCalls) -> AgentResult:
     elif request.output_schema is not None:
         output, problems = read_by_schema(text, request.output_schema)
     elif isinstance(final, str):
-        if not text.strip() and not request.definition.tools:
+        if not text.strip() and not (request.definition.tools or request.definition.mcp):
             return _invalid(calls, "The model's answer is empty", (), FailureKind.INVALID_OUTPUT, text)
         return AgentResult(text, usage=calls.usage, calls=calls.count)
     else:

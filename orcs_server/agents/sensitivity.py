@@ -16,7 +16,7 @@ def sensitive(tool: T) -> T:
     """Declare that a tool needs a person's approval once its attempt has read anything from outside.
 
     Goes above or below `@function_tool`, or around any `FunctionTool`. Tools of MCP servers are named in `sensitive` of
-    `[agents.NAME]` instead.
+    `[mcp.NAME]` or `[agents.NAME]` instead.
     """
     setattr(tool, _SENSITIVE, True)
     return tool

@@ -86,8 +86,10 @@ def doctor(
 def _obstacles(settings: Any) -> Obstacles:
     from orcs_server.agents.catalog import AgentCatalog
     from orcs_server.executor.configuration import obstacles, unpack
+    from orcs_server.service.nameable import tooling
 
-    catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner)
+    _, known, _ = tooling(settings)
+    catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known)
     return lambda state, packed: obstacles(None if packed is None else unpack(packed), catalog, state)
 
 

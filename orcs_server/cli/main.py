@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from orcs_server.cli import (
+    agents,
     audit,
     care,
     controlling,
@@ -64,7 +65,6 @@ for command in (
     controlling.thaw,
     running.delete,
     why.why,
-    reading.agents,
     reading.info,
     reading.health,
     care.backup,
@@ -72,6 +72,7 @@ for command in (
     care.doctor,
 ):
     app.command()(command)
+app.add_typer(agents.commands)
 app.add_typer(audit.commands)
 app.add_typer(memory.commands)
 app.add_typer(tokens.commands)

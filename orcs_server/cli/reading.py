@@ -1,4 +1,4 @@
-"""Commands that read: list, show, output, graph, agents, info, health."""
+"""Commands that read: list, show, output, graph, info, health."""
 
 from __future__ import annotations
 
@@ -259,20 +259,6 @@ def graph(
         printing.print_json(message_to_dict(reply))
     else:
         printing.print_part(reply.content)
-
-
-def agents(server: Server = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
-    """List the agents that can carry out tasks."""
-    from orcs_client.messages import message_to_dict
-    from orcs_server.cli import printing
-
-    with connect(server, token_file) as client:
-        found = list(client.list_agents())
-    if as_json:
-        printing.print_json({"agents": [message_to_dict(agent) for agent in found]})
-        return
-    rows = [(one.id, one.model or "default", ", ".join(one.tools) or "–", one.description) for one in found]
-    printing.print_table(("ID", "MODEL", "TOOLS", "DESCRIPTION"), rows)
 
 
 def info(server: Server = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:

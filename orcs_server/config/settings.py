@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from orcs_server.config.address import Address, parse_address
+from orcs_server.config.mcp import McpName, McpServer, Registration
 from orcs_server.config.models import ModelChoice, choose_model
 from orcs_server.config.sources import Tree, explain, merge, read_environment, read_file, unknown_variables
 from orcs_server.config.tables import (
@@ -41,7 +42,9 @@ CLIENT_VARIABLES = frozenset(
 )
 """`ORCS_…` variables that are no settings of the server."""
 NOT_FROM_FILE = ("hooks",)
-PATHS = ("data", "tls_certificate", "tls_key", "token_file")
+FROM_FILE_ONLY = ("mcp", "registration")
+"""They name programs to start, and what tenants may use: nothing for a variable that a wrapper sets in passing."""
+PATHS = ("data", "tls_certificate", "tls_key", "token_file", "cwd")
 
 Reference = Annotated[
     str,
@@ -73,6 +76,8 @@ class Settings(Table):
     """A mounted secret with the text of the server's own token, in place of the generated one."""
     agent_registry: Reference | None = None
     """`package.module:registry` of agents with code of their own."""
+    tool_registry: Reference | None = None
+    """`package.module:tools` of tools that agents without code of their own may name."""
     hooks: Reference | None = None
     """`package.module:factory`. Flag or environment only."""
     offline_pace: Seconds = 0.3
@@ -95,6 +100,9 @@ class Settings(Table):
     prices: dict[Name, Price] = Field(default_factory=dict)
     """By the name of the model, as in `model.name`."""
     agents: dict[AgentId, AgentTable] = Field(default_factory=dict)
+    mcp: dict[McpName, McpServer] = Field(default_factory=dict)
+    """Servers of tools; in the file only, since they name programs to start."""
+    registration: Registration = Registration()
     namespaces: dict[NamespaceName, Namespace] = Field(default_factory=dict)
 
     @field_validator("listen")
@@ -124,6 +132,9 @@ class Settings(Table):
         environ = os.environ if environ is None else environ
         given = _without_none(flags or {})
         environment = read_environment(cls, environ)
+        for key in FROM_FILE_ONLY:
+            if key in environment:
+                raise StartupError(f"`{key}` is not taken from the environment: set it in the configuration file")
         file = config_file or (Path(environ["ORCS_CONFIG"]) if environ.get("ORCS_CONFIG") else None)
         written = {} if file is None else _from_file(file, environ)
         defaults: Tree = {"data": _default_data(environ)}
@@ -166,7 +177,14 @@ def _from_file(file: Path, environ: Mapping[str, str]) -> Tree:
             raise StartupError(
                 f"`{key}` in {file} is refused, because it names code to load: use --{key} or ORCS_{key.upper()}"
             )
-    return _at_home(written, environ, file.absolute().parent)
+    folder = file.absolute().parent
+    servers = written.get("mcp")
+    if isinstance(servers, dict):
+        placed = (
+            (name, _at_home(one, environ, folder) if isinstance(one, dict) else one) for name, one in servers.items()
+        )
+        written = {**written, "mcp": dict(placed)}
+    return _at_home(written, environ, folder)
 
 
 def _at_home(tree: Tree, environ: Mapping[str, str], folder: Path | None = None) -> Tree:

@@ -33,9 +33,6 @@ Micros = Annotated[int, Field(ge=0, le=10**12)]
 """Millionths of the currency unit in which the operator counts."""
 Text = Annotated[str, Field(min_length=1, max_length=256 * KIB)]
 Name = Annotated[str, Field(min_length=1, max_length=200), written(r"\S+", "write a name without spaces")]
-ToolName = Literal[
-    "ask_user", "propose_tasks", "memory_get", "memory_put", "memory_delete", "memory_search", "memory_list"
-]
 AgentId = Annotated[
     str,
     written(
@@ -204,8 +201,10 @@ class AgentTable(Table):
     model: Name | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     max_turns: int | None = Field(default=None, ge=1, le=1_000)
-    tools: tuple[ToolName, ...] | None = None
-    """By which the agent turns to people, to the plan and to memory."""
+    tools: tuple[Name, ...] | None = None
+    """By which the agent turns to people, to the plan and to memory, and those of the `tool_registry`."""
+    mcp: tuple[Name, ...] = ()
+    """Servers whose tools it may use, by the names of their tables `[mcp.NAME]`."""
     sensitive: tuple[Name, ...] = ()
     """Tools of the agent, those of MCP servers too, that need an approval once it has read what comes from outside."""
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from orcs_server.agents.catalog import AgentCatalog, read_registry
 from orcs_server.agents.definition import AgentDefinition
+from orcs_server.agents.mcp.servers import McpServers
 from orcs_server.agents.providers import ConfiguredModels
 from orcs_server.agents.runner import AgentRunner
 from orcs_server.config import Settings, warn_of_unknown_variables
@@ -36,6 +37,7 @@ from orcs_server.identity import Caller, Clock
 from orcs_server.memory import Memory, MemorySystem
 from orcs_server.memory.shared_store import SharedStore
 from orcs_server.service.auditing import Auditing
+from orcs_server.service.nameable import tooling
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.services import Services, build_services
 from orcs_server.storage.store import Store
@@ -121,7 +123,8 @@ async def session(
     warn_of_unknown_variables(os.environ)
     shared = await memory.shared()
     caller = Caller(PRINCIPAL, await memory.namespace(), ("administer",))
-    agents = [*AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner).list()]
+    toolbox, known, nameable = tooling(settings)
+    agents = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known).list()
     catalog = AgentCatalog([*agents, *bond_of(memory).agents.values(), *(() if planner is None else (planner,))])
     choice = settings.model_choice(os.environ)
     models = ConfiguredModels(choice, to_us(settings.offline_pace))
@@ -130,7 +133,8 @@ async def session(
     store, clock = shared.store, Clock()
     auditing = Auditing(store.audit, clock)
     stored = Memory(store, clock, auditing.memory_refused)
-    runner = AgentRunner.configured(models, choice, clock.now_us)
+    mcp = McpServers(settings.mcp, os.environ)
+    runner = AgentRunner.configured(models, choice, clock.now_us, toolbox, mcp)
     executor = Executor(
         store,
         runner,
@@ -154,6 +158,7 @@ async def session(
         version=importlib.metadata.version("orcs-server"),
         memory=stored,
         auditing=auditing,
+        nameable=nameable,
     )
     at = Session(caller, store, engine, services, stored, shared)
     try:
@@ -168,6 +173,7 @@ async def session(
         await recording.close()
         await guarded.close()
         await models.aclose()
+        await mcp.aclose()
 
 
 def _factory(hooks: HookSet) -> Any:

@@ -24,6 +24,8 @@ from orcs_server.workflow.states import TASK_TERMINAL
 
 KEPT = 256
 """Configurations that stay in memory; most workflows share one."""
+KEPT_BYTES = 32 * 1024 * 1024
+"""Of these, as they are stored: registered agents can make them long."""
 
 
 class FrozenAgent(Struct, frozen=True, omit_defaults=True):
@@ -40,6 +42,10 @@ class FrozenAgent(Struct, frozen=True, omit_defaults=True):
     tools: tuple[str, ...] = ()
     """Of an agent without code of its own."""
     sensitive: tuple[str, ...] = ()
+    needs_approval: tuple[str, ...] = ()
+    mcp: tuple[str, ...] = ()
+    output_schema: str = ""
+    name: str = ""
 
 
 class Configuration(Struct, frozen=True, omit_defaults=True):
@@ -66,7 +72,7 @@ def freeze(
     max_memory_tokens: int = 4_000,
     prices: Mapping[str, Price] | None = None,
 ) -> Configuration:
-    """Return the configuration as it is now. A `planner_prompt` takes the place of the planner's instructions."""
+    """Return the configuration as it is now, with the agents of a catalog. A `planner_prompt` takes the place of the planner's instructions."""
     agents = tuple(_frozen(_prompted(definition, planner_prompt)) for definition in catalog.list())
     return Configuration(agents, model, max_predecessor_bytes, max_output_bytes, max_memory_tokens, dict(prices or {}))
 
@@ -110,18 +116,22 @@ class Configurations:
     def __init__(self, store: Store, catalog: AgentCatalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._kept: OrderedDict[tuple[str, Digest], Configuration] = OrderedDict()
-        self._definitions: OrderedDict[FrozenAgentKey, AgentDefinition] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Digest], tuple[Configuration, int]] = OrderedDict()
+        self._kept_bytes = 0
+        self._definitions: OrderedDict[int, tuple[FrozenAgent, AgentDefinition]] = OrderedDict()
+        """By the identity of the frozen agent: a namespace's must not be taken for another's, however much it looks like it."""
 
     async def read(self, namespace: str, digest: Digest) -> Configuration:
         """Return a stored configuration. Raises Unavailable when the store does not answer."""
         kept = self._kept.get((namespace, digest))
         if kept is None:
             data = await self._store.blob(namespace, digest)
-            kept = self._kept[namespace, digest] = unpack(data)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return kept
+            kept = self._kept[namespace, digest] = unpack(data), len(data)
+            self._kept_bytes += len(data)
+            while len(self._kept) > 1 and (len(self._kept) > KEPT or self._kept_bytes > KEPT_BYTES):
+                _, (_, size) = self._kept.popitem(last=False)
+                self._kept_bytes -= size
+        return kept[0]
 
     async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
         """Return why this server cannot continue a workflow; () when it can."""
@@ -149,10 +159,9 @@ class Configurations:
             return current if current is not None and current.source == "registry" else None
         if current is not None and current.revision == frozen.revision:
             return current
-        key = (frozen.id, frozen.revision)
-        definition = self._definitions.get(key)
-        if definition is None:
-            definition = self._definitions[key] = AgentDefinition(
+        known = self._definitions.get(id(frozen))
+        if known is None or known[0] is not frozen:
+            definition = AgentDefinition(
                 id=frozen.id,
                 instructions=frozen.instructions,
                 description=frozen.description,
@@ -162,13 +171,15 @@ class Configurations:
                 source="config",
                 tools=frozen.tools,
                 sensitive=frozen.sensitive,
+                needs_approval=frozen.needs_approval,
+                mcp=frozen.mcp,
+                output_schema=frozen.output_schema,
+                name=frozen.name,
             )
+            known = self._definitions[id(frozen)] = frozen, definition
             if len(self._definitions) > KEPT:
                 self._definitions.popitem(last=False)
-        return definition
-
-
-FrozenAgentKey = tuple[str, str]
+        return known[1]
 
 
 def _prompted(definition: AgentDefinition, planner_prompt: str | None) -> AgentDefinition:
@@ -191,4 +202,8 @@ def _frozen(definition: AgentDefinition) -> FrozenAgent:
         definition.max_turns,
         tools=definition.tools,
         sensitive=definition.sensitive,
+        needs_approval=definition.needs_approval,
+        mcp=definition.mcp,
+        output_schema=definition.output_schema,
+        name=definition.name,
     )

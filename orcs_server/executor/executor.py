@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 from orcs_server.agents.context import RunContext
-from orcs_server.agents.definition import PLANNER_ID
+from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
 from orcs_server.agents.earlier import Earlier
 from orcs_server.agents.hooks import ORCSRunHooks
 from orcs_server.agents.journal import RunJournal
@@ -129,12 +130,12 @@ class Executor:
             about = f"{task.spec.title}\n{await self._texts.read(state.namespace, task.spec.description)}"
             talks = any(name in MEMORY_TOOLS for name in agent.tools)
             feed = MemoryFeed(remembered, about, configuration.max_memory_tokens, talks=talks)
-            reading = Reading(reads, feed, frozenset(agent.sensitive))
+            reading = Reading(reads, feed, frozenset(agent.sensitive), frozenset(agent.needs_approval))
             agent_run = AgentRun(
                 definition=agent,
                 input=await self._texts.task_input(state, task, configuration.max_predecessor_bytes),
                 context=context,
-                output_schema=await self._schema(state, task),
+                output_schema=await self._schema(state, task, agent),
                 model=agent.model or configuration.model,
                 on_delta=observer.delta,
                 on_usage=observer.usage,
@@ -325,11 +326,13 @@ class Executor:
         expire_us = state.spec.approval_expires_us
         return await RunJournal.open(self._store, key, attempt, observer.mismatch, steering, expire_us, reading)
 
-    async def _schema(self, state: WorkflowState, task: TaskState) -> dict[str, Any] | None:
+    async def _schema(self, state: WorkflowState, task: TaskState, agent: AgentDefinition) -> dict[str, Any] | None:
         digest = task.spec.output_schema
         if digest is None and state.spec.output_schema is not None and _is_only_sink(state, task):
             digest = state.spec.output_schema  # Its output is the workflow's.
-        return None if digest is None else await self._texts.read_json(state.namespace, digest)
+        if digest is None:
+            return json.loads(agent.output_schema) if agent.output_schema else None
+        return await self._texts.read_json(state.namespace, digest)
 
 
 def _is_only_sink(state: WorkflowState, task: TaskState) -> bool:

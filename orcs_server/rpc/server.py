@@ -19,6 +19,7 @@ from orcs_client.v1 import (
 from orcs_server.config import Address
 from orcs_server.errors import StartupError
 from orcs_server.identity.tokens import TokenRegistry
+from orcs_server.rpc.agent_servicer import AgentServicer
 from orcs_server.rpc.audit_servicer import AuditServicer
 from orcs_server.rpc.callers import Callers
 from orcs_server.rpc.calls import SLOW_AFTER_S, Calls
@@ -28,7 +29,7 @@ from orcs_server.rpc.health import SERVICE as HEALTH
 from orcs_server.rpc.health import Health
 from orcs_server.rpc.memory_servicer import MemoryServicer
 from orcs_server.rpc.reflection import reflection_handlers
-from orcs_server.rpc.servicers import AgentServicer, SystemServicer, TaskServicer, WorkflowServicer
+from orcs_server.rpc.servicers import SystemServicer, TaskServicer, WorkflowServicer
 from orcs_server.service.services import Services
 from orcs_server.storage.store import Store
 from orcs_server.telemetry import Telemetry
@@ -77,7 +78,7 @@ class RpcServer:
             task_service_pb2: TaskServicer(services),
             control_service_pb2: ControlServicer(services),
             memory_service_pb2: MemoryServicer(services.memory),
-            agent_service_pb2: AgentServicer(services.agents),
+            agent_service_pb2: AgentServicer(services),
             system_service_pb2: SystemServicer(services.system),
             audit_service_pb2: AuditServicer(services.audit),
         }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from orcs_client.v1 import agent_service_pb2, system_service_pb2, task_service_pb2, workflow_service_pb2
+from orcs_client.v1 import system_service_pb2, task_service_pb2, workflow_service_pb2
 from orcs_server.identity import Caller
 from orcs_server.outputs.graph import GraphFormat
 from orcs_server.rpc.calls import StreamCall
 from orcs_server.rpc.conversion import control, enums, explanations, plans, replies, requests
 from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages
 from orcs_server.rpc.conversion.workflows import TaskMessages, workflow, workflow_summary
-from orcs_server.service.agents import Agents
 from orcs_server.service.services import Services
 from orcs_server.service.system import System
 from orcs_server.service.validation import Findings
@@ -188,27 +187,6 @@ class TaskServicer:
         revision = request.plan_revision if request.HasField("plan_revision") else None
         updated = await self._tasks.update(caller, request.workflow_id, change, revision, request.request_id, findings)
         return replies.updated_task(updated)
-
-
-class AgentServicer:
-    """`orcs.v1.AgentService`."""
-
-    def __init__(self, agents: Agents) -> None:
-        self._agents = agents
-
-    async def get_agent(
-        self, request: agent_service_pb2.GetAgentRequest, caller: Caller
-    ) -> agent_service_pb2.GetAgentResponse:
-        definition = await self._agents.agent(caller, request.agent_id)
-        return agent_service_pb2.GetAgentResponse(agent=replies.agent(definition))
-
-    async def list_agents(
-        self, request: agent_service_pb2.ListAgentsRequest, caller: Caller
-    ) -> agent_service_pb2.ListAgentsResponse:
-        page = await self._agents.agents(caller, request.page_size, request.page_token)
-        return agent_service_pb2.ListAgentsResponse(
-            agents=[replies.agent(definition) for definition in page.agents], next_page_token=page.next_page_token
-        )
 
 
 class SystemServicer:

@@ -58,6 +58,8 @@ OPERATIONS: Final = {
     "memory.administer": "administer",
     "agents.get": "view",
     "agents.list": "view",
+    "agents.register": "administer",
+    "agents.deregister": "administer",
     "system.info": "view",
     "system.reflect": "view",
     "audit.list": "administer",

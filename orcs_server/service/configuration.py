@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from orcs_server.errors import Unavailable
 from orcs_server.executor.configuration import Configuration, freeze, pack
 from orcs_server.executor.pricing import Price
 from orcs_server.hooks import NO_CONFIGURATION, GuardedHooks, HookSet
+from orcs_server.service.namespaceagents import KEPT, NamespaceAgents
 from orcs_server.storage.store import Blob
 
 HOOKED_KEYS: Final = (
@@ -42,11 +44,12 @@ _log = logging.getLogger("orcs.service")
 class WorkflowSettings:
     """The settings that hold for new workflows."""
 
-    def __init__(self, settings: Settings, catalog: AgentCatalog, hooks: GuardedHooks) -> None:
+    def __init__(self, settings: Settings, agents: NamespaceAgents, hooks: GuardedHooks) -> None:
         self._settings = settings
-        self._catalog = catalog
+        self._agents = agents
         self._hooks = hooks
-        self._packed = pack(self.frozen(settings))
+        self._packed: OrderedDict[int, tuple[AgentCatalog, Blob]] = OrderedDict()
+        """By the identity of a catalog, which stays with it."""
 
     async def resolve(self, hooks: HookSet) -> Settings:
         """Return the settings for this caller. Raises Unavailable (HOOK_FAILED) when the hook's values are unusable."""
@@ -64,10 +67,14 @@ class WorkflowSettings:
                 "HOOK_FAILED", "the server's configuration hook failed: try again later; the server's log says why"
             ) from None
 
-    def frozen(self, settings: Settings) -> Configuration:
-        """Return what is frozen into a workflow that is created with these settings."""
+    async def catalog(self, namespace: str) -> AgentCatalog:
+        """Return the agents that a new workflow of this namespace can name. Raises Unavailable."""
+        return (await self._agents.of(namespace)).catalog
+
+    def frozen(self, settings: Settings, catalog: AgentCatalog) -> Configuration:
+        """Return what is frozen into a workflow that is created with these settings and may name these agents."""
         return freeze(
-            self._catalog,
+            catalog,
             planner_prompt=settings.prompts.planner,
             model=settings.model.name,
             max_predecessor_bytes=settings.limits.max_predecessor_bytes,
@@ -78,9 +85,17 @@ class WorkflowSettings:
             },
         )
 
-    def packed(self, settings: Settings) -> Blob:
+    def packed(self, settings: Settings, catalog: AgentCatalog) -> Blob:
         """Return the same as the blob that the workflow refers to."""
-        return self._packed if settings is self._settings else pack(self.frozen(settings))
+        if settings is not self._settings:
+            return pack(self.frozen(settings, catalog))
+        known = self._packed.get(id(catalog))
+        if known is None or known[0] is not catalog:
+            known = self._packed[id(catalog)] = catalog, pack(self.frozen(settings, catalog))
+            if len(self._packed) > KEPT:
+                self._packed.popitem(last=False)
+        self._packed.move_to_end(id(catalog))
+        return known[1]
 
 
 def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:

@@ -46,7 +46,6 @@ class Creation:
         store: Store,
         authorisation: Authorisation,
         hooks: GuardedHooks,
-        catalog: AgentCatalog,
         settings: WorkflowSettings,
         clock: Clock,
         continuing: Continuing,
@@ -56,7 +55,6 @@ class Creation:
         self._store = store
         self._authorisation = authorisation
         self._hooks = hooks
-        self._catalog = catalog
         self._settings = settings
         self._clock = clock
         self._continuing = continuing
@@ -83,10 +81,11 @@ class Creation:
             if receipt is not None:
                 return await changed(self._store, visit.namespace, receipt)
         settings = await self._settings.resolve(visit.hooks)
-        plan = self._check(new, settings, findings)
+        catalog = await self._settings.catalog(visit.namespace)
+        plan = self._check(new, settings, catalog, findings)
         raise_findings(findings)
         earlier = await self._continuing.read(visit, new.continue_from) if new.continue_from else None
-        spec, blobs = await self._specify(new, plan, visit, settings, earlier)
+        spec, blobs = await self._specify(new, plan, visit, settings, catalog, earlier)
         workflow_id = new.workflow_id or new_workflow_id()
         request = CreateWorkflow(visit.namespace, workflow_id, spec, None if plan is None else plan.tasks)
         audit = self._auditing.draft(visit, METHOD, request_id, creation_facts(request), resource=workflow_id)
@@ -95,7 +94,9 @@ class Creation:
 
     # Checks
 
-    def _check(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
+    def _check(
+        self, new: NewWorkflow, settings: Settings, catalog: AgentCatalog, findings: Findings
+    ) -> CheckedPlan | None:
         limits = settings.limits
         if new.workflow_id:
             findings.workflow_id("workflow_id", new.workflow_id)
@@ -116,12 +117,14 @@ class Creation:
             findings.workflow_id("continue_from", new.continue_from)
         _check_times(new, self._clock.now_us(), findings)
         _check_retry(new.retry, settings, findings)
-        plan = self._check_source(new, settings, findings)
+        plan = self._check_source(new, settings, catalog, findings)
         if not settings.prices:
             findings.unpriced()
         return plan
 
-    def _check_source(self, new: NewWorkflow, settings: Settings, findings: Findings) -> CheckedPlan | None:
+    def _check_source(
+        self, new: NewWorkflow, settings: Settings, catalog: AgentCatalog, findings: Findings
+    ) -> CheckedPlan | None:
         limits = settings.limits
         if (new.query is None) == (new.plan is None):
             findings.add("query", "Give either a query or a plan, and not both.")
@@ -132,7 +135,7 @@ class Creation:
         return read_plan(
             new.plan,
             findings,
-            agents=dict(self._catalog.revisions()),
+            agents=dict(catalog.revisions()),
             max_tasks=min(new.max_tasks or limits.max_tasks, limits.max_tasks),
             max_description_bytes=limits.max_description_bytes,
         )
@@ -145,6 +148,7 @@ class Creation:
         plan: CheckedPlan | None,
         visit: Visit,
         settings: Settings,
+        catalog: AgentCatalog,
         earlier: HandedOn | None,
     ) -> tuple[WorkflowSpec, dict[Digest, Blob]]:
         blobs = {} if plan is None else {blob.digest: blob for blob in plan.blobs}
@@ -159,7 +163,7 @@ class Creation:
             return blob.digest
 
         context = merged_context(new.context, await self._hooks.context(visit.hooks))
-        configuration = self._settings.packed(settings)
+        configuration = self._settings.packed(settings, catalog)
         blobs[configuration.digest] = configuration
         limits = settings.limits
         spec = WorkflowSpec(
@@ -187,7 +191,7 @@ class Creation:
             output_schema=keep(new.output_schema),
             continue_from=new.continue_from or None,
             earlier=None if earlier is None else earlier.output,
-            agents=self._catalog.revisions(),
+            agents=catalog.revisions(),
             configuration=configuration.digest,
             approval_expires_us=settings.approvals.expire_after_us,
         )

@@ -64,13 +64,11 @@ class Preview:
         executor: Executor,
         authorisation: Authorisation,
         hooks: GuardedHooks,
-        catalog: AgentCatalog,
         settings: WorkflowSettings,
     ) -> None:
         self._executor = executor
         self._authorisation = authorisation
         self._hooks = hooks
-        self._catalog = catalog
         self._settings = settings
         self._planning = Shares(PREVIEWS_AT_ONCE)
 
@@ -93,17 +91,23 @@ class Preview:
             check_query(draft.query, limits.max_query_bytes, findings)
         findings.raise_any()
         max_tasks = min(draft.max_tasks or limits.max_tasks, limits.max_tasks)
+        catalog = await self._settings.catalog(visit.namespace)
         if draft.plan is not None:
-            return self._checked(draft.plan, settings, max_tasks, in_plan)
+            return self._checked(draft.plan, settings, catalog, max_tasks, in_plan)
         context.update(await self._hooks.context(visit.hooks))
         run_context = RunContext(visit.namespace, principal=visit.caller.principal, external_context=context)
-        return await self._planned(visit, draft, settings, max_tasks, run_context)
+        return await self._planned(visit, draft, settings, catalog, max_tasks, run_context)
 
     def _checked(
-        self, plan: Sequence[NewTask], settings: Settings, max_tasks: int, found: Sequence[Violation]
+        self,
+        plan: Sequence[NewTask],
+        settings: Settings,
+        catalog: AgentCatalog,
+        max_tasks: int,
+        found: Sequence[Violation],
     ) -> PreviewedPlan:
         findings = Findings(found)
-        agents = dict(self._catalog.revisions())
+        agents = dict(catalog.revisions())
         read_plan(
             plan,
             findings,
@@ -117,12 +121,18 @@ class Preview:
         return PreviewedPlan(tuple(named), findings.all)
 
     async def _planned(
-        self, visit: Visit, draft: PlanDraft, settings: Settings, max_tasks: int, context: RunContext
+        self,
+        visit: Visit,
+        draft: PlanDraft,
+        settings: Settings,
+        catalog: AgentCatalog,
+        max_tasks: int,
+        context: RunContext,
     ) -> PreviewedPlan:
         leave = await agent_leave(self._hooks, visit.caller, PLANNER_ID, Origin.RPC)
         note = _UsageNote()
         strategy = draft.planning or PlanningStrategy(settings.planning.strategy)
-        configuration = self._settings.frozen(settings)
+        configuration = self._settings.frozen(settings, catalog)
         if not self._planning.take(visit.namespace):
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",
@@ -139,7 +149,7 @@ class Preview:
             said = outcome.problems or ((outcome.failure.message,) if outcome.failure is not None else ())
             return PreviewedPlan((), tuple(Violation("query", problem) for problem in said), note.total)
         texts = {blob.digest: blob.data.decode() for blob in outcome.blobs}
-        agents = dict(self._catalog.revisions())
+        agents = dict(catalog.revisions())
         violations = check_plan(outcome.tasks, agents=agents, max_tasks=max_tasks)
         return PreviewedPlan(tuple(_draft_of(task, texts) for task in outcome.tasks), violations, note.total)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orcs_server.agents.catalog import AgentCatalog
+from orcs_server.agents.toolbox import BUILTIN_TOOLS
 from orcs_server.config import Settings
 from orcs_server.config.models import ModelChoice
 from orcs_server.engines.base import Engine
@@ -23,12 +24,15 @@ from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.continuing import Continuing
 from orcs_server.service.control import Control
 from orcs_server.service.creation import Creation
+from orcs_server.service.declarations import Nameable
 from orcs_server.service.explaining import Explaining
 from orcs_server.service.inbox import Inbox
 from orcs_server.service.memoryservices import MemoryServices, build_memory_services
+from orcs_server.service.namespaceagents import NamespaceAgents
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
 from orcs_server.service.reading import Reading
+from orcs_server.service.registration import Registration
 from orcs_server.service.results import Results
 from orcs_server.service.revisions import Revisions
 from orcs_server.service.system import System
@@ -55,6 +59,7 @@ class Services:
     results: Results
     explaining: Explaining
     agents: Agents
+    registration: Registration
     system: System
     watching: Watching
     watching_all: WatchingAll
@@ -78,11 +83,13 @@ def build_services(
     version: str,
     memory: Memory,
     auditing: Auditing,
+    nameable: Nameable | None = None,
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
     open_watches = OpenWatches(settings.limits.max_watches_per_caller)
-    for_workflows = WorkflowSettings(settings, catalog, hooks)
+    namespace_agents = NamespaceAgents(catalog, store, nameable or Nameable(tools=frozenset(BUILTIN_TOOLS)))
+    for_workflows = WorkflowSettings(settings, namespace_agents, hooks)
     commands = Commands(engine=engine, store=store, authorisation=authorisation, auditing=auditing)
     approvers = Approvers(store, authorisation, separate=settings.approvals.separate_approver)
     pages = settings.limits.max_page_size
@@ -94,7 +101,6 @@ def build_services(
             store=store,
             authorisation=authorisation,
             hooks=hooks,
-            catalog=catalog,
             settings=for_workflows,
             clock=clock,
             continuing=Continuing(store=store, authorisation=authorisation, results=results),
@@ -105,13 +111,14 @@ def build_services(
         amending=Amending(commands, settings, approvers, clock),
         inbox=Inbox(commands, settings, approvers),
         revisions=Revisions(commands, pages),
-        preview=Preview(
-            executor=executor, authorisation=authorisation, hooks=hooks, catalog=catalog, settings=for_workflows
-        ),
+        preview=Preview(executor=executor, authorisation=authorisation, hooks=hooks, settings=for_workflows),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
         results=results,
         explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
-        agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
+        agents=Agents(agents=namespace_agents, authorisation=authorisation, max_page_size=pages),
+        registration=Registration(
+            agents=namespace_agents, store=store, authorisation=authorisation, auditing=auditing, clock=clock
+        ),
         system=System(
             settings=settings,
             model=model,

@@ -66,6 +66,8 @@ METHODS: Final = {
     "SetAccessRules": "memory.administer",
     "GetAgent": "agents.get",
     "ListAgents": "agents.list",
+    "RegisterAgent": "agents.register",
+    "DeregisterAgent": "agents.deregister",
     "GetServerInfo": "system.info",
     "ServerReflectionInfo": "system.reflect",
     "ListAuditRecords": "audit.list",

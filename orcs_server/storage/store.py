@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from orcs_server.identity import Caller
+from orcs_server.storage.agents import AgentStore
 from orcs_server.storage.audit import AuditDraft, AuditStore
 from orcs_server.storage.journal import JournalStore
 from orcs_server.storage.memory import MemoryStore
@@ -217,6 +218,11 @@ class Store(JournalStore, PeopleStore, Protocol):
     @property
     def audit(self) -> AuditStore:
         """Who did what."""
+        ...
+
+    @property
+    def agents(self) -> AgentStore:
+        """The agents that are registered for namespaces."""
         ...
 
     async def open(self) -> None:

@@ -24,6 +24,10 @@ async def break_down() -> str:
     raise ValueError("secret detail")
 
 
+def raising_tool() -> None:
+    """Raise."""
+
+
 CITY = Agent(
     name="City expert",
     instructions="Use the tool.",
@@ -40,6 +44,11 @@ def registry() -> dict[str, Agent[RunContext]]:
 
 
 AS_MAPPING = {"city_agent": CITY}
+TOOLS = {"look_up": look_up}
+UNDER_ANOTHER_NAME = {"search": look_up}
+AGENTS_FOR_TOOLS = {"city_agent": CITY}
+TAKEN_TOOL = {"ask_user": function_tool(name_override="ask_user")(raising_tool)}
+LIKE_A_SERVERS = {"a__b": function_tool(name_override="a__b")(raising_tool)}
 WRONG_ID = {"City Agent": CITY}
 WITH_PLANNER = {"planner": CITY}
 NO_AGENT = {"city_agent": "CITY"}

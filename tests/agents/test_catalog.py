@@ -154,7 +154,11 @@ def test_an_agent_of_the_configuration_gets_the_tools_that_it_names() -> None:
     assert writer.revision != plain.get("writing_agent").revision
     planner = AgentCatalog.build({"planner": AgentTable(tools=("ask_user",))}).get("planner")
     assert planner.max_turns > plain.get("planner").max_turns, "a question takes a turn"
-    with pytest.raises(ValueError, match="tools"):
-        AgentTable.model_validate({"tools": ["rm"]})
+    with pytest.raises(StartupError, match=r"\[agents.writing_agent\] names the tool 'rm': there is ask_user, .*"):
+        AgentCatalog.build({"writing_agent": AgentTable(tools=("rm",))})
+    with pytest.raises(
+        StartupError, match=r"names the MCP server 'files': there is none; add it by a table \[mcp.NAME\]"
+    ):
+        AgentCatalog.build({"writing_agent": AgentTable(mcp=("files",))})
     with pytest.raises(StartupError, match="settings and tools"):
         AgentCatalog.build({"city_agent": AgentTable(tools=("ask_user",))}, f"{REGISTRY}:registry")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -204,3 +205,38 @@ def test_two_agents_share_conflict_and_are_rolled_back(tmp_path: Path, llmock: L
     merging = str(llmock.requests[4].body["messages"][-1]["content"])
     assert "is not at version 0 but at 1" in merging
     assert "11 fathoms" in merging
+
+
+def test_an_agent_keeps_a_notebook_by_an_mcp_server(
+    tmp_path: Path, llmock: LLMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for name in ("mcp.toml", "mcp_notes.py", "haiku_agent.toml"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    llmock.call_tool("notes__add_note", {"text": "Buy tea."})
+    llmock.call_tool("notes__read_notes", {})
+    llmock.reply("Tea is noted.")
+    plan = tmp_path / "plan.json"
+    task = {"id": "note", "title": "Note", "description": "Note that tea is to be bought.", "agent_id": "notes_agent"}
+    plan.write_text(json.dumps({"tasks": [task]}))
+    model = {"model_base_url": llmock.base_url("openai"), "model_name": "any-model"}
+    server = ServerProcess(tmp_path, config=str(tmp_path / "mcp.toml"), **model)
+    server.start()
+    try:
+        assert orcs("run", "--plan", str(plan), "--id", "w", "--detach", server=server).code == 0
+        inbox = ""
+        for _ in range(50):
+            inbox = orcs("inbox", "w", server=server).out
+            if "notes__add_note" in inbox:
+                break
+        assert "notes__add_note" in inbox
+        assert not (tmp_path / "notes.txt").exists()
+        assert orcs("approve", "w", "i1", "--yes", server=server).code == 0
+        assert orcs("watch", "w", server=server).code == 0
+        assert "Tea is noted." in orcs("output", "w", server=server).out
+        assert (tmp_path / "notes.txt").read_text() == "Buy tea.\n"
+        assert "Buy tea." in str(llmock.last_request.body)
+        registered = orcs("agents", "register", str(tmp_path / "haiku_agent.toml"), server=server)
+        assert registered.out.startswith("haiku_agent is registered")
+    finally:
+        server.kill()

@@ -168,7 +168,7 @@ def _check_resource(method: str, kind: str, resource: str) -> None:
         "workflow": workflow,
         "workflow/task": f"{workflow}/{getattr(request, 'task_id', '')}",
         "`*`": ANYTHING,
-        "agent": getattr(request, "agent_id", ""),
+        "agent": getattr(request, "agent_id", "") or getattr(getattr(request, "agent", None), "id", ""),
     }
     if kind == "scope":
         assert resource == ANYTHING or resource.startswith(("global", "shared:", "workflow:", "task:", "agent:"))

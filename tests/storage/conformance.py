@@ -11,6 +11,7 @@ import pytest
 from orcs_server.errors import Unavailable
 from orcs_server.storage.store import DuplicateRequest, RequestKey, Store, blob_of
 from orcs_server.workflow.model import Digest
+from tests.storage.conformance_agents import AgentConformance
 from tests.storage.conformance_audit import AuditConformance
 from tests.storage.conformance_journal import JournalConformance
 from tests.storage.conformance_memory import MemoryConformance
@@ -32,6 +33,7 @@ class StoreConformance(
     MemoryPastConformance,
     MemoryOnceConformance,
     AuditConformance,
+    AgentConformance,
 ):
     """Everything: rows, journals, what waits for people, memory, the audit log, events, requests, blobs, opening and closing."""
 

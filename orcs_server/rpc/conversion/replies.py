@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from orcs_client.v1 import (
-    agent_service_pb2,
     common_pb2,
     system_service_pb2,
     task_service_pb2,
     workflow_pb2,
     workflow_service_pb2,
 )
-from orcs_server.agents.definition import AgentDefinition
 from orcs_server.outputs.compose import Rendered
 from orcs_server.rpc.conversion import enums, workflows
 from orcs_server.rpc.conversion.times import optional_duration, timestamp
@@ -148,17 +146,6 @@ def _task_output(task: StoredTask, *, final: bool) -> workflow_service_pb2.TaskO
         state=enums.TASK_STATE.to_wire(task.progress.status),
         output=workflows.optional_output(task.progress.output),
         final=final,
-    )
-
-
-def agent(definition: AgentDefinition) -> agent_service_pb2.Agent:
-    return agent_service_pb2.Agent(
-        id=definition.id,
-        name=definition.id.replace("_", " ").capitalize(),
-        description=definition.description,
-        revision=definition.revision,
-        model=definition.model or "",
-        tools=definition.tools,
     )
 
 

@@ -1,4 +1,4 @@
-"""The named statements of `queries.sql`, `memory.sql` and `audit.sql`, and the way to run one of them for many rows at once.
+"""The named statements of `queries.sql` and the files beside it, and the way to run one of them for many rows at once.
 
 In a thread every step gives up the interpreter lock and then waits for a busy event loop to hand it back: beside one, a
 batch with a step per row took 495 µs a row, with many rows to a step 130 µs, at no more CPU time.
@@ -20,7 +20,7 @@ _SIZES = (64, 32, 16)
 
 def _load() -> dict[str, str]:
     queries = {}
-    for file in ("queries.sql", "memory.sql", "audit.sql"):
+    for file in ("queries.sql", "memory.sql", "audit.sql", "agents.sql"):
         text = files("orcs_server.storage.sqlite").joinpath(file).read_text(encoding="utf-8")
         for block in text.split("-- name: ")[1:]:
             name, _description, statement = block.split("\n", 2)

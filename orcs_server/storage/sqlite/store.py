@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orcs_server.storage import blobs as at_rest
+from orcs_server.storage.agents import AgentStore
 from orcs_server.storage.audit import AuditDraft, AuditStore
 from orcs_server.storage.codec import (
     damaged,
@@ -26,6 +27,7 @@ from orcs_server.storage.journal import (
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
 from orcs_server.storage.sqlite import batch, journal, people, retention
+from orcs_server.storage.sqlite.agents import SqliteAgents
 from orcs_server.storage.sqlite.audit import SqliteAudit
 from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
 from orcs_server.storage.sqlite.faults import probe_room, startup_error
@@ -69,6 +71,7 @@ class SqliteStore:
         self._open_reader: Reader | None = None
         self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack)
         self._audit = SqliteAudit(self._submit, lambda: self._reader)
+        self._agents = SqliteAgents(lambda: self._writer, lambda: self._reader)
 
     @property
     def epoch(self) -> str:
@@ -81,6 +84,10 @@ class SqliteStore:
     @property
     def audit(self) -> AuditStore:
         return self._audit
+
+    @property
+    def agents(self) -> AgentStore:
+        return self._agents
 
     @property
     def _writer(self) -> Writer:

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.v1 import common_pb2, workflow_pb2
+from tests.rpc.surface.agent_table import AGENTS, AGENTS_BASE
 from tests.rpc.surface.audit_table import AUDIT, AUDIT_BASE
 from tests.rpc.surface.control_table import CONTROL, CONTROL_BASE
 from tests.rpc.surface.expected import (
@@ -44,9 +45,8 @@ QUERY: Final = {"query": "Compare two databases"}
 BASE: Final[dict[str, dict[str, Any]]] = {
     "CreateWorkflow": {**QUERY, "auto_start": False},
     "PreviewPlan": QUERY,
-    "GetAgent": {"agent_id": "research_agent"},
     "GetTask": {"workflow_id": "ready", "task_id": "a"},
-    **{name: {} for name in ("ListAgents", "GetServerInfo", "ListWorkflows", "WatchWorkflows")},
+    **{name: {} for name in ("GetServerInfo", "ListWorkflows", "WatchWorkflows")},
     **{
         name: {"workflow_id": "ready"}
         for name in ("ListTasks", "GetWorkflow", "RenderGraph", "ExplainWorkflow", "WatchWorkflow")
@@ -57,6 +57,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     **CONTROL_BASE,
     **MEMORY_BASE,
     **AUDIT_BASE,
+    **AGENTS_BASE,
 }
 """A request of each kind in which nothing is wrong. The fields of an expectation take the place of its own."""
 
@@ -254,15 +255,9 @@ TABLE: Final[dict[str, Expectations]] = {
         "page_size": page_size(),
         "page_token": page_token("tasks"),
     },
-    "GetAgent": {
-        "agent_id": tuple(
-            refused("NOT_FOUND", "AGENT_NOT_FOUND", agent_id=text)
-            for text in ("", "nobody", "../a", "a\x00b", "\x1b[2J", "é", "x" * 300_000)
-        )
-    },
-    "ListAgents": {"page_size": page_size(), "page_token": page_token("agents")},
     "GetServerInfo": {},
     **CONTROL,
     **MEMORY,
     **AUDIT,
+    **AGENTS,
 }

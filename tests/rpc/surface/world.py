@@ -112,6 +112,9 @@ class World:
         self.texts["@cursor of another namespace"] = NamespaceCursors(epoch, "other").at(1)
         self.texts["@cursor cut"] = all_workflows.at(1)[:-1]
         self._remember(epoch)
+        for agent_id in ("kept_poet", "spare_poet"):
+            poet = agent_service_pb2.AgentDeclaration(id=agent_id, description="Rhymes.", instructions="Rhyme.")
+            self.reply("RegisterAgent", agent_service_pb2.RegisterAgentRequest(agent=poet))
         self._note_pages()
 
     def _remember(self, epoch: str) -> None:
