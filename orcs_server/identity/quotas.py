@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -23,6 +23,14 @@ class QuotaKind(StrEnum):
     TOKENS_PER_DAY = "tokens_per_day"
     COST_PER_DAY = "cost_per_day"
     BYTES = "max_bytes"
+
+
+class UsedUp(NamedTuple):
+    """A quota of which nothing is left."""
+
+    kind: QuotaKind
+    limit: int
+    in_use: int
 
 
 class NamespaceQuota(Struct, frozen=True):
@@ -52,12 +60,12 @@ class NamespaceQuota(Struct, frozen=True):
         """Whether the creation of a workflow may be refused."""
         return self.limits_days or self.max_workflows is not None or self.max_bytes is not None
 
-    def spent(self, tokens: int, cost_micros: int) -> QuotaKind | None:
-        """Return which of the day's limits is used up, if one is."""
-        if self.tokens_per_day is not None and tokens >= self.tokens_per_day:
-            return QuotaKind.TOKENS_PER_DAY
-        if self.cost_per_day is not None and cost_micros >= self.cost_per_day:
-            return QuotaKind.COST_PER_DAY
+    def used_up(self, tokens: int, cost_micros: int) -> UsedUp | None:
+        """Return which of the day's limits is used up by so much, if one is."""
+        for kind, in_use in ((QuotaKind.TOKENS_PER_DAY, tokens), (QuotaKind.COST_PER_DAY, cost_micros)):
+            limit = self.limit(kind)
+            if limit is not None and in_use >= limit:
+                return UsedUp(kind, limit, in_use)
         return None
 
 
@@ -122,8 +130,9 @@ def freed_us(kind: QuotaKind, now_us: int) -> int | None:
     return day_after(now_us) if kind in (QuotaKind.TOKENS_PER_DAY, QuotaKind.COST_PER_DAY) else None
 
 
-def exceeded(kind: QuotaKind, limit: int, in_use: int, now_us: int) -> QuotaExceeded:
+def exceeded(used_up: UsedUp, now_us: int) -> QuotaExceeded:
     """Return the refusal that names the quota, how much of it is in use and when it is free again."""
+    kind, limit, in_use = used_up
     what, advice = _SAID[kind]
     has = "has" if not what.startswith("used") else "has already"
     free_us = freed_us(kind, now_us)

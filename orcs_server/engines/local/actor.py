@@ -29,6 +29,7 @@ from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
+from orcs_server.workflow.model import NO_USAGE, Usage
 from orcs_server.workflow.state import WorkflowState
 
 if TYPE_CHECKING:
@@ -267,6 +268,7 @@ class WorkflowActor:
     def _use_slots(self, draft: Draft, state: WorkflowState, now_us: int) -> None:
         """Ask for slots for what may start, and let start, in this same transaction, what gets one."""
         stopping = self._engine.draining
+        held = self._engine.spending.expect(self.namespace, self._spent(state))
         self._in_turn = True
         try:
             wants = [] if stopping else wants_of(state, now_us, self._granted)
@@ -279,7 +281,9 @@ class WorkflowActor:
         moved: WorkflowState | None = state
         for want in granted:
             events: list[e.Event] = []
-            if not stopping:
+            if held:
+                self._once_more = True  # What was granted before asks again, and waits.
+            elif not stopping:
                 moved, events = take(moved, m.SlotGranted(want.attempt, want.task_id), now_us)
             self._record(draft, events, now_us, "orcs", "")
             if not any(isinstance(event, e.AttemptStarted | e.PlanningStarted) for event in events):
@@ -298,12 +302,19 @@ class WorkflowActor:
             request=draft.request,
             caller=self.caller if self.seq == 0 else None,
             audit=tuple(draft.audit),
+            spent=self._spent(state),
         )
         store = self._engine.store
         await (store.delete(write) if draft.deletes else store.commit(write))
+        if write.spent != NO_USAGE:
+            await self._engine.spending.refresh(self.namespace)
         self._store_pause = STORE_RETRY_S[0]
         self.state, self.seq = None if draft.deletes else state, draft.records[-1].seq
         self._publish(draft.records)
+
+    def _spent(self, state: WorkflowState) -> Usage:
+        """Return what the workflow has consumed since what is stored of it."""
+        return state.progress.usage if self.state is None else state.progress.usage - self.state.progress.usage
 
     def _publish(self, records: list[EventRecord]) -> None:
         self.feed.publish(records)
@@ -344,6 +355,7 @@ class WorkflowActor:
             if loaded is not None and self.seq:
                 store, key = self._engine.store, (self.namespace, self.workflow_id)
                 missed = await events_between(store, *key, self.seq, loaded.seq)
+            await self._engine.spending.refresh(self.namespace)
         except Unavailable:
             return
         if loaded is None:

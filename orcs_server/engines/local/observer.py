@@ -62,7 +62,7 @@ def steering_of(actor: WorkflowActor, effect: RunAttempt | MakePlan, state: Work
     steering = Steering(
         mail=state.mail_for(task_id), inputs=asked, settled=settled, propose=propose if task_id else None
     )
-    if effect.stop is not Stop.NONE:
+    if effect.stop is not Stop.NONE or actor.engine.spending.holds(actor.namespace):
         steering.request_stop()
     return steering
 

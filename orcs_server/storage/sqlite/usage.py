@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orcs_server.identity.quotas import NamespaceQuota, QuotaKind, day_of, exceeded
+from orcs_server.identity.quotas import NamespaceQuota, QuotaKind, UsedUp, day_of, exceeded
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.sqlite.reader import Reader
 from orcs_server.storage.store import Write
@@ -56,7 +56,7 @@ def refuse_growth(connection: sqlite3.Connection, namespace: str, quota: Namespa
 def _refuse(kind: QuotaKind, quota: NamespaceQuota, in_use: int, now_us: int) -> None:
     limit = quota.limit(kind)
     if limit is not None and in_use >= limit:
-        raise exceeded(kind, limit, in_use, now_us)
+        raise exceeded(UsedUp(kind, limit, in_use), now_us)
 
 
 def days(reader: Reader, namespace: str, first_day: int, last_day: int) -> list[UsageDay]:
