@@ -292,5 +292,6 @@ class BlockingOrcsClient:
     verify_audit = _blocking(OrcsClient.verify_audit)
     get_agent = _blocking(OrcsClient.get_agent)
     list_agents = _iterating(OrcsClient.list_agents)
+    get_usage = _blocking(OrcsClient.get_usage)
     get_server_info = _blocking(OrcsClient.get_server_info)
     receives_work = _blocking(OrcsClient.receives_work)

@@ -18,6 +18,7 @@ from orcs_client.memory_calls import MemoryCalls
 from orcs_client.memory_past_calls import MemoryPastCalls
 from orcs_client.plan_calls import PlanCalls
 from orcs_client.task_calls import TaskCalls
+from orcs_client.usage_calls import UsageCalls
 from orcs_client.v1 import (
     agent_service_pb2,
     common_pb2,
@@ -56,7 +57,9 @@ class Outcome:
     output: workflow_service_pb2.GetWorkflowOutputResponse
 
 
-class OrcsClient(AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls):
+class OrcsClient(
+    AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls, UsageCalls
+):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 
     `target` is HOST:PORT, or https://HOST:PORT for TLS checked against public authorities; without it, ORCS_SERVER or the

@@ -24,6 +24,7 @@ from orcs_server.cli import (
     running,
     serving,
     tokens,
+    usage,
     why,
 )
 from orcs_server.cli.exits import ExitCode, report, tell
@@ -64,6 +65,7 @@ for command in (
     controlling.thaw,
     running.delete,
     why.why,
+    usage.usage,
     reading.agents,
     reading.info,
     reading.health,

@@ -33,6 +33,7 @@ from orcs_server.service.results import Results
 from orcs_server.service.revisions import Revisions
 from orcs_server.service.system import System
 from orcs_server.service.tasks import Tasks
+from orcs_server.service.usage import NamespaceUsage
 from orcs_server.service.watching import Watching
 from orcs_server.service.watchingall import WatchingAll
 from orcs_server.service.watchinginbox import WatchingInbox
@@ -63,6 +64,7 @@ class Services:
     audit: Audit
     auditing: Auditing
     open_watches: OpenWatches
+    usage: NamespaceUsage
 
 
 def build_services(
@@ -81,7 +83,16 @@ def build_services(
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
-    open_watches = OpenWatches(settings.limits.max_watches_per_caller)
+    quotas = settings.quotas
+    open_watches = OpenWatches(settings.limits.max_watches_per_caller, quotas, clock)
+    usage = NamespaceUsage(
+        store=store,
+        engine=engine,
+        authorisation=authorisation,
+        open_watches=open_watches,
+        clock=clock,
+        quotas=quotas,
+    )
     for_workflows = WorkflowSettings(settings, catalog, hooks)
     commands = Commands(engine=engine, store=store, authorisation=authorisation, auditing=auditing)
     approvers = Approvers(store, authorisation, separate=settings.approvals.separate_approver)
@@ -106,11 +117,23 @@ def build_services(
         inbox=Inbox(commands, settings, approvers),
         revisions=Revisions(commands, pages),
         preview=Preview(
-            executor=executor, authorisation=authorisation, hooks=hooks, catalog=catalog, settings=for_workflows
+            executor=executor,
+            engine=engine,
+            authorisation=authorisation,
+            hooks=hooks,
+            catalog=catalog,
+            settings=for_workflows,
+            clock=clock,
         ),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
         results=results,
-        explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
+        explaining=Explaining(
+            store=store,
+            authorisation=authorisation,
+            clock=clock,
+            max_page_size=pages,
+            held_by=usage.held_by,
+        ),
         agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
         system=System(
             settings=settings,
@@ -136,4 +159,5 @@ def build_services(
         audit=Audit(store=store, authorisation=authorisation, max_page_size=pages),
         auditing=auditing,
         open_watches=open_watches,
+        usage=usage,
     )
