@@ -338,10 +338,20 @@ class WorkflowActor:
             if not isinstance(error, DuplicateRequest):
                 _log.error("workflow %s could not store its progress, will try again: %s", self.workflow_id, error)
         elif not self._mailbox and not isinstance(error, Unavailable):
+            self._want_nothing()
             return
         if isinstance(error, Unavailable):
             await self._pause()
         await self._reload()
+        if self.state is None:
+            self._want_nothing()
+
+    def _want_nothing(self) -> None:
+        """There is no workflow: take back what the turn that was to create it asked for, and give back what it got."""
+        self._engine.slots.ask(self._ticket, ())
+        granted, self._granted = self._granted, []
+        self._flights.hold(granted)
+        self._flights.drop_held()
 
     async def _pause(self) -> None:
         pause_s, self._store_pause = self._store_pause, min(self._store_pause * 2, STORE_RETRY_S[1])

@@ -48,7 +48,7 @@ class Spending:
         if not self._quotas.limit_days:
             return
         for namespace, day in (await self._engine.store.usage_of_all(day_of(self._engine.clock.now_us()))).items():
-            if self._quotas.of(namespace).limits_days:
+            if self.limits(namespace):
                 self._today[namespace] = day
                 self._judge(namespace)
 
@@ -57,6 +57,10 @@ class Spending:
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def limits(self, namespace: str) -> bool:
+        """Whether what the namespace consumes has to be known before each turn."""
+        return self._quotas.of(namespace).limits_days
 
     def holds(self, namespace: str) -> bool:
         """Whether nothing of the namespace may start, or go on for another turn."""
@@ -74,7 +78,7 @@ class Spending:
 
     async def refresh(self, namespace: str) -> None:
         """Go by what the ledger has now."""
-        if not self._quotas.of(namespace).limits_days:
+        if not self.limits(namespace):
             return
         day = day_of(self._engine.clock.now_us())
         try:
