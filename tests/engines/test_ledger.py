@@ -161,7 +161,7 @@ def _recorded(records: list[EventRecord]) -> UsageCounts:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(steps=_steps, pause=st.sampled_from([0.0, 0.2]))
 def test_the_ledger_is_the_sum_of_what_workflows_recorded(steps: list[tuple[object, ...]], pause: float) -> None:
     before = actor.STORE_RETRY_S, actor.USAGE_PAUSE_S

@@ -238,8 +238,9 @@ def waiting_for_person(asked: PendingInput) -> Reason:
 
 def _about(reason: Reason, names: Sequence[str]) -> Reason:
     verb = "is" if len(names) == 1 else "are"
-    if reason.code is ReasonCode.PARALLEL_LIMIT:
-        return Reason(reason.code, f"{listed(names)} {verb} ready. {reason.text}", tuple(names[:TASKS_NAMED]))
+    if reason.code in (ReasonCode.PARALLEL_LIMIT, ReasonCode.QUOTA):
+        text = f"{listed(names)} {verb} ready. {reason.text}"
+        return Reason(reason.code, text, tuple(names[:TASKS_NAMED]), time_us=reason.time_us)
     return Reason(
         reason.code, f"{listed(names)} {verb} ready, and begin once the server has room.", tuple(names[:TASKS_NAMED])
     )
@@ -256,7 +257,7 @@ def _waits_for_model(task: TaskState) -> bool:
 _CONSUMED: Final = {
     QuotaKind.TOKENS_PER_DAY: "has used {} tokens today",
     QuotaKind.COST_PER_DAY: "has used {} millionths of the currency unit today",
-    QuotaKind.RUNNING_TASKS: "runs {} attempts",
+    QuotaKind.RUNNING_TASKS: "has {} of its attempts running",
 }
 
 
