@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -235,7 +235,7 @@ async def test_no_more_attempts_run_at_once_than_the_quota_and_others_are_not_he
 
 
 async def test_so_many_workflows_and_no_more_are_created_however_many_ask_at_once(tmp_path: Path) -> None:
-    waits = {"auto_start": False}
+    waits: dict[str, Any] = {"auto_start": False}
     async with server(tmp_path / "orcs.db", limits=limited(max_workflows=3)) as world:
         answers = await asyncio.gather(
             *(outcome(world.create(f"w{n}", [task("a")], request_id=f"r{n}", **waits)) for n in range(10)),
