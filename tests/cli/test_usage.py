@@ -32,11 +32,12 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 
 def test_what_is_used_up_is_named_with_when_it_is_free_again(limited: ServerProcess) -> None:
+    told = ""
     for _ in range(20):
-        told = orcs("why", "held", server=limited)
-        if "tokens_per_day" in told.out:
+        told = orcs("why", "held", server=limited).out
+        if "tokens_per_day" in told:
             break
-    assert "and its quota tokens_per_day is 1: it goes on at midnight UTC. (next at " in told.out
+    assert "and its quota tokens_per_day is 1: it goes on at midnight UTC. (next at " in told
     shown = orcs("usage", server=limited)
     assert (shown.code, shown.err) == (0, "")
     lines = {line.split("  ")[0]: line.split() for line in shown.out.splitlines() if line}
