@@ -60,7 +60,6 @@ class EngineLimits:
     slots: int = 64
     slots_per_agent: Mapping[str, int] = field(default_factory=dict)
     quotas: Quotas = NO_QUOTAS
-    """What each namespace may use, and its share of the slots."""
     pending_commands: int = 10_000
     """Commands that may wait for their commit at once; one namespace may have as many as there is room for others'."""
     active_workflows: int = 32_768
@@ -202,11 +201,10 @@ class LocalEngine:
 
     async def spend(self, namespace: str, usage: Usage) -> None:
         """Count what was consumed without a workflow."""
-        await self.store.add_usage(namespace, self.clock.now_us(), usage)
-        await self.spending.refresh(namespace)
+        await self.spending.add(namespace, usage)
 
     def standing(self, namespace: str) -> Standing:
-        """Return how a namespace stands to those of its quotas that hold attempts."""
+        """Return how a namespace stands to its quotas."""
         return Standing(self.slots.running(namespace), self.spending.used_up(namespace))
 
     async def freeze(

@@ -76,6 +76,11 @@ class Spending:
             self._hold(namespace)
         return self.holds(namespace)
 
+    async def add(self, namespace: str, usage: Usage) -> None:
+        """Count what was consumed without a workflow. Raises Unavailable."""
+        await self._engine.store.add_usage(namespace, self._engine.clock.now_us(), usage)
+        await self.refresh(namespace)
+
     async def refresh(self, namespace: str) -> None:
         """Go by what the ledger has now."""
         if not self.limits(namespace):
