@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, draining, losses_of, proposal_audit, unreported_usage
+from orcs_server.engines.local.letters import (
+    Draft,
+    Letter,
+    draining,
+    proposal_audit,
+    spent_between,
+    unreported,
+    write_of,
+)
 from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.local.trouble import events_between, owed
 from orcs_server.engines.local.wants import wants_of
@@ -25,11 +33,11 @@ from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalHead
-from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
+from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
-from orcs_server.workflow.model import NO_USAGE, Usage
+from orcs_server.workflow.model import NO_USAGE
 from orcs_server.workflow.state import WorkflowState
 
 if TYPE_CHECKING:
@@ -268,7 +276,7 @@ class WorkflowActor:
     def _use_slots(self, draft: Draft, state: WorkflowState, now_us: int) -> None:
         """Ask for slots for what may start, and let start, in this same transaction, what gets one."""
         stopping = self._engine.draining
-        held = self._engine.spending.expect(self.namespace, self._spent(state))
+        held = self._engine.spending.expect(self.namespace, spent_between(self.state, state))
         self._in_turn = True
         try:
             wants = [] if stopping else wants_of(state, now_us, self._granted)
@@ -291,19 +299,7 @@ class WorkflowActor:
         draft.state = moved
 
     async def _commit(self, draft: Draft, state: WorkflowState) -> None:
-        write = Write(
-            self.namespace,
-            self.workflow_id,
-            self.seq,
-            draft.records,
-            state,
-            touched=draft.touched,
-            blobs=tuple(draft.blobs),
-            request=draft.request,
-            caller=self.caller if self.seq == 0 else None,
-            audit=tuple(draft.audit),
-            spent=self._spent(state),
-        )
+        write = write_of(draft, self.seq, state, self.caller, spent_between(self.state, state))
         store = self._engine.store
         await (store.delete(write) if draft.deletes else store.commit(write))
         if write.spent != NO_USAGE:
@@ -311,10 +307,6 @@ class WorkflowActor:
         self._store_pause = STORE_RETRY_S[0]
         self.state, self.seq = None if draft.deletes else state, draft.records[-1].seq
         self._publish(draft.records)
-
-    def _spent(self, state: WorkflowState) -> Usage:
-        """Return what the workflow has consumed since what is stored of it."""
-        return state.progress.usage if self.state is None else state.progress.usage - self.state.progress.usage
 
     def _publish(self, records: list[EventRecord]) -> None:
         self.feed.publish(records)
@@ -392,14 +384,10 @@ class WorkflowActor:
         self.tell(m.Tick(random.random()))  # noqa: S311 - jitter needs no secrecy
 
     def recover(self, heads: Mapping[str, JournalHead]) -> None:
-        """Report what the process before this one did not come to report: usage that its journals know of, and lost attempts.
-
-        `heads` has the journals' state by task id.
-        """
+        """Report what the process before this one did not come to report. `heads` has the journals' state by task id."""
         self.origin = Origin.RECOVERY
         if self.state is not None:
-            reports: list[m.Report] = [*unreported_usage(self.state, heads), *losses_of(self.state, heads)]
-            for report in reports:
+            for report in unreported(self.state, heads):
                 self.tell(report)
             self.wake()
 

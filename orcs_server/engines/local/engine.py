@@ -204,7 +204,6 @@ class LocalEngine:
         await self.spending.add(namespace, usage)
 
     def standing(self, namespace: str) -> Standing:
-        """Return how a namespace stands to its quotas."""
         return Standing(self.slots.running(namespace), self.spending.used_up(namespace))
 
     async def freeze(
@@ -241,7 +240,6 @@ class LocalEngine:
     # For actors and what goes with them
 
     def actors_of(self, namespace: str) -> list[WorkflowActor]:
-        """Return the workflows of a namespace that are in memory."""
         return [actor for actor in self._actors.values() if actor.namespace == namespace]
 
     def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
