@@ -20,6 +20,7 @@ from orcs_server.engines.local.letters import (
     Draft,
     Letter,
     draining,
+    origin_of,
     proposal_audit,
     spent_between,
     unreported,
@@ -250,7 +251,7 @@ class WorkflowActor:
             draft.refusals.append((letter, error))
             return
         if events:
-            self.origin = _origin_of(letter, self.origin)
+            self.origin = origin_of(letter, self.origin)
         if self.state is None and isinstance(letter.message, m.CreateWorkflow) and letter.command is not None:
             self.caller = letter.command.caller
         cause = "" if letter.command is None else letter.command.request_id
@@ -390,11 +391,3 @@ class WorkflowActor:
             for report in unreported(self.state, heads):
                 self.tell(report)
             self.wake()
-
-
-def _origin_of(letter: Letter, before: Origin) -> Origin:
-    """Return what sets a workflow in motion that takes this letter; what its own attempts report continues what was."""
-    if isinstance(letter.message, m.Tick):
-        return Origin.TIMER
-    called = letter.command is not None and not isinstance(letter.message, m.TasksProposed)
-    return Origin.RPC if called else before

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
+from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.storage.audit import AuditDraft, details_of
 from orcs_server.storage.journal import JournalHead
@@ -106,6 +107,14 @@ def write_of(draft: Draft, base_seq: int, state: WorkflowState, caller: Caller, 
 def spent_between(stored: WorkflowState | None, state: WorkflowState) -> Usage:
     """Return what a workflow has consumed since what is stored of it."""
     return state.progress.usage if stored is None else state.progress.usage - stored.progress.usage
+
+
+def origin_of(letter: Letter, before: Origin) -> Origin:
+    """Return what sets a workflow in motion that takes this letter; what its own attempts report continues what was."""
+    if isinstance(letter.message, m.Tick):
+        return Origin.TIMER
+    called = letter.command is not None and not isinstance(letter.message, m.TasksProposed)
+    return Origin.RPC if called else before
 
 
 def draining() -> Unavailable:
