@@ -65,7 +65,7 @@ async def tokens(world: World, clock: Clock, namespace: str = "default") -> int:
 async def used_up(world: World) -> None:
     """Wait until the namespace starts nothing any more."""
     async with asyncio.timeout(10):
-        while not world.engine.spending.holds("default"):  # noqa: ASYNC110 - what is waited for has no event
+        while world.engine.standing("default").used_up is None:  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
 
 
@@ -80,6 +80,7 @@ async def test_a_day_that_is_used_up_holds_what_is_ready_until_midnight_and_nobo
     async with server(tmp_path / "orcs.db", stage, limits=limited(tokens_per_day=2 * CALL), clock=clock) as world:
         await world.create(tasks=chain)
         await world.until_happened("TaskReady c")
+        await used_up(world)
         assert world.engine.standing("default").used_up == (QuotaKind.TOKENS_PER_DAY, 2 * CALL, 2 * CALL)
         with pytest.raises(QuotaExceeded) as refused:
             await world.create("w2", tasks=[task("x")])
@@ -105,7 +106,7 @@ async def test_a_day_that_is_used_up_holds_what_is_ready_until_midnight_and_nobo
         assert stage.calls.count("c") == 1
         assert await tokens(world, clock) == 2 * CALL
         # It was the last of this day, too.
-        assert world.engine.standing("default").used_up is not None
+        await used_up(world)
 
 
 async def test_what_runs_ends_its_turn_and_goes_on_by_its_journal_the_next_day(tmp_path: Path, clock: Calendar) -> None:
