@@ -294,5 +294,6 @@ class BlockingOrcsClient:
     list_agents = _iterating(OrcsClient.list_agents)
     register_agent = _blocking(OrcsClient.register_agent)
     deregister_agent = _blocking(OrcsClient.deregister_agent)
+    get_usage = _blocking(OrcsClient.get_usage)
     get_server_info = _blocking(OrcsClient.get_server_info)
     receives_work = _blocking(OrcsClient.receives_work)

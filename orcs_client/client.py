@@ -19,6 +19,7 @@ from orcs_client.memory_calls import MemoryCalls
 from orcs_client.memory_past_calls import MemoryPastCalls
 from orcs_client.plan_calls import PlanCalls
 from orcs_client.task_calls import TaskCalls
+from orcs_client.usage_calls import UsageCalls
 from orcs_client.v1 import (
     common_pb2,
     event_pb2,
@@ -56,7 +57,15 @@ class Outcome:
 
 
 class OrcsClient(
-    AgentCalls, AuditCalls, ControlCalls, ExplainCalls, MemoryCalls, MemoryPastCalls, PlanCalls, TaskCalls
+    AgentCalls,
+    AuditCalls,
+    ControlCalls,
+    ExplainCalls,
+    MemoryCalls,
+    MemoryPastCalls,
+    PlanCalls,
+    TaskCalls,
+    UsageCalls,
 ):
     """A client of one server, for asyncio. All of its calls must come from one event loop; `BlockingOrcsClient` needs none.
 

@@ -31,6 +31,7 @@ from orcs_client.v1.memory_pb2 import (
 )
 from orcs_client.v1.plan_edit_pb2 import PlanChanges, PlanRevision
 from orcs_client.v1.task_service_pb2 import RetryTaskResponse
+from orcs_client.v1.usage_service_pb2 import DailyUsage, GetUsageResponse, Quota, QuotaKind
 from orcs_client.v1.workflow_pb2 import (
     ApprovalPolicy,
     Budget,
@@ -76,11 +77,13 @@ __all__ = [
     "AuditRecord",
     "Budget",
     "Cost",
+    "DailyUsage",
     "Decision",
     "Execution",
     "Explanation",
     "Failure",
     "FailurePolicy",
+    "GetUsageResponse",
     "GraphFormat",
     "InputResolution",
     "MemoryAccessRule",
@@ -102,6 +105,8 @@ __all__ = [
     "PlanSource",
     "PlanTask",
     "PlanningStrategy",
+    "Quota",
+    "QuotaKind",
     "Reason",
     "ReasonCode",
     "RetryTaskResponse",

@@ -64,7 +64,7 @@ class Backend:
         factory = null_factory if settings.hooks is None else load_factory(settings.hooks)
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
-        self.store = SqliteStore(settings.data)
+        self.store = SqliteStore(settings.data, settings.quotas)
         self.auditing = Auditing(self.store.audit, self.clock)
         self.memory = Memory(self.store, self.clock, self.auditing.memory_refused)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
@@ -83,11 +83,7 @@ class Backend:
         self.engine = LocalEngine(
             self.store,
             self.executor,
-            limits=EngineLimits(
-                limits.slots,
-                limits.agent_slots,
-                {name: namespace.weight for name, namespace in settings.namespaces.items()},
-            ),
+            limits=EngineLimits(limits.slots, limits.agent_slots, settings.quotas),
             clock=self.clock,
             on_commit=self._recording.note,
         )

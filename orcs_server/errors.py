@@ -10,6 +10,7 @@ OrcsError
 ├── Unauthenticated      no token, or a wrong one
 ├── PermissionDenied     the caller may not do this
 ├── ResourceExhausted    a limit; carries when to try again
+│   └── QuotaExceeded    a quota of the caller's namespace; says which, how much of it is in use and when it is free again
 └── Unavailable          not now: draining, or storage does not answer
 """
 
@@ -98,6 +99,31 @@ class ResourceExhausted(OrcsError):
     def __init__(self, reason: str, message: str, retry_after_us: int | None = None) -> None:
         super().__init__(reason, message)
         self.retry_after_us = retry_after_us
+
+
+class QuotaExceeded(ResourceExhausted):
+    """A quota of the caller's namespace is used up; the operator has set it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: str,
+        limit: int,
+        in_use: int,
+        free_us: int | None,
+        free_when: str,
+        retry_after_us: int | None = None,
+    ) -> None:
+        super().__init__("QUOTA_EXCEEDED", message, retry_after_us)
+        self.quota = quota
+        """The name of its setting."""
+        self.limit = limit
+        self.in_use = in_use
+        self.free_us = free_us
+        """When all of it is free again, where the clock tells."""
+        self.free_when = free_when
+        """The same in words."""
 
 
 class Unavailable(OrcsError):

@@ -151,6 +151,8 @@ class _ReasonCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonCode
     """An attempt took another course than the ones before it."""
     REASON_CODE_RETRY_SCHEDULED: _ReasonCode.ValueType  # 60
     """Another attempt follows after a pause."""
+    REASON_CODE_QUOTA: _ReasonCode.ValueType  # 61
+    """A quota of its namespace is used up."""
 
 class ReasonCode(_ReasonCode, metaclass=_ReasonCodeEnumTypeWrapper):
     """What kind of reason it is. More may be added: a reader that does not know one shows the reason's text."""
@@ -277,6 +279,8 @@ REASON_CODE_JOURNAL_MISMATCH: ReasonCode.ValueType  # 59
 """An attempt took another course than the ones before it."""
 REASON_CODE_RETRY_SCHEDULED: ReasonCode.ValueType  # 60
 """Another attempt follows after a pause."""
+REASON_CODE_QUOTA: ReasonCode.ValueType  # 61
+"""A quota of its namespace is used up."""
 Global___ReasonCode: _TypeAlias = ReasonCode  # noqa: Y015
 
 class _AttemptEnding:

@@ -25,6 +25,7 @@ from orcs_server.cli import (
     running,
     serving,
     tokens,
+    usage,
     why,
 )
 from orcs_server.cli.exits import ExitCode, report, tell
@@ -65,6 +66,7 @@ for command in (
     controlling.thaw,
     running.delete,
     why.why,
+    usage.usage,
     reading.info,
     reading.health,
     care.backup,

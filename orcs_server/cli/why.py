@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TASKS = 500
 """Tasks that are told of at once; any other one can be asked for by its id."""
 
-_NEXT = frozenset({"PLAN_RETRY", "NOT_BEFORE", "RETRY", "MODEL_OUTAGE"})
+_NEXT = frozenset({"PLAN_RETRY", "NOT_BEFORE", "RETRY", "MODEL_OUTAGE", "QUOTA"})
 """Reasons whose time lies ahead."""
 _SINCE = frozenset(
     {"PAUSED", "FROZEN", "CANCELLING", "RESOURCES", "RESOURCES_RETURN", "RUNNING", "QUESTION", "PLAN_APPROVAL"}

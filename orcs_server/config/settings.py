@@ -36,6 +36,7 @@ from orcs_server.config.tables import (
     written,
 )
 from orcs_server.errors import StartupError
+from orcs_server.identity.quotas import NamespaceQuota, Quotas
 
 CLIENT_VARIABLES = frozenset(
     {"ORCS_CONFIG", "ORCS_SERVER", "ORCS_TOKEN", "ORCS_ALLOW_INSECURE_TOKEN", "ORCS_TLS_ROOT_CERTIFICATES"}
@@ -103,6 +104,8 @@ class Settings(Table):
     mcp: dict[McpName, McpServer] = Field(default_factory=dict)
     """Servers of tools; in the file only, since they name programs to start."""
     registration: Registration = Registration()
+    namespace_defaults: Namespace = Namespace()
+    """What holds for every namespace, as far as its own table does not say otherwise."""
     namespaces: dict[NamespaceName, Namespace] = Field(default_factory=dict)
 
     @field_validator("listen")
@@ -144,6 +147,7 @@ class Settings(Table):
         except ValidationError as error:
             raise explain(error, cls, given, environment, file) from None
         check_exposure(settings)
+        _check_costs(settings)
         return settings
 
     @property
@@ -158,6 +162,16 @@ class Settings(Table):
     @property
     def hook_timeout_us(self) -> int:
         return to_us(self.hook_timeout)
+
+    @property
+    def quotas(self) -> Quotas:
+        """What each namespace may use."""
+        default = self.namespace_defaults.model_dump()
+        named = {
+            name: NamespaceQuota(**default | table.model_dump(include=table.model_fields_set))
+            for name, table in self.namespaces.items()
+        }
+        return Quotas(named, NamespaceQuota(**default))
 
     def model_choice(self, environ: Mapping[str, str] | None = None) -> ModelChoice:
         """Return the model that is in use. Raises `StartupError` where the settings do not add up to one."""
@@ -221,6 +235,18 @@ def _without_none(flags: Mapping[str, Any]) -> Tree:
         elif value is not None:
             kept[key] = value
     return kept
+
+
+def _check_costs(settings: Settings) -> None:
+    """Refuse a quota that nothing would ever reach. Raises `StartupError`."""
+    tables = {"namespace_defaults": settings.namespace_defaults}
+    tables |= {f"namespaces.{name}": table for name, table in settings.namespaces.items()}
+    for name, table in tables.items():
+        # The hooks may bring prices of their own.
+        if table.cost_per_day is not None and not settings.prices and settings.hooks is None:
+            raise StartupError(
+                f"`{name}.cost_per_day` limits nothing, since no model has a price: set [prices], or remove it"
+            )
 
 
 def check_exposure(settings: Settings) -> None:

@@ -209,7 +209,22 @@ class AgentTable(Table):
     """Tools of the agent, those of MCP servers too, that need an approval once it has read what comes from outside."""
 
 
+Quota = Annotated[int, Field(ge=1, le=10**15)]
+
+
 class Namespace(Table):
-    """What one namespace gets of the slots, compared with the others."""
+    """What one namespace may use; None: as much as it likes. Days are those of UTC. See docs/quotas.md."""
 
     weight: float = Field(default=1.0, gt=0, le=1_000, allow_inf_nan=False)
+    """Its share of the slots, compared with the other namespaces."""
+    max_workflows: Quota | None = None
+    """Workflows that have not ended."""
+    max_running_tasks: Quota | None = None
+    """Attempts at the same time, the planner's included."""
+    max_watches: Quota | None = None
+    tokens_per_day: Quota | None = None
+    """Input and output together."""
+    cost_per_day: Quota | None = None
+    """Millionths of the currency unit, as in `[prices]`."""
+    max_bytes: Quota | None = None
+    """Of texts and events, as they are stored."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from orcs_server.engines.feed import NamespaceWatch, WorkflowWatch
 from orcs_server.identity import Caller
+from orcs_server.identity.quotas import UsedUp
 from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.messages import Request
-from orcs_server.workflow.model import StopMode
+from orcs_server.workflow.model import StopMode, Usage
 from orcs_server.workflow.state import WorkflowState
 
 
@@ -43,6 +44,15 @@ class Receipt(Struct, frozen=True):
     repeated: bool = False
 
 
+class Standing(NamedTuple):
+    """How a namespace stands to those of its quotas that hold attempts."""
+
+    running: int
+    """Attempts that run."""
+    used_up: UsedUp | None = None
+    """What it has used up for today, so that nothing starts."""
+
+
 class Engine(Protocol):
     """Drives workflows by the rules of the core. All methods are for one event loop."""
 
@@ -59,8 +69,16 @@ class Engine(Protocol):
 
         Raises IllegalTransition, InvalidArgument, AlreadyExists, NotFound; InvalidArgument (REQUEST_ID_REUSED) when the
         request id belongs to another command; Unavailable while draining or when the store does not answer;
-        ResourceExhausted when too much is queued.
+        ResourceExhausted when too much is queued; QuotaExceeded when the namespace has used up what it may.
         """
+        ...
+
+    async def spend(self, namespace: str, usage: Usage) -> None:
+        """Count what was consumed without a workflow in the namespace's ledger. Raises Unavailable."""
+        ...
+
+    def standing(self, namespace: str) -> Standing:
+        """Return how a namespace stands to those of its quotas that hold attempts."""
         ...
 
     async def freeze(

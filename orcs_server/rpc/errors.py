@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from orcs_server import errors
-from orcs_server.rpc.conversion.times import duration
+from orcs_server.rpc.conversion.times import duration, timestamp
 
 DOMAIN: Final = "orcs"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -85,6 +85,8 @@ def _expected(error: errors.OrcsError) -> Refusal:
             info.metadata["stale_count"] = str(len(stale))
         case errors.InvalidArgument(violations=violations) if violations:
             details.append(_bad_request(violations))
+        case errors.QuotaExceeded():
+            details += _quota_failure(error, info)
         case errors.ResourceExhausted(retry_after_us=retry_after_us):
             if error.reason == "QUOTA_EXCEEDED":
                 subject = error_details_pb2.QuotaFailure.Violation(subject="caller", description=error.message)
@@ -107,6 +109,25 @@ def _stale_keys(stale: tuple[errors.StaleKey, ...]) -> str:
             break
         found.append(text)
     return f"[{', '.join(found)}]"
+
+
+def _quota_failure(error: errors.QuotaExceeded, info: error_details_pb2.ErrorInfo) -> list[Message]:
+    """Return what names the quota, and when to come back; `info` takes what programs want to know of it."""
+    info.metadata.update(
+        {
+            "quota": error.quota,
+            "limit": str(error.limit),
+            "in_use": str(error.in_use),
+            "free_when": error.free_when,
+        }
+    )
+    violation = error_details_pb2.QuotaFailure.Violation(subject=f"namespace:{error.quota}", description=error.message)
+    details: list[Message] = [error_details_pb2.QuotaFailure(violations=[violation])]
+    if error.free_us is not None:
+        info.metadata["free_time"] = timestamp(error.free_us).ToJsonString()
+    if error.retry_after_us is not None:
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_after_us)))
+    return details
 
 
 def _bad_request(violations: tuple[errors.Violation, ...]) -> error_details_pb2.BadRequest:

@@ -14,6 +14,7 @@ from orcs_client.v1 import (
     memory_service_pb2,
     system_service_pb2,
     task_service_pb2,
+    usage_service_pb2,
     workflow_service_pb2,
 )
 from orcs_server.config import Address
@@ -30,6 +31,7 @@ from orcs_server.rpc.health import Health
 from orcs_server.rpc.memory_servicer import MemoryServicer
 from orcs_server.rpc.reflection import reflection_handlers
 from orcs_server.rpc.servicers import SystemServicer, TaskServicer, WorkflowServicer
+from orcs_server.rpc.usage_servicer import UsageServicer
 from orcs_server.service.services import Services
 from orcs_server.storage.store import Store
 from orcs_server.telemetry import Telemetry
@@ -81,6 +83,7 @@ class RpcServer:
             agent_service_pb2: AgentServicer(services),
             system_service_pb2: SystemServicer(services.system),
             audit_service_pb2: AuditServicer(services.audit),
+            usage_service_pb2: UsageServicer(services.usage),
         }
         declared = [
             (service, servicer)

@@ -65,6 +65,7 @@ OPERATIONS: Final = {
     "audit.list": "administer",
     "audit.export": "administer",
     "audit.verify": "administer",
+    "usage.get": "view",
 }
 """Operation -> the role that it needs. Every role includes `view`, `approve` includes `answer`, `administer` includes all."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
 from orcs_server.identity import Caller, Clock
+from orcs_server.identity.quotas import UsedUp
 from orcs_server.outputs.explaining.explain import explain
 from orcs_server.outputs.explaining.explanation import Explanation
 from orcs_server.outputs.explaining.history import History
@@ -35,8 +37,18 @@ class ExplanationPage(Struct, frozen=True):
 class Explaining:
     """Explains from what is stored, without a model: the same question about the same log gets the same answer."""
 
-    def __init__(self, *, store: Store, authorisation: Authorisation, clock: Clock, max_page_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        authorisation: Authorisation,
+        clock: Clock,
+        max_page_size: int,
+        held_by: Callable[[str], UsedUp | None] = lambda _: None,
+    ) -> None:
+        """`held_by` names the quota of a namespace that holds what is ready there, if one does."""
         self._store = store
+        self._held_by = held_by
         self._authorisation = authorisation
         self._clock = clock
         self._max_page_size = max_page_size
@@ -64,7 +76,7 @@ class Explaining:
         state = await asyncio.to_thread(restored_snapshot, snapshot)
         history = History(state, [row.spec.id for row in rows[:size]])
         left_out = await self._read_log(history, snapshot)
-        whole = await asyncio.to_thread(explain, state, history, self._clock.now_us())
+        whole = await asyncio.to_thread(explain, state, history, self._clock.now_us(), self._held_by(visit.namespace))
         room = REPLY_BYTES - _weigh(msgspec.structs.replace(whole, tasks=()))
         shown = fitting(whole.tasks, _weigh, room)
         next_token = binding.token(rows[shown - 1].ordinal) if len(rows) > shown else ""

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from orcs_server.errors import ResourceExhausted, Unavailable
-from orcs_server.identity import Caller
+from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.identity.quotas import NO_QUOTAS, QuotaKind, Quotas, UsedUp, exceeded
 from orcs_server.service.validation import Findings
 
 HEARTBEAT_US = 15_000_000
@@ -34,12 +35,18 @@ class WatchCut(Unavailable):
 class OpenWatches:
     """All open watches of a server."""
 
-    def __init__(self, max_per_caller: int) -> None:
+    def __init__(self, max_per_caller: int, quotas: Quotas = NO_QUOTAS, clock: Clock | None = None) -> None:
         self.draining = False
+        self._quotas = quotas
+        self._clock = clock or Clock()
         self._max_per_caller = max_per_caller
         self._open = Shares(WATCHES)
         self._by_caller: Counter[tuple[str, str]] = Counter()
         self._wakes: set[Callable[[], None]] = set()
+
+    def count(self, namespace: str) -> int:
+        """Return how many watches of a namespace are open."""
+        return self._open.held(namespace)
 
     @contextmanager
     def enter(self, caller: Caller, wake: Callable[[], None]) -> Iterator[None]:
@@ -52,6 +59,9 @@ class OpenWatches:
                 "with one WatchWorkflows.",
                 RETRY_AFTER_US,
             )
+        limit, in_use = self._quotas.of(caller.namespace).max_watches, self.count(caller.namespace)
+        if limit is not None and in_use >= limit:
+            raise exceeded(UsedUp(QuotaKind.WATCHES, limit, in_use), self._clock.now_us())
         if not self._open.take(caller.namespace):
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",

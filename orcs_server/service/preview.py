@@ -1,4 +1,4 @@
-"""Looking at a plan before there is a workflow: a client's own is checked, a query is planned. Nothing is stored."""
+"""Looking at a plan before there is a workflow: a client's own is checked, a query is planned. Nothing is stored but what it cost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from orcs_server.agents.catalog import AgentCatalog
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID
 from orcs_server.config import Settings
+from orcs_server.engines.base import Engine
 from orcs_server.errors import ResourceExhausted, Violation
 from orcs_server.executor.executor import Executor
 from orcs_server.hooks import GuardedHooks, Origin, agent_leave
-from orcs_server.identity import Caller
+from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.identity.quotas import exceeded
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.configuration import WorkflowSettings
 from orcs_server.service.creation import check_query
@@ -62,11 +64,15 @@ class Preview:
         self,
         *,
         executor: Executor,
+        engine: Engine,
         authorisation: Authorisation,
         hooks: GuardedHooks,
         settings: WorkflowSettings,
+        clock: Clock,
     ) -> None:
         self._executor = executor
+        self._engine = engine
+        self._clock = clock
         self._authorisation = authorisation
         self._hooks = hooks
         self._settings = settings
@@ -133,6 +139,9 @@ class Preview:
         note = _UsageNote()
         strategy = draft.planning or PlanningStrategy(settings.planning.strategy)
         configuration = self._settings.frozen(settings, catalog)
+        used_up = self._engine.standing(visit.namespace).used_up
+        if used_up is not None:
+            raise exceeded(used_up, self._clock.now_us())
         if not self._planning.take(visit.namespace):
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",
@@ -145,6 +154,8 @@ class Preview:
             )
         finally:
             self._planning.give(visit.namespace)
+            if note.total != NO_USAGE:
+                await self._engine.spend(visit.namespace, note.total)
         if outcome.tasks is None:
             said = outcome.problems or ((outcome.failure.message,) if outcome.failure is not None else ())
             return PreviewedPlan((), tuple(Violation("query", problem) for problem in said), note.total)

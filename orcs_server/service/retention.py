@@ -10,9 +10,11 @@ from typing import Final
 from orcs_server.engines.base import Command, Engine
 from orcs_server.errors import IllegalTransition, NotFound, ResourceExhausted, Unavailable
 from orcs_server.identity import Caller, Clock
+from orcs_server.identity.quotas import day_of
 from orcs_server.memory import upkeep
 from orcs_server.storage.audit import PRUNE, AuditDraft
 from orcs_server.storage.store import Store
+from orcs_server.storage.usage import DAYS_KEPT
 from orcs_server.workflow.messages import DeleteWorkflow
 
 REQUESTS_KEPT_US: Final = 24 * 3_600_000_000
@@ -66,6 +68,7 @@ class Retention:
         """Remove what is old now. Raises Unavailable when the store does not answer; what was removed by then is gone."""
         now_us = self._clock.now_us()
         await self._requests(now_us - REQUESTS_KEPT_US)
+        await self._usage(day_of(now_us) - DAYS_KEPT + 1)
         if self._finished_kept_us is not None:
             deleted = await self._workflows(now_us - self._finished_kept_us)
             if deleted:
@@ -80,6 +83,13 @@ class Retention:
         while removed == SLICE:
             begun = perf_counter()
             removed = await self._store.prune_requests(before_us, SLICE)
+            await _pause(begun)
+
+    async def _usage(self, before_day: int) -> None:
+        removed = SLICE
+        while removed == SLICE:
+            begun = perf_counter()
+            removed = await self._store.prune_usage(before_day, SLICE)
             await _pause(begun)
 
     async def _workflows(self, before_us: int) -> int:

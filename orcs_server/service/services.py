@@ -37,6 +37,7 @@ from orcs_server.service.results import Results
 from orcs_server.service.revisions import Revisions
 from orcs_server.service.system import System
 from orcs_server.service.tasks import Tasks
+from orcs_server.service.usage import NamespaceUsage
 from orcs_server.service.watching import Watching
 from orcs_server.service.watchingall import WatchingAll
 from orcs_server.service.watchinginbox import WatchingInbox
@@ -68,6 +69,7 @@ class Services:
     audit: Audit
     auditing: Auditing
     open_watches: OpenWatches
+    usage: NamespaceUsage
 
 
 def build_services(
@@ -87,7 +89,16 @@ def build_services(
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
-    open_watches = OpenWatches(settings.limits.max_watches_per_caller)
+    quotas = settings.quotas
+    open_watches = OpenWatches(settings.limits.max_watches_per_caller, quotas, clock)
+    usage = NamespaceUsage(
+        store=store,
+        engine=engine,
+        authorisation=authorisation,
+        open_watches=open_watches,
+        clock=clock,
+        quotas=quotas,
+    )
     namespace_agents = NamespaceAgents(catalog, store, nameable or Nameable(tools=frozenset(BUILTIN_TOOLS)))
     for_workflows = WorkflowSettings(settings, namespace_agents, hooks)
     commands = Commands(engine=engine, store=store, authorisation=authorisation, auditing=auditing)
@@ -111,10 +122,23 @@ def build_services(
         amending=Amending(commands, settings, approvers, clock),
         inbox=Inbox(commands, settings, approvers),
         revisions=Revisions(commands, pages),
-        preview=Preview(executor=executor, authorisation=authorisation, hooks=hooks, settings=for_workflows),
+        preview=Preview(
+            executor=executor,
+            engine=engine,
+            authorisation=authorisation,
+            hooks=hooks,
+            settings=for_workflows,
+            clock=clock,
+        ),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
         results=results,
-        explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
+        explaining=Explaining(
+            store=store,
+            authorisation=authorisation,
+            clock=clock,
+            max_page_size=pages,
+            held_by=usage.held_by,
+        ),
         agents=Agents(agents=namespace_agents, authorisation=authorisation, max_page_size=pages),
         registration=Registration(
             agents=namespace_agents, store=store, authorisation=authorisation, auditing=auditing, clock=clock
@@ -143,4 +167,5 @@ def build_services(
         audit=Audit(store=store, authorisation=authorisation, max_page_size=pages),
         auditing=auditing,
         open_watches=open_watches,
+        usage=usage,
     )

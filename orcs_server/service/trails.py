@@ -70,6 +70,7 @@ METHODS: Final = {
     "DeregisterAgent": "agents.deregister",
     "GetServerInfo": "system.info",
     "ServerReflectionInfo": "system.reflect",
+    "GetUsage": "usage.get",
     "ListAuditRecords": "audit.list",
     "ExportAudit": "audit.export",
     "VerifyAudit": "audit.verify",

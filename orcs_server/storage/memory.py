@@ -53,7 +53,8 @@ class MemoryStore(Protocol):
         """Carry out all changes, each of another key, or none; return what each came to.
 
         Raises Conflict (MEMORY_VERSION_STALE) naming every key whose version is not the expected one, and
-        ResourceExhausted (QUOTA_EXCEEDED) where there would be more than ENTRIES_LIMIT keys.
+        ResourceExhausted (QUOTA_EXCEEDED) where there would be more than ENTRIES_LIMIT keys, or where values are put and the
+        namespace holds as many bytes as it may.
         """
         ...
 

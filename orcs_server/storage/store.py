@@ -16,8 +16,9 @@ from orcs_server.storage.audit import AuditDraft, AuditStore
 from orcs_server.storage.journal import JournalStore
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import PeopleStore
+from orcs_server.storage.usage import UsageStore
 from orcs_server.workflow.events import Event
-from orcs_server.workflow.model import Digest, TaskProgress, TaskSpec, WorkflowProgress, WorkflowSpec
+from orcs_server.workflow.model import NO_USAGE, Digest, TaskProgress, TaskSpec, Usage, WorkflowProgress, WorkflowSpec
 from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.state import WorkflowState
 from orcs_server.workflow.states import TaskStatus, WorkflowStatus
@@ -107,6 +108,8 @@ class Write(Struct, frozen=True):
     """Stored on create; not looked at later."""
     audit: tuple[AuditDraft, ...] = ()
     """What the audit log says of it, in the same transaction."""
+    spent: Usage = NO_USAGE
+    """What the workflow has consumed more after the events than before them; counted in the namespace's ledger."""
 
 
 class StoredTask(NamedTuple):
@@ -198,7 +201,7 @@ class Snapshot(Struct, frozen=True):
     """All messages of people, by ordinal."""
 
 
-class Store(JournalStore, PeopleStore, Protocol):
+class Store(JournalStore, PeopleStore, UsageStore, Protocol):
     """Durable rows, events and blobs. Every method but `open`, `close`, `live` and those by position sees one namespace.
 
     Any method raises Unavailable (STORAGE_UNAVAILABLE) when the storage does not answer or holds damaged rows. A write
@@ -243,7 +246,8 @@ class Store(JournalStore, PeopleStore, Protocol):
         """Store the write durably, all or nothing, and set `position` on its records.
 
         Raises AlreadyExists (WORKFLOW_ALREADY_EXISTS) when a new workflow's id is taken, or was before a deletion;
-        Conflict when the stored seq is not `base_seq`; DuplicateRequest when the request was carried out before.
+        Conflict when the stored seq is not `base_seq`; DuplicateRequest when the request was carried out before;
+        QuotaExceeded when the namespace may not create this workflow.
         """
         ...
 

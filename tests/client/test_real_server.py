@@ -41,6 +41,9 @@ async def test_every_call_reaches_the_real_server(orcs_server_process: ServerPro
         outcome = await client.run(plan=fan(agents[0], 2), labels={"test": "every call"})
         workflow_id = outcome.workflow.id
         assert outcome.output.complete
+        usage = await client.get_usage(days=1)
+        assert usage.namespace == info.caller.namespace
+        assert usage.days[0].usage.requests >= outcome.workflow.usage.requests > 0
         full = await client.get_workflow(workflow_id, full=True)
         assert [task.id for task in full.tasks] == ["side0", "side1", "join"]
         tasks = [task.id async for task in client.list_tasks(workflow_id, page_size=2)]

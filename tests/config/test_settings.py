@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from orcs_server.config import Settings, warn_of_unknown_variables
 from orcs_server.config.sources import variables
 from orcs_server.config.tables import Planning
 from orcs_server.errors import StartupError
+from orcs_server.identity.quotas import NamespaceQuota
 from orcs_server.service.creation import retry_policy
 from orcs_server.service.requests import RetryWish
 from orcs_server.workflow.model import PlanningStrategy, WorkflowSpec
@@ -111,6 +113,28 @@ def test_models_of_any_name_have_prices(toml: Any) -> None:
     assert (price.input, price.cached_input, price.output) == (2_000_000, None, 8_000_000)
 
 
+def test_a_namespace_has_the_defaults_but_where_its_own_table_says_otherwise(toml: Any) -> None:
+    file = toml(
+        "[namespace_defaults]\nweight = 2\nmax_workflows = 5\ntokens_per_day = 100\n"
+        "[namespaces.red]\nmax_workflows = 7\nmax_bytes = 9\n[namespaces.blue]\nweight = 1.0\n"
+    )
+    quotas = Settings.load(config_file=file, environ=HOME | {"ORCS_NAMESPACE_DEFAULTS_MAX_WATCHES": "3"}).quotas
+    everybody = NamespaceQuota(weight=2, max_workflows=5, tokens_per_day=100, max_watches=3)
+    assert quotas.of("anybody") == everybody
+    assert quotas.of("red") == replace(everybody, max_workflows=7, max_bytes=9)
+    assert quotas.of("blue") == replace(everybody, weight=1)
+    assert Settings.load(environ=HOME).quotas.of("anybody") == NamespaceQuota()
+
+
+@pytest.mark.parametrize("table", ["namespace_defaults", "namespaces.red"])
+def test_a_quota_of_cost_is_refused_where_nothing_has_a_price(toml: Any, table: str) -> None:
+    text = f"[{table}]\ncost_per_day = 5\n"
+    assert f"`{table}.cost_per_day` limits nothing" in refused("no model has a price", config_file=toml(text))
+    priced = toml(f"{text}[prices.x]\ninput = 1\noutput = 1\n")
+    assert Settings.load(config_file=priced, environ=HOME).quotas.of("red").cost_per_day == 5
+    assert Settings.load(config_file=toml(text), environ=HOME | {"ORCS_HOOKS": "a:b"}).quotas.of("red").limits_days
+
+
 def test_a_variable_that_is_no_json_is_named() -> None:
     refused("ORCS_AGENTS is not a JSON object", environ=HOME | {"ORCS_AGENTS": "{"})
 
@@ -135,6 +159,12 @@ def test_an_unknown_variable_is_only_warned_of(caplog: pytest.LogCaptureFixture)
         ("lisen = 'a:1'", "lisen", "did you mean `listen`?"),
         ("[agents.legal]\ninstruction = 'x'", "agents.legal.instruction", "did you mean `instructions`?"),
         ("[namespaces.a]\nweigth = 1", "namespaces.a.weigth", "did you mean `weight`?"),
+        ("[namespaces.a]\nmax_workflow = 1", "namespaces.a.max_workflow", "did you mean `max_workflows`?"),
+        (
+            "[namespace_defaults]\ntoken_per_day = 1",
+            "namespace_defaults.token_per_day",
+            "did you mean `tokens_per_day`?",
+        ),
         ("zzzzzz = 1", "zzzzzz", "remove it"),
     ],
 )
@@ -159,6 +189,10 @@ def test_an_unknown_key_is_refused_with_key_file_and_advice(toml: Any, text: str
         ("[model]\nbase_url = 'ftp://x'", "model.base_url"),
         ("[model]\nbase_url = 'https://user:secret@x'", "model.base_url"),
         ("[namespaces.'a b']\nweight = 1", "namespaces.a b"),
+        ("[namespaces.a]\nmax_workflows = 0", "namespaces.a.max_workflows"),
+        ("[namespaces.a]\ntokens_per_day = 1.5", "namespaces.a.tokens_per_day"),
+        ("[namespace_defaults]\nmax_bytes = -1", "namespace_defaults.max_bytes"),
+        ("[namespace_defaults]\nmax_watches = 'all'", "namespace_defaults.max_watches"),
         ("limits = 3", "limits"),
         ("[prices.'gpt-4.1']\ninput = -1\noutput = 1", "prices.gpt-4.1.input"),
         ("[prices.'gpt-4.1']\ninput = 0.15\noutput = 1", "prices.gpt-4.1.input"),

@@ -271,14 +271,14 @@ async def server(
     **engine_options: Any,
 ) -> AsyncIterator[World]:
     """Run an engine over the data file. `stop=False` drops it at the end as a crash would."""
-    real = SqliteStore(path)
+    limits = limits or EngineLimits(slots=8)
+    real = SqliteStore(path, limits.quotas)
     await real.open()
     store = cast("Store", FaultyStore(real)) if faulty else real
     stage = stage or Stage()
     catalog = AgentCatalog([PLANNER, WORKER, OTHER, *agents])
     hooks = GuardedHooks(factory)
     executor = Executor(store, AgentRunner(stage), Configurations(store, catalog), hooks)
-    limits = limits or EngineLimits(slots=8)
     engine = LocalEngine(store, executor, limits=limits, **engine_options)
     before = asyncio.all_tasks()
     try:

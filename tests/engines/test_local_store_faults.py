@@ -60,7 +60,7 @@ async def test_a_start_that_could_not_be_stored_is_tried_again(tmp_path: Path) -
         world.engine.slots._free = 0
         await world.create("second", tasks=[task("b")])
         for _ in range(7):
-            world.engine.slots.release("worker")
+            world.engine.slots.release("default", "worker")
         await world.end("second")
         assert failed > 0
         gate.opened.set()

@@ -31,7 +31,7 @@ class Queue:
         self.slots.ask(self._ticket, [Want(f"t{n}", 1, "worker") for n in range(wants)])
 
     def end(self, failure: Failure | None) -> None:
-        self.slots.release("worker")
+        self.slots.release("one", "worker")
         self.outages.note("worker", failure)
 
 

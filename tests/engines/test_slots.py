@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orcs_server.engines.local.slots import ROOMS_KEPT, Slots, Ticket, Want
+from orcs_server.identity.quotas import NamespaceQuota, Quotas
 
 
 class Queue:
@@ -16,12 +17,12 @@ class Queue:
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.served: list[str] = []
-        self.held: list[str] = []
+        self.held: list[tuple[str, str]] = []
 
     def ticket(self, name: str, namespace: str = "one") -> Ticket:
         def grant(want: Want) -> None:
             self.served.append(name)
-            self.held.append(want.agent_id)
+            self.held.append((namespace, want.agent_id))
 
         return Ticket(namespace, grant)
 
@@ -35,7 +36,7 @@ class Queue:
         before = len(self.served)
         for _ in range(times):
             if self.held:
-                self.slots.release(self.held.pop(0))
+                self.slots.release(*self.held.pop(0))
         return self.served[before:]
 
 
@@ -63,7 +64,7 @@ def test_one_tenants_crowd_delays_another_tenant_by_one_attempt() -> None:
 
 
 def test_namespaces_share_by_weight() -> None:
-    queue = busy(weights={"big": 3.0})
+    queue = busy(quotas=Quotas({"big": NamespaceQuota(weight=3.0)}))
     queue.ask("big", 300, "big")
     queue.ask("small", 300, "small")
     assert Counter(queue.work_off(100)) == {"big": 75, "small": 25}
@@ -122,12 +123,12 @@ def test_suspected_attempts_run_one_at_a_time_beside_all_others() -> None:
         )
     assert served == ["a t0", "a t1", "b t1"]
     assert slots.waiting == 3
-    slots.release("any")
+    slots.release("one", "any")
     assert slots.waiting == 3
-    slots.release("any", suspected=True)
+    slots.release("one", "any", suspected=True)
     assert served[3:] == ["a t2"]
-    slots.release("any", suspected=True)
-    slots.release("any", suspected=True)
+    slots.release("one", "any", suspected=True)
+    slots.release("one", "any", suspected=True)
     assert served[4:] == ["b t0", "b t2"]
 
 
@@ -191,26 +192,71 @@ def test_an_agent_that_is_held_back_waits_and_others_do_not() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps=_steps, total=st.integers(1, 5), data=st.data())
-def test_no_slot_is_lost_or_given_twice_whatever_happens(steps: list[Step], total: int, data: st.DataObject) -> None:
+@given(steps=_steps, total=st.integers(1, 5), cap=st.integers(1, 3), data=st.data())
+def test_no_slot_is_lost_or_given_twice_whatever_happens(
+    steps: list[Step], total: int, cap: int, data: st.DataObject
+) -> None:
     limits = {"rare": 1, "scarce": 2}
-    slots = Slots(total, per_agent=limits, weights={"n0": 2.0})
-    held: list[Want] = []
-    tickets = [Ticket(f"n{number % 2}", held.append) for number in range(4)]
+    quotas = Quotas({"n0": NamespaceQuota(weight=2.0), "n1": NamespaceQuota(max_running_tasks=cap)})
+    slots = Slots(total, per_agent=limits, quotas=quotas)
+    held: list[tuple[str, Want]] = []
 
-    def give_back(want: Want) -> None:
-        slots.release(want.agent_id, suspected=want.suspected)
+    def ticket_of(namespace: str) -> Ticket:
+        return Ticket(namespace, lambda want: held.append((namespace, want)))
+
+    tickets = [ticket_of(f"n{number % 2}") for number in range(4)]
+    shut: set[str] = set()
+
+    def give_back(namespace: str, want: Want) -> None:
+        slots.release(namespace, want.agent_id, suspected=want.suspected)
 
     for number, agent, wants, priority in steps:
         back = data.draw(st.integers(-len(held), len(held)), label="which slot comes back, if any")
         if 0 <= back < len(held):
-            give_back(held.pop(back))
+            give_back(*held.pop(back))
+        for namespace in data.draw(st.sets(st.sampled_from(["n0", "n1"])), label="what is shut, or opened"):
+            (slots.reopen if namespace in shut else slots.shut)(namespace)
+            shut ^= {namespace}
+        before = list(held)
         slots.ask(tickets[number], [Want(f"t{n}", 1, agent, n % 3 == 1) for n in range(wants)], priority)
-        assert sum(want.suspected for want in held) <= 1
+        assert not {namespace for namespace, _ in held[len(before) :]} & shut
+        assert sum(want.suspected for _, want in held) <= 1
         assert slots.free == total - len(held) >= 0
+        for namespace in ("n0", "n1"):
+            assert slots.running(namespace) == sum(whose == namespace for whose, _ in held)
+        assert slots.running("n1") <= cap
         for name, limit in limits.items():
-            assert slots.free_by_agent[name] == limit - sum(want.agent_id == name for want in held) >= 0
+            assert slots.free_by_agent[name] == limit - sum(want.agent_id == name for _, want in held) >= 0
+        assert slots.waiting == sum(len(ticket.wants) for ticket in tickets)
+    for namespace in shut:
+        slots.reopen(namespace)
     while held:  # Nobody who waits is forgotten.
-        give_back(held.pop(0))
+        give_back(*held.pop(0))
     assert slots.waiting == sum(len(ticket.wants) for ticket in tickets) == 0
-    assert (slots.free, slots.free_by_agent) == (total, limits)
+
+
+def test_a_namespace_at_its_quota_waits_and_leaves_what_is_free_to_others() -> None:
+    queue = Queue(Slots(4, quotas=Quotas({"small": NamespaceQuota(max_running_tasks=2)})))
+    queue.ask("small", 5, "small")
+    queue.ask("big", 5, "big")
+    assert Counter(queue.served) == {"small": 2, "big": 2}
+    for _ in range(6):
+        queue.work_off(1)
+        assert queue.slots.running("small") <= 2
+    assert Counter(queue.served) == {"small": 5, "big": 5}
+
+
+def test_a_namespace_that_is_shut_keeps_its_place_and_goes_on_once_it_is_opened() -> None:
+    queue = Queue(Slots(3))
+    queue.slots.shut("red")
+    queue.ask("red", 2, "red")
+    queue.ask("blue", 1, "blue")
+    assert queue.served == ["blue"]
+    assert queue.slots.waiting == 2
+    for number in range(ROOMS_KEPT + 5):  # Queues that are shut are not forgotten, however many others come.
+        queue.slots.ask(queue.ticket("passing", f"n{number}"), [], 0)
+        queue.ask("passing", 1, f"n{number}")
+        queue.work_off(1)
+    queue.slots.reopen("red")
+    queue.work_off(3)
+    assert queue.served[-2:] == ["red", "red"]

@@ -19,6 +19,7 @@ from orcs_client.v1.control_service_pb2_grpc import ControlServiceStub
 from orcs_client.v1.memory_service_pb2_grpc import MemoryServiceStub
 from orcs_client.v1.system_service_pb2_grpc import SystemServiceStub
 from orcs_client.v1.task_service_pb2_grpc import TaskServiceStub
+from orcs_client.v1.usage_service_pb2_grpc import UsageServiceStub
 from orcs_client.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 
 _w = workflow_service_pb2
@@ -49,10 +50,20 @@ class Wire:
         self._control = ControlServiceStub(channel)
         self._memory = MemoryServiceStub(channel)
         self._audit = AuditServiceStub(channel)
+        self._usage = UsageServiceStub(channel)
 
     def call(self, method: str, request: Message) -> Any:
         """Start a call of any service: `call("GetTask", GetTaskRequest(...))`."""
-        services = (self._workflows, self._tasks, self._agents, self._system, self._control, self._memory, self._audit)
+        services = (
+            self._workflows,
+            self._tasks,
+            self._agents,
+            self._system,
+            self._control,
+            self._memory,
+            self._audit,
+            self._usage,
+        )
         for stub in services:
             if hasattr(stub, method):
                 return getattr(stub, method)(request, metadata=self.metadata)

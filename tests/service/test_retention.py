@@ -14,6 +14,7 @@ from orcs_server.storage.audit import PRUNE, SERVER, AuditDraft, ChainWalk
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.store import EventRecord, blob_of
 from orcs_server.workflow.events import WorkflowCreated, WorkflowDeleted
+from orcs_server.workflow.model import Usage
 from tests.storage.samples import START_US, Draft
 
 DAY_US = 24 * 3_600_000_000
@@ -154,3 +155,13 @@ async def test_what_retention_deletes_is_recorded_and_without_the_setting_no_rec
             ("workflows.pause", "PauseWorkflow", "", ""),
             ("workflows.delete", "retention", "orcs", "old"),
         ]
+
+
+async def test_days_of_usage_are_kept_for_400_days(tmp_path: Path) -> None:
+    async with opened(tmp_path / "orcs.db") as backend:
+        now_us = backend.clock.now_us()
+        today = now_us // DAY_US
+        for days in (0, 399, 400, 1_000):
+            await backend.store.add_usage("default", now_us - days * DAY_US, Usage(1))
+        await retention_of(backend, None).go_over()
+        assert [today - day.day for day in await backend.store.usage_days("default", 0, today)] == [0, 399]

@@ -19,6 +19,7 @@ from tests.storage.conformance_memory_once import MemoryOnceConformance
 from tests.storage.conformance_memory_past import MemoryPastConformance
 from tests.storage.conformance_people import PeopleConformance
 from tests.storage.conformance_rows import Reopen, WorkflowConformance
+from tests.storage.conformance_usage import UsageConformance
 from tests.storage.memories import remember
 from tests.storage.samples import Draft, task
 
@@ -34,6 +35,7 @@ class StoreConformance(
     MemoryOnceConformance,
     AuditConformance,
     AgentConformance,
+    UsageConformance,
 ):
     """Everything: rows, journals, what waits for people, memory, the audit log, events, requests, blobs, opening and closing."""
 

@@ -12,7 +12,7 @@ from orcs_server.identity import Caller
 from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord, Write, blob_of
 from orcs_server.workflow import events as e
 from orcs_server.workflow.evolve import evolve
-from orcs_server.workflow.model import Failure, FailureKind, Output, PlanSource, TaskSpec, WorkflowSpec
+from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Output, PlanSource, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import WorkflowState
 
 START_US = 1_700_000_000_000_000
@@ -59,6 +59,7 @@ class Draft:
         request: RequestRecord | None = None,
     ) -> Write:
         base, records = self.seq, []
+        before = NO_USAGE if self.state is None else self.state.progress.usage
         for event in happened:
             self.state = evolve(self.state, event, self.time_us)
             self.seq += 1
@@ -74,6 +75,7 @@ class Draft:
             blobs,
             request,
             CALLER if base == 0 else None,
+            spent=self.current.progress.usage - before,
         )
 
     def request(self, request_id: str, command_hash: str = "hash") -> RequestRecord:

@@ -121,13 +121,34 @@ async def test_blobs_that_are_missing_or_not_what_was_stored_are_found(path: Pat
         f"DELETE FROM blobs WHERE sha256 = '{remembered.digest}'",
         f"UPDATE blobs SET bytes = 'other' WHERE sha256 = '{query.digest}'",
     )
-    assert sorted(message for _, _, message in found(path)) == sorted(
+    findings = found(path)
+    assert sorted(message for check, _, message in findings if check == "blobs") == sorted(
         (
             f"blob {result.digest} of workflow live is missing",
             f"blob {remembered.digest} of memory global/key is missing",
             f"blob {query.digest} is not what was stored: its digest differs",
         )
     )
+    # What was removed behind the server's back is not counted any more; what was changed still is as it was.
+    assert [(check, message.partition(" holds ")[0]) for check, _, message in findings if check != "blobs"] == [
+        ("holdings", "it is noted that the namespace")
+    ]
+
+
+async def test_what_quotas_are_measured_by_is_compared_with_what_is_there(path: Path) -> None:
+    change(path, "UPDATE holdings SET bytes = bytes + 7, workflows = 5 WHERE namespace = 'default'")
+    change(path, "INSERT INTO holdings VALUES ('nobody', 3, 0)")
+    with closing(sqlite3.connect(path)) as connection:
+        (size,) = connection.execute(
+            "SELECT (SELECT sum(length(bytes)) FROM blobs WHERE namespace = 'default')"
+            " + (SELECT sum(length(body)) FROM events WHERE namespace = 'default')"
+        ).fetchone()
+    assert [each.namespace for each in examine(path).findings] == ["default", "default", "nobody"]
+    assert found(path) == [
+        ("holdings", "", f"it is noted that the namespace holds {size + 7} bytes, and it holds {size}"),
+        ("holdings", "", "it is noted that 5 workflows of the namespace have not ended, and 1 have not"),
+        ("holdings", "", "it is noted that the namespace holds 3 bytes, and it holds 0"),
+    ]
 
 
 async def test_rows_whose_workflow_is_gone_are_found_and_tombstones_are_none_of_them(path: Path) -> None:

@@ -325,3 +325,17 @@ async def test_a_read_that_meets_damage_makes_the_store_unwell_until_it_can_be_d
     await store.check()
     assert len(await store.events("default", "w1", 0, 10)) == 1
     await store.close()
+
+
+async def test_what_namespaces_held_in_a_file_of_version_6_is_counted(tmp_path: Path) -> None:
+    path = written_by(6, tmp_path / "orcs.db")
+    store = SqliteStore(path)
+    await store.open()
+    assert [(await store.holdings(name)).workflows for name in ("default", "none")] == [1, 0]
+    assert (await store.holdings("default")).bytes > 1_000
+    # The ledger begins with this version: of what was consumed before, only the sum is known.
+    assert await store.usage_days("default", 0, 10**6) == []
+    await store.commit(Draft("new").create())
+    assert (await store.holdings("default")).workflows == 2
+    await store.close()
+    assert examine(path).findings == []

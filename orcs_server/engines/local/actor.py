@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.local.flights import Flights
-from orcs_server.engines.local.letters import Draft, Letter, draining, losses_of, proposal_audit, unreported_usage
+from orcs_server.engines.local.letters import (
+    Draft,
+    Letter,
+    draining,
+    origin_of,
+    proposal_audit,
+    spent_between,
+    unreported,
+    write_of,
+)
 from orcs_server.engines.local.slots import Ticket, Want
 from orcs_server.engines.local.trouble import events_between, owed
 from orcs_server.engines.local.wants import wants_of
@@ -25,10 +34,11 @@ from orcs_server.errors import OrcsError, Unavailable
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.storage.journal import JournalHead
-from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord, Write
+from orcs_server.storage.store import Blob, DuplicateRequest, EventRecord
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.decide import take
+from orcs_server.workflow.model import NO_USAGE
 from orcs_server.workflow.state import WorkflowState
 
 if TYPE_CHECKING:
@@ -241,7 +251,7 @@ class WorkflowActor:
             draft.refusals.append((letter, error))
             return
         if events:
-            self.origin = _origin_of(letter, self.origin)
+            self.origin = origin_of(letter, self.origin)
         if self.state is None and isinstance(letter.message, m.CreateWorkflow) and letter.command is not None:
             self.caller = letter.command.caller
         cause = "" if letter.command is None else letter.command.request_id
@@ -267,6 +277,7 @@ class WorkflowActor:
     def _use_slots(self, draft: Draft, state: WorkflowState, now_us: int) -> None:
         """Ask for slots for what may start, and let start, in this same transaction, what gets one."""
         stopping = self._engine.draining
+        held = self._engine.spending.expect(self.namespace, spent_between(self.state, state))
         self._in_turn = True
         try:
             wants = [] if stopping else wants_of(state, now_us, self._granted)
@@ -279,7 +290,9 @@ class WorkflowActor:
         moved: WorkflowState | None = state
         for want in granted:
             events: list[e.Event] = []
-            if not stopping:
+            if held:
+                self._once_more = True  # What was granted before asks again, and waits.
+            elif not stopping:
                 moved, events = take(moved, m.SlotGranted(want.attempt, want.task_id), now_us)
             self._record(draft, events, now_us, "orcs", "")
             if not any(isinstance(event, e.AttemptStarted | e.PlanningStarted) for event in events):
@@ -287,20 +300,11 @@ class WorkflowActor:
         draft.state = moved
 
     async def _commit(self, draft: Draft, state: WorkflowState) -> None:
-        write = Write(
-            self.namespace,
-            self.workflow_id,
-            self.seq,
-            draft.records,
-            state,
-            touched=draft.touched,
-            blobs=tuple(draft.blobs),
-            request=draft.request,
-            caller=self.caller if self.seq == 0 else None,
-            audit=tuple(draft.audit),
-        )
+        write = write_of(draft, self.seq, state, self.caller, spent_between(self.state, state))
         store = self._engine.store
         await (store.delete(write) if draft.deletes else store.commit(write))
+        if write.spent != NO_USAGE:
+            await self._engine.spending.refresh(self.namespace)
         self._store_pause = STORE_RETRY_S[0]
         self.state, self.seq = None if draft.deletes else state, draft.records[-1].seq
         self._publish(draft.records)
@@ -327,10 +331,20 @@ class WorkflowActor:
             if not isinstance(error, DuplicateRequest):
                 _log.error("workflow %s could not store its progress, will try again: %s", self.workflow_id, error)
         elif not self._mailbox and not isinstance(error, Unavailable):
+            self._want_nothing()
             return
         if isinstance(error, Unavailable):
             await self._pause()
         await self._reload()
+        if self.state is None:
+            self._want_nothing()
+
+    def _want_nothing(self) -> None:
+        """There is no workflow: take back what the turn that was to create it asked for, and give back what it got."""
+        self._engine.slots.ask(self._ticket, ())
+        granted, self._granted = self._granted, []
+        self._flights.hold(granted)
+        self._flights.drop_held()
 
     async def _pause(self) -> None:
         pause_s, self._store_pause = self._store_pause, min(self._store_pause * 2, STORE_RETRY_S[1])
@@ -344,6 +358,7 @@ class WorkflowActor:
             if loaded is not None and self.seq:
                 store, key = self._engine.store, (self.namespace, self.workflow_id)
                 missed = await events_between(store, *key, self.seq, loaded.seq)
+            await self._engine.spending.refresh(self.namespace)
         except Unavailable:
             return
         if loaded is None:
@@ -370,21 +385,9 @@ class WorkflowActor:
         self.tell(m.Tick(random.random()))  # noqa: S311 - jitter needs no secrecy
 
     def recover(self, heads: Mapping[str, JournalHead]) -> None:
-        """Report what the process before this one did not come to report: usage that its journals know of, and lost attempts.
-
-        `heads` has the journals' state by task id.
-        """
+        """Report what the process before this one did not come to report. `heads` has the journals' state by task id."""
         self.origin = Origin.RECOVERY
         if self.state is not None:
-            reports: list[m.Report] = [*unreported_usage(self.state, heads), *losses_of(self.state, heads)]
-            for report in reports:
+            for report in unreported(self.state, heads):
                 self.tell(report)
             self.wake()
-
-
-def _origin_of(letter: Letter, before: Origin) -> Origin:
-    """Return what sets a workflow in motion that takes this letter; what its own attempts report continues what was."""
-    if isinstance(letter.message, m.Tick):
-        return Origin.TIMER
-    called = letter.command is not None and not isinstance(letter.message, m.TasksProposed)
-    return Origin.RPC if called else before

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from orcs_server.engines.base import Command, Receipt
+from orcs_server.engines.base import Command, Receipt, Standing
 from orcs_server.engines.feed import Feeds, NamespaceWatch, WorkflowWatch
 from orcs_server.engines.local.actor import WorkflowActor
 from orcs_server.engines.local.freezing import Freezing
@@ -20,18 +20,28 @@ from orcs_server.engines.local.letters import answer_repeated, draining, request
 from orcs_server.engines.local.outages import Outages
 from orcs_server.engines.local.sleepers import Sleepers
 from orcs_server.engines.local.slots import Slots
+from orcs_server.engines.local.spending import Spending
 from orcs_server.engines.local.takeover import Takeover
-from orcs_server.errors import AlreadyExists, Conflict, IllegalTransition, NotFound, ResourceExhausted, Unavailable
+from orcs_server.errors import (
+    AlreadyExists,
+    Conflict,
+    IllegalTransition,
+    NotFound,
+    QuotaExceeded,
+    ResourceExhausted,
+    Unavailable,
+)
 from orcs_server.executor.executor import Executor
 from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.fairness import Shares
+from orcs_server.identity.quotas import NO_QUOTAS, Quotas
 from orcs_server.storage.audit import AuditDraft
 from orcs_server.storage.restored import restored
 from orcs_server.storage.store import EventRecord, Store
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.due import next_wake_us, waits_for_people
-from orcs_server.workflow.model import StopMode
+from orcs_server.workflow.model import StopMode, Usage
 from orcs_server.workflow.state import WorkflowState
 
 _log = logging.getLogger("orcs.engine")
@@ -49,8 +59,7 @@ class EngineLimits:
 
     slots: int = 64
     slots_per_agent: Mapping[str, int] = field(default_factory=dict)
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Share of the slots by namespace; 1 where not given."""
+    quotas: Quotas = NO_QUOTAS
     pending_commands: int = 10_000
     """Commands that may wait for their commit at once; one namespace may have as many as there is room for others'."""
     active_workflows: int = 32_768
@@ -83,9 +92,10 @@ class LocalEngine:
         self.executor = executor
         self.clock = clock or Clock()
         self.feeds = Feeds()
-        self.slots = Slots(limits.slots, per_agent=limits.slots_per_agent, weights=limits.weights)
+        self.slots = Slots(limits.slots, per_agent=limits.slots_per_agent, quotas=limits.quotas)
         self.outages = Outages(self.slots)
         self.freezing = Freezing(self)
+        self.spending = Spending(self, limits.quotas)
         self.draining = False
         self._pending = Shares(limits.pending_commands)
         self._active = Shares(limits.active_workflows)
@@ -116,6 +126,7 @@ class LocalEngine:
         looked at in the background, and the summary follows then.
         """
         found, waiting, resumed = Takeover(), [], 0
+        await self.spending.start()
         for live in await self.store.live():
             key = (live.namespace, live.workflow_id)
             if live.idle:
@@ -148,6 +159,7 @@ class LocalEngine:
         self.draining = True
         self.slots.close()
         self.outages.close()
+        self.spending.close()
         self._sleepers.close()
         await self.freezing.close()
         if self._looking is not None:
@@ -157,7 +169,7 @@ class LocalEngine:
             await asyncio.wait(tuple(self._loading.values()))
         actors = list(self._actors.values())
         for actor in actors:
-            actor.flights.stop_at_turn()
+            actor.flights.close_at_turn()
         if not await _in_time(self._quiet(actors), grace_s):
             for actor in actors:
                 actor.flights.interrupt()
@@ -178,7 +190,7 @@ class LocalEngine:
             )
         try:
             return await self._submit(command)
-        except (AlreadyExists, Conflict, IllegalTransition, NotFound):
+        except (AlreadyExists, Conflict, IllegalTransition, NotFound, QuotaExceeded):
             # The state has moved on, perhaps by this very request: then its repetition gets the first answer.
             repeated = await self._repeated(command)
             if repeated is None:
@@ -186,6 +198,13 @@ class LocalEngine:
             return repeated
         finally:
             self._pending.give(namespace)
+
+    async def spend(self, namespace: str, usage: Usage) -> None:
+        """Count what was consumed without a workflow."""
+        await self.spending.add(namespace, usage)
+
+    def standing(self, namespace: str) -> Standing:
+        return Standing(self.slots.running(namespace), self.spending.used_up(namespace))
 
     async def freeze(
         self,
@@ -218,7 +237,10 @@ class LocalEngine:
         """Watch the commits of a namespace."""
         return self.feeds.watch_namespace(namespace)
 
-    # For actors
+    # For actors and what goes with them
+
+    def actors_of(self, namespace: str) -> list[WorkflowActor]:
+        return [actor for actor in self._actors.values() if actor.namespace == namespace]
 
     def committed(self, actor: WorkflowActor, records: Sequence[EventRecord]) -> None:
         """Tell the rest of the server what has just been stored."""
@@ -288,6 +310,7 @@ class LocalEngine:
                 actor = self._actors[key] = WorkflowActor(self, *key, None, 0, command.caller)
             reply = actor.ask(command)
         else:
+            await self.spending.refuse_growth(command)
             with self._visit(key):
                 reply = (await self._actor(*key)).ask(command)
         return await asyncio.shield(reply)

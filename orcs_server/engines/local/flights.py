@@ -76,7 +76,11 @@ class Flights:
     def drop(self, want: Want) -> None:
         """Give back the slot of an attempt that will not start."""
         del self._held[_flight(want)]
-        self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
+        self._give_back(want)
+
+    def _give_back(self, want: Want) -> None:
+        actor = self._actor
+        actor.engine.slots.release(actor.namespace, want.agent_id, suspected=want.suspected)
 
     def drop_held(self) -> None:
         """Give back the slots of attempts whose start could not be stored."""
@@ -108,9 +112,13 @@ class Flights:
         """The report of a flight that landed is stored."""
         self._reported.pop(flight, None)
 
-    def stop_at_turn(self) -> None:
+    def close_at_turn(self) -> None:
         """Have every attempt stop before its next model call, for good."""
         self._closing = True
+        self.stop_at_turn()
+
+    def stop_at_turn(self) -> None:
+        """Have every attempt stop before its next model call, unless that is withdrawn by then."""
         for flying in self._flying.values():
             if flying.attempt is not None:
                 flying.attempt.steering.request_stop()
@@ -154,7 +162,7 @@ class Flights:
             self._cut_off(flight)
         elif effect.stop is Stop.AT_TURN:
             steering.request_stop()
-        elif not self._closing:
+        elif not self._closing and not self._actor.engine.spending.holds(self._actor.namespace):
             steering.withdraw_stop()
         if effect.mail > len(steering.mail):
             steering.deliver(state.mail_for(flight.task_id))
@@ -173,7 +181,7 @@ class Flights:
         """Report an attempt as interrupted, whether or not it has begun, and give its slot back if it has not."""
         want = self._held.pop(flight, None)
         if want is not None:
-            self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
+            self._give_back(want)
         if flight.kind in (RunAttempt, MakePlan):
             self._tell(m.AttemptInterrupted(flight.attempt, flight.task_id), flight)
 
@@ -233,7 +241,7 @@ class Flights:
                 patience.cancel()
             self._cancelled.discard(flight)
             if want is not None:
-                self._actor.engine.slots.release(want.agent_id, suspected=want.suspected)
+                self._give_back(want)
             self._actor.engine.rest(self._actor)
 
     async def _run_attempt(self, effect: RunAttempt, state: WorkflowState, attempt: _Attempt) -> None:

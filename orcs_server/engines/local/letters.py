@@ -9,13 +9,14 @@ from typing import NamedTuple
 from orcs_server.engines.base import Command, Receipt
 from orcs_server.engines.reconcile import Flight
 from orcs_server.errors import InvalidArgument, OrcsError, Unavailable
+from orcs_server.hooks.protocols import Origin
 from orcs_server.identity import Caller
 from orcs_server.storage.audit import AuditDraft, details_of
 from orcs_server.storage.journal import JournalHead
-from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord
+from orcs_server.storage.store import Blob, EventRecord, RequestKey, RequestRecord, Write
 from orcs_server.workflow import events as e
 from orcs_server.workflow import messages as m
-from orcs_server.workflow.model import Failure, FailureKind
+from orcs_server.workflow.model import Failure, FailureKind, Usage
 from orcs_server.workflow.state import WorkflowState
 
 UNSTORABLE = Failure(FailureKind.INTERNAL, "The server could not store what the attempt came to; its log says why.")
@@ -85,6 +86,37 @@ class Draft:
         return None if self.touched_all else _touched(self.records)
 
 
+def write_of(draft: Draft, base_seq: int, state: WorkflowState, caller: Caller, spent: Usage) -> Write:
+    """Return what is to be stored of a draft that has come to this state."""
+    first = draft.records[0]
+    return Write(
+        first.namespace,
+        first.workflow_id,
+        base_seq,
+        draft.records,
+        state,
+        touched=draft.touched,
+        blobs=tuple(draft.blobs),
+        request=draft.request,
+        caller=caller if base_seq == 0 else None,
+        audit=tuple(draft.audit),
+        spent=spent,
+    )
+
+
+def spent_between(stored: WorkflowState | None, state: WorkflowState) -> Usage:
+    """Return what a workflow has consumed since what is stored of it."""
+    return state.progress.usage if stored is None else state.progress.usage - stored.progress.usage
+
+
+def origin_of(letter: Letter, before: Origin) -> Origin:
+    """Return what sets a workflow in motion that takes this letter; what its own attempts report continues what was."""
+    if isinstance(letter.message, m.Tick):
+        return Origin.TIMER
+    called = letter.command is not None and not isinstance(letter.message, m.TasksProposed)
+    return Origin.RPC if called else before
+
+
 def draining() -> Unavailable:
     return Unavailable("SERVER_DRAINING", "The server is shutting down. Try again with another one, or later.")
 
@@ -125,6 +157,11 @@ def proposal_audit(caller: Caller, workflow_id: str, proposal: m.TasksProposed, 
         task_id=proposal.proposer,
         details=details_of({"edits": len(proposal.tasks), "attempt": proposal.attempt}),
     )
+
+
+def unreported(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.Report]:
+    """Return what the process before this one did not come to report: usage that its journals know of, and lost attempts."""
+    return [*unreported_usage(state, heads), *losses_of(state, heads)]
 
 
 def unreported_usage(state: WorkflowState, heads: Mapping[str, JournalHead]) -> list[m.UsageRecorded]:

@@ -50,7 +50,7 @@ def steering_of(actor: WorkflowActor, effect: RunAttempt | MakePlan, state: Work
 
     async def settled() -> None:
         current = actor.state
-        if current is not None and _has_budget(current, task_id):
+        if current is not None and (_has_budget(current, task_id) or actor.engine.spending.limits(actor.namespace)):
             await actor.idle()
 
     async def propose(tasks: tuple[TaskSpec, ...], blobs: tuple[Blob, ...]) -> None:
@@ -62,7 +62,7 @@ def steering_of(actor: WorkflowActor, effect: RunAttempt | MakePlan, state: Work
     steering = Steering(
         mail=state.mail_for(task_id), inputs=asked, settled=settled, propose=propose if task_id else None
     )
-    if effect.stop is not Stop.NONE:
+    if effect.stop is not Stop.NONE or actor.engine.spending.holds(actor.namespace):
         steering.request_stop()
     return steering
 

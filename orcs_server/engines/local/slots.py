@@ -3,15 +3,19 @@ all attempts that are suspected of ending the server.
 
 Slots go to namespaces in proportion to their weights first, then to the workflow with the highest priority, then in turn
 among workflows (stride scheduling: each grant moves the receiver's virtual time on, and the lowest one is next). So one
-tenant's ten thousand workflows delay another tenant's one by a single attempt.
+tenant's ten thousand workflows delay another tenant's one by a single attempt. A namespace gets no more than its quota, and none
+while it is shut.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
+
+from orcs_server.identity.quotas import NO_QUOTAS, Quotas
 
 _SUSPECTS = ""
 """The name, which no agent has, of the limit for suspected attempts."""
@@ -67,16 +71,21 @@ class Slots:
         total: int,
         *,
         per_agent: Mapping[str, int] | None = None,
-        weights: Mapping[str, float] | None = None,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._free = total
         self._limits = {**(per_agent or {}), _SUSPECTS: 1}
         """What is free by agent, where it has a limit, and for suspected attempts."""
         self._held_back: dict[str, int] = {}
         """Agents that get no more slots than this for now."""
-        self._weights = dict(weights or {})
+        self._quotas = quotas
+        self._running: Counter[str] = Counter()
+        """Slots by namespace."""
+        self._shut: set[str] = set()
+        """Namespaces that get no slot for now."""
         self._rooms: dict[str, _Room] = {}
         self._waiting: dict[str, _Room] = {}
+        """Those of the rooms that have something in their queue and may be given a slot."""
         self._entries = count()
         self._vtime = 0.0
         self._open = True
@@ -94,9 +103,13 @@ class Slots:
     @property
     def waiting(self) -> int:
         """Wants that have no slot yet."""
-        tickets = [entry[3] for room in self._waiting.values() for entry in room.heap if entry[2] == entry[3].entry]
+        tickets = [entry[3] for room in self._rooms.values() for entry in room.heap if entry[2] == entry[3].entry]
         tickets.extend(ticket for room in self._rooms.values() for ticket in room.blocked)
         return sum(len(ticket.wants) for ticket in tickets)
+
+    def running(self, namespace: str) -> int:
+        """Return how many slots the namespace has."""
+        return self._running[namespace]
 
     def ask(self, ticket: Ticket, wants: Sequence[Want], priority: int = 0) -> None:
         """Put what the workflow wants now in place of what it wanted before, and hand out what is free."""
@@ -114,9 +127,13 @@ class Slots:
                 self._enqueue(ticket)
             self._dispatch()
 
-    def release(self, agent_id: str, *, suspected: bool = False) -> None:
+    def release(self, namespace: str, agent_id: str, *, suspected: bool = False) -> None:
         """Give a slot back."""
         self._free += 1
+        self._running[namespace] -= 1
+        if not self._running[namespace]:
+            del self._running[namespace]
+        self._line_up(namespace)
         freed = [name for name in _limits(agent_id, suspected=suspected) if name in self._limits]
         for name in freed:
             self._limits[name] += 1
@@ -141,6 +158,17 @@ class Slots:
         self._unblock()
         self._dispatch()
 
+    def shut(self, namespace: str) -> None:
+        """Give this namespace no slot until `reopen`. What it has it keeps."""
+        self._shut.add(namespace)
+        self._waiting.pop(namespace, None)
+
+    def reopen(self, namespace: str) -> None:
+        """Give this namespace slots again."""
+        self._shut.discard(namespace)
+        self._line_up(namespace)
+        self._dispatch()
+
     def close(self) -> None:
         """Hand out nothing from now on (shutdown)."""
         self._open = False
@@ -157,14 +185,23 @@ class Slots:
         room = self._rooms.get(ticket.namespace)
         if room is None:
             self._forget_rooms()
-            room = self._rooms[ticket.namespace] = _Room(self._weights.get(ticket.namespace, 1.0))
-        if ticket.namespace not in self._waiting:
-            # Whoever did not wait saved up nothing: it begins where the others are.
-            room.vtime = max(room.vtime, self._vtime)
-            self._waiting[ticket.namespace] = room
+            room = self._rooms[ticket.namespace] = _Room(self._quotas.of(ticket.namespace).weight)
         ticket.vtime = max(ticket.vtime, room.ticket_vtimes.get(ticket.priority, 0.0))
         ticket.entry = next(self._entries)
         heappush(room.heap, (-ticket.priority, ticket.vtime, ticket.entry, ticket))
+        self._line_up(ticket.namespace)
+
+    def _line_up(self, namespace: str) -> None:
+        """Let the namespace's queue be served, if there is one and it may have a slot."""
+        room = self._rooms.get(namespace)
+        if room is not None and room.heap and namespace not in self._waiting and self._may_have(namespace):
+            # Whoever did not wait saved up nothing: it begins where the others are.
+            room.vtime = max(room.vtime, self._vtime)
+            self._waiting[namespace] = room
+
+    def _may_have(self, namespace: str) -> bool:
+        limit = self._quotas.of(namespace).max_running_tasks
+        return namespace not in self._shut and (limit is None or self._running[namespace] < limit)
 
     def _dispatch(self) -> None:
         while self._free > 0 and self._waiting and self._open:
@@ -182,8 +219,11 @@ class Slots:
             room.ticket_vtimes[ticket.priority] = ticket.vtime
             ticket.vtime += 1.0
             self._free -= 1
+            self._running[namespace] += 1
             if ticket.wants:
                 self._enqueue(ticket)
+            if not self._may_have(namespace):
+                self._waiting.pop(namespace, None)
             ticket.grant(want)
 
     def _next_ticket(self, room: _Room) -> Ticket | None:
@@ -217,7 +257,10 @@ class Slots:
         settled = [
             name
             for name, room in self._rooms.items()
-            if name not in self._waiting and not room.blocked and room.vtime <= self._vtime + room.stride
+            if name not in self._waiting
+            and not room.heap
+            and not room.blocked
+            and room.vtime <= self._vtime + room.stride
         ]
         for name in settled:
             del self._rooms[name]

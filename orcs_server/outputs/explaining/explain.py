@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orcs_server.identity.quotas import UsedUp
 from orcs_server.outputs.explaining.explanation import Cost, Explanation
 from orcs_server.outputs.explaining.history import History
 from orcs_server.outputs.explaining.tasks import explain_task
@@ -9,9 +10,12 @@ from orcs_server.outputs.explaining.waits import Waits
 from orcs_server.workflow.state import WorkflowState
 
 
-def explain(state: WorkflowState, history: History, now_us: int) -> Explanation:
-    """Return why the workflow stands where it stands, and each of the tasks that the history was taken down for."""
-    waits = Waits(state, history, now_us)
+def explain(state: WorkflowState, history: History, now_us: int, used_up: UsedUp | None = None) -> Explanation:
+    """Return why the workflow stands where it stands, and each of the tasks that the history was taken down for.
+
+    `used_up` is the quota of its namespace that keeps what is ready from starting.
+    """
+    waits = Waits(state, history, now_us, used_up)
     tasks = tuple(explain_task(waits, state.tasks[name], task) for name, task in history.tasks.items())
     progress = state.progress
     return Explanation(

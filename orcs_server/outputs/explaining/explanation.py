@@ -77,6 +77,8 @@ class ReasonCode(StrEnum):
     MESSAGE_RECEIVED = "MESSAGE_RECEIVED"
     JOURNAL_MISMATCH = "JOURNAL_MISMATCH"
     RETRY_SCHEDULED = "RETRY_SCHEDULED"
+    # What is waited for, too
+    QUOTA = "QUOTA"
 
 
 class Reason(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from orcs_server.identity.quotas import FREED_WHEN, QuotaKind, UsedUp, freed_us
 from orcs_server.outputs.explaining.explanation import Reason, ReasonCode
 from orcs_server.outputs.explaining.history import History, born_frozen
 from orcs_server.outputs.explaining.words import STOPPING, TASKS_NAMED, because, by, counted, listed, person
@@ -23,10 +24,11 @@ INPUTS_TOLD: Final = 20
 class Waits:
     """Why a workflow does not go on, or what it does."""
 
-    def __init__(self, state: WorkflowState, history: History, now_us: int) -> None:
+    def __init__(self, state: WorkflowState, history: History, now_us: int, used_up: UsedUp | None = None) -> None:
         self.state = state
         self.history = history
         self.now_us = now_us
+        self._used_up = used_up
         self._by_status: dict[TaskStatus, list[TaskState]] = {}
         for task in state.tasks_in_order():
             self._by_status.setdefault(task.status, []).append(task)
@@ -92,6 +94,8 @@ class Waits:
             found.append(
                 Reason(ReasonCode.PARALLEL_LIMIT, said, tuple(name for _, name in self.state.running[:TASKS_NAMED]))
             )
+        elif self._used_up is not None:
+            found.append(_quota(self._used_up, self.now_us))
         elif outage is None:
             found.append(Reason(ReasonCode.SLOT, "It waits for a slot: it begins once the server has room for it."))
         return found
@@ -145,6 +149,8 @@ class Waits:
             return []
         if planning.retry_at_us is not None and planning.retry_at_us > self.now_us:
             return [self._plan_retry(planning.retry_at_us)]
+        if self._used_up is not None:
+            return [_quota(self._used_up, self.now_us)]
         return [
             Reason(ReasonCode.PLANNING_SLOT, "Planning waits for a slot: it begins once the server has room for it.")
         ]
@@ -232,8 +238,9 @@ def waiting_for_person(asked: PendingInput) -> Reason:
 
 def _about(reason: Reason, names: Sequence[str]) -> Reason:
     verb = "is" if len(names) == 1 else "are"
-    if reason.code is ReasonCode.PARALLEL_LIMIT:
-        return Reason(reason.code, f"{listed(names)} {verb} ready. {reason.text}", tuple(names[:TASKS_NAMED]))
+    if reason.code in (ReasonCode.PARALLEL_LIMIT, ReasonCode.QUOTA):
+        text = f"{listed(names)} {verb} ready. {reason.text}"
+        return Reason(reason.code, text, tuple(names[:TASKS_NAMED]), time_us=reason.time_us)
     return Reason(
         reason.code, f"{listed(names)} {verb} ready, and begin once the server has room.", tuple(names[:TASKS_NAMED])
     )
@@ -245,3 +252,17 @@ def _names(tasks: Sequence[TaskState]) -> tuple[str, ...]:
 
 def _waits_for_model(task: TaskState) -> bool:
     return task.progress.failure is not None and task.progress.failure.spares_budget
+
+
+_CONSUMED: Final = {
+    QuotaKind.TOKENS_PER_DAY: "has used {} tokens today",
+    QuotaKind.COST_PER_DAY: "has used {} millionths of the currency unit today",
+    QuotaKind.RUNNING_TASKS: "has {} of its attempts running",
+}
+
+
+def _quota(used_up: UsedUp, now_us: int) -> Reason:
+    """Return what a quota of the namespace keeps waiting."""
+    kind, limit, in_use = used_up
+    said = f"Its namespace {_CONSUMED[kind].format(in_use)}, and its quota {kind.value} is {limit}: it goes on {FREED_WHEN[kind]}."
+    return Reason(ReasonCode.QUOTA, said, time_us=freed_us(kind, now_us))

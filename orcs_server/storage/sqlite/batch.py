@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from orcs_server.errors import AlreadyExists, Conflict
+from orcs_server.identity.quotas import NamespaceQuota
 from orcs_server.storage.blobs import PackedBlob
 from orcs_server.storage.codec import SCHEMA_VERSION, damaged, encode
 from orcs_server.storage.rows import (
@@ -21,7 +22,7 @@ from orcs_server.storage.rows import (
     turns_workflow,
     used_blobs,
 )
-from orcs_server.storage.sqlite import audit
+from orcs_server.storage.sqlite import audit, usage
 from orcs_server.storage.sqlite.journal import Append, append_together
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.store import DuplicateRequest, RequestKey, RequestRecord, Write
@@ -88,9 +89,11 @@ class Operation(Protocol):
 class Commit:
     """A write. Neighbouring commits of different workflows are carried out together."""
 
-    def __init__(self, write: Write, blobs: Sequence[PackedBlob]) -> None:
+    def __init__(self, write: Write, blobs: Sequence[PackedBlob], quota: NamespaceQuota | None = None) -> None:
+        """`quota` is what has to be kept to, by a write that creates a workflow."""
         self.write = write
         self.blobs = blobs
+        self.quota = quota
         self.first_position = 0
         tasks = len(write.state.tasks) if write.touched is None else len(write.touched)
         self.weight = len(write.events) + 2 * (tasks + len(blobs))
@@ -138,6 +141,7 @@ class Erasure:
         refuse(connection, write)
         self.first_position = log.position + 1
         _add_events.run(connection, event_rows(log, write))
+        usage.count_writes(connection, [write])
         store_requests(connection, [write])
         store_audit(connection, [write])
         connection.execute(QUERIES["remove_events_before"], (*identity, write.events[-1].seq))
@@ -219,7 +223,11 @@ def run_together(connection: sqlite3.Connection, log: LogEnd, operations: Sequen
 
 
 def store_together(connection: sqlite3.Connection, log: LogEnd, commits: Sequence[Commit]) -> None:
-    """Store writes of different workflows, grouped by table. Raises Offence when one of them cannot go through."""
+    """Store writes of different workflows, grouped by table. Raises Offence, or QuotaExceeded, when one cannot go through."""
+    creations = [(commit.quota, commit.write) for commit in commits if commit.quota is not None]
+    if creations:
+        usage.refuse_creations(connection, creations)
+    usage.count_writes(connection, [commit.write for commit in commits])
     _store_workflows(connection, [commit.write for commit in commits])
     _store_tasks(connection, [commit.write for commit in commits])
     _store_people(connection, [commit.write for commit in commits])

@@ -47,6 +47,9 @@ PEOPLE_SINCE = 4
 MEMORY_SINCE = 5
 """The version from which on memory's rows are where they are now."""
 
+USAGE_DAYS_SINCE = 8
+"""The version from which on it is noted what namespaces hold."""
+
 Obstacles = Callable[[WorkflowState, bytes | None], Sequence[str]]
 """Says of a live workflow and its configuration's bytes why a server could not continue it."""
 
@@ -55,7 +58,7 @@ class Finding(Struct, frozen=True):
     """One thing that is wrong."""
 
     check: str
-    """pages, rows, blobs, log, replay, columns, continue or audit."""
+    """pages, rows, holdings, blobs, log, replay, columns, continue or audit."""
     message: str
     namespace: str = ""
     workflow_id: str = ""
@@ -99,6 +102,7 @@ def examine(path: Path, obstacles: Obstacles = lambda _state, _configuration: ()
             ("pages", examiner.pages),
             ("rows", lambda: examiner.census(report)),
             ("rows", examiner.rows),
+            ("holdings", examiner.holdings),
             ("blobs", examiner.blobs),
             ("log", examiner.workflows),
             ("audit", examiner.audit),
@@ -151,6 +155,18 @@ class _Examiner:
         """Find rows that belong to no workflow."""
         for kind, namespace, workflow_id, count in self._connection.execute(QUERIES["rows_without_workflow"]):
             yield Finding("rows", f"{count} {kind} of a workflow that is not there", namespace, workflow_id)
+
+    def holdings(self) -> Iterator[Finding]:
+        """Find namespaces whose quotas are measured by something else than what they hold."""
+        if read_version(self._connection) < USAGE_DAYS_SINCE:
+            return
+        for namespace, noted, size, workflows, live in self._connection.execute(QUERIES["wrong_holdings"]):
+            if noted != size:
+                said = f"it is noted that the namespace holds {noted} bytes, and it holds {size}"
+                yield Finding("holdings", said, namespace)
+            if workflows != live:
+                said = f"it is noted that {workflows} workflows of the namespace have not ended, and {live} have not"
+                yield Finding("holdings", said, namespace)
 
     def blobs(self) -> Iterator[Finding]:
         """Find texts that something refers to and that are missing, and texts that are not what was stored."""

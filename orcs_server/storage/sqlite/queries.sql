@@ -418,3 +418,53 @@ WHERE NOT EXISTS (
         SELECT 1 FROM memory_versions AS entries
         WHERE entries.namespace = blobs.namespace AND entries.digest = blobs.sha256
     )
+
+-- name: add_usage
+-- Adds to days of the ledger.
+INSERT INTO usage_days (
+    namespace, day, requests, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_micros,
+    attempts, created, completed, failed, cancelled
+)
+VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    requests = requests + excluded.requests, input_tokens = input_tokens + excluded.input_tokens,
+    cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_micros = cost_micros + excluded.cost_micros,
+    attempts = attempts + excluded.attempts, created = created + excluded.created,
+    completed = completed + excluded.completed, failed = failed + excluded.failed,
+    cancelled = cancelled + excluded.cancelled
+
+-- name: usage_days
+-- Days of a namespace's ledger, the latest first.
+SELECT day, requests, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_micros,
+    attempts, created, completed, failed, cancelled
+FROM usage_days WHERE namespace = ? AND day BETWEEN ? AND ? ORDER BY day DESC
+
+-- name: usage_of_all
+-- One day of all namespaces' ledgers.
+SELECT namespace, day, requests, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost_micros,
+    attempts, created, completed, failed, cancelled
+FROM usage_days WHERE day = ?
+
+-- name: prune_usage
+-- Forgets some old days of the ledger.
+DELETE FROM usage_days
+WHERE (namespace, day) IN (SELECT namespace, day FROM usage_days WHERE day < ? LIMIT ?)
+
+-- name: holdings
+-- What a namespace holds.
+SELECT bytes, workflows FROM holdings WHERE namespace = ?
+
+-- name: wrong_holdings
+-- The namespaces of which it is noted that they hold something else than they do.
+SELECT namespace, sum(noted), sum(size), sum(workflows), sum(live) FROM (
+    SELECT namespace, bytes AS noted, 0 AS size, workflows, 0 AS live FROM holdings
+    UNION ALL
+    SELECT namespace, 0, length(bytes), 0, 0 FROM blobs
+    UNION ALL
+    SELECT namespace, 0, length(body), 0, 0 FROM events
+    UNION ALL
+    SELECT namespace, 0, 0, 0, status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') FROM workflows
+)
+GROUP BY namespace HAVING sum(noted) <> sum(size) OR sum(workflows) <> sum(live) ORDER BY namespace

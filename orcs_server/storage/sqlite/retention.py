@@ -38,6 +38,13 @@ def forget_requests(before_us: int, limit: int) -> batch.Operation:
     )
 
 
+def forget_usage(before_day: int, limit: int) -> batch.Operation:
+    """Return what forgets some old days of the ledger and says how many."""
+    return batch.Change(
+        lambda connection: connection.execute(QUERIES["prune_usage"], (before_day, limit)).rowcount, limit
+    )
+
+
 def unused_blobs(reader: Reader, after: Place, limit: int) -> tuple[Place | None, list[Place]]:
     """Look at a page of blobs; return where it ends, None at the end of all, and those to which nothing refers."""
     rows = reader.page(QUERIES["look_at_blobs"], (*after, limit))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from orcs_server.identity.quotas import NO_QUOTAS, Quotas, day_of
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.agents import AgentStore
 from orcs_server.storage.audit import AuditDraft, AuditStore
@@ -26,7 +27,7 @@ from orcs_server.storage.journal import (
 )
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.people import Freeze, InputFilter, InputKey, StoredInput
-from orcs_server.storage.sqlite import batch, journal, people, retention
+from orcs_server.storage.sqlite import batch, journal, people, retention, usage
 from orcs_server.storage.sqlite.agents import SqliteAgents
 from orcs_server.storage.sqlite.audit import SqliteAudit
 from orcs_server.storage.sqlite.decoding import any_of, conditions_of, event_of, live_of, summary_of, task_of
@@ -52,7 +53,8 @@ from orcs_server.storage.store import (
     WorkflowSummary,
     Write,
 )
-from orcs_server.workflow.model import Digest
+from orcs_server.storage.usage import Holdings, UsageCounts, UsageDay
+from orcs_server.workflow.model import Digest, Usage
 from orcs_server.workflow.people import PendingInput
 from orcs_server.workflow.states import TaskStatus
 
@@ -63,13 +65,14 @@ PACK_ON_LOOP = 64 * 1024
 class SqliteStore:
     """A `Store` in a file of this machine, for one server at a time."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, quotas: Quotas = NO_QUOTAS) -> None:
+        self._quotas = quotas
         self._path = Path(path).absolute()
         self._lock = FileLock(self._path)
         self._cache = at_rest.BlobCache()
         self._open_writer: Writer | None = None
         self._open_reader: Reader | None = None
-        self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack)
+        self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack, quotas)
         self._audit = SqliteAudit(self._submit, lambda: self._reader)
         self._agents = SqliteAgents(lambda: self._writer, lambda: self._reader)
 
@@ -147,7 +150,9 @@ class SqliteStore:
 
     async def commit(self, write: Write) -> None:
         packed = await _pack(write.blobs) if write.blobs else ()
-        await self._writer.submit(batch.Commit(write, packed), write.namespace)
+        quota = None if write.base_seq else self._quotas.of(write.namespace)
+        limited = quota is not None and quota.limits_creation
+        await self._writer.submit(batch.Commit(write, packed, quota if limited else None), write.namespace)
         self._remember(write.namespace, write.blobs)
 
     async def delete(self, write: Write) -> None:
@@ -237,6 +242,25 @@ class SqliteStore:
 
     async def end_freeze(self, namespace: str) -> None:
         await self._writer.submit(people.end_freeze(namespace), namespace)
+
+    # Usage
+
+    async def usage_days(self, namespace: str, first_day: int, last_day: int) -> list[UsageDay]:
+        return usage.days(self._reader, namespace, first_day, last_day)
+
+    async def usage_of_all(self, day: int) -> dict[str, UsageDay]:
+        return usage.of_all(self._reader, day)
+
+    async def add_usage(self, namespace: str, time_us: int, consumed: Usage) -> None:
+        day = UsageDay(day_of(time_us), UsageCounts(consumed))
+        await self._writer.submit(batch.Change(lambda connection: usage.add(connection, namespace, day)), namespace)
+
+    async def holdings(self, namespace: str) -> Holdings:
+        return usage.holdings(self._reader, namespace)
+
+    async def prune_usage(self, before_day: int, limit: int) -> int:
+        pruned: int = await self._writer.submit(retention.forget_usage(before_day, limit))
+        return pruned
 
     # Events
 

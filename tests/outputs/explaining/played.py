@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from orcs_server.identity.quotas import UsedUp
 from orcs_server.outputs.explaining.explain import explain
 from orcs_server.outputs.explaining.explanation import Explanation, Reason, ReasonCode, TaskExplanation
 from orcs_server.outputs.explaining.history import History
@@ -29,11 +30,13 @@ def task(name: str, *after: str, **more: object) -> TaskSpec:
     return TaskSpec(name, name.upper(), TEXT, "a", tuple(after), **more)  # type: ignore[arg-type]
 
 
-def explained(state: WorkflowState, records: Iterable[EventRecord], now_us: int) -> Explanation:
+def explained(
+    state: WorkflowState, records: Iterable[EventRecord], now_us: int, used_up: UsedUp | None = None
+) -> Explanation:
     """Return the explanation of a state and of all its tasks, given all of its log."""
     history = History(state, [task.spec.id for task in state.tasks_in_order()])
     history.learn(records)
-    return explain(state, history, now_us)
+    return explain(state, history, now_us, used_up)
 
 
 class Played:
@@ -84,8 +87,8 @@ class Played:
 
     # What is said of it
 
-    def explanation(self) -> Explanation:
-        return explained(through_rows(self.state), self.records, self.now_us)
+    def explanation(self, used_up: UsedUp | None = None) -> Explanation:
+        return explained(through_rows(self.state), self.records, self.now_us, used_up)
 
     def why(self) -> dict[ReasonCode, Reason]:
         """Why the workflow stands where it stands."""

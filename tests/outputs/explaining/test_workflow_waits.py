@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orcs_server.identity.quotas import DAY_US, QuotaKind, UsedUp
 from orcs_server.outputs.explaining.explanation import ReasonCode
 from orcs_server.workflow import messages as m
 from orcs_server.workflow.model import ApprovalPolicy, Budget, Execution, Failure, FailureKind, StopMode
@@ -190,3 +191,34 @@ def test_a_rejected_plan_goes_back_to_the_planner_and_the_past_says_so() -> None
     texts = [reason.text for reason in played.explanation().past.latest]
     assert "i1, the plan's approval, was refused by bob: too expensive." in texts
     assert "What had not begun was to be planned anew by bob: too expensive." in texts
+
+
+@pytest.mark.parametrize(
+    ("used_up", "words", "when"),
+    [
+        (UsedUp(QuotaKind.TOKENS_PER_DAY, 10, 12), "has used 12 tokens today", "at midnight UTC"),
+        (
+            UsedUp(QuotaKind.COST_PER_DAY, 10, 12),
+            "has used 12 millionths of the currency unit today",
+            "at midnight UTC",
+        ),
+        (UsedUp(QuotaKind.RUNNING_TASKS, 10, 12), "has 12 of its attempts running", "when an attempt ends"),
+    ],
+)
+def test_what_a_quota_of_the_namespace_holds_is_told_so(used_up: UsedUp, words: str, when: str) -> None:
+    said = f"Its namespace {words}, and its quota {used_up.kind.value} is 10: it goes on {when}."
+    free_us = None if used_up.kind is QuotaKind.RUNNING_TASKS else DAY_US
+    planned, ready = Played(**QUERY), Played(task("a"), task("b", "a"))
+    why = {reason.code: reason for reason in planned.explanation(used_up).why}
+    assert set(why) == {Code.QUOTA}
+    assert (why[Code.QUOTA].text, why[Code.QUOTA].time_us) == (said, free_us)
+    told = ready.explanation(used_up)
+    (reason,) = told.why
+    assert (reason.code, reason.text, reason.time_us) == (Code.QUOTA, f"a is ready. {said}", free_us)
+    assert reason.task_ids == ("a",)
+    of_task = {one.task_id: one.why for one in told.tasks}
+    assert [(one.code, one.text, one.time_us) for one in of_task["a"]] == [(Code.QUOTA, said, free_us)]
+    assert [one.code for one in of_task["b"]] == [Code.DEPENDENCIES]
+    # What runs, or waits for something else, is not held by it.
+    ready.begin("a")
+    assert {reason.code for reason in ready.explanation(used_up).why} == {Code.RUNNING}

@@ -46,7 +46,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "CreateWorkflow": {**QUERY, "auto_start": False},
     "PreviewPlan": QUERY,
     "GetTask": {"workflow_id": "ready", "task_id": "a"},
-    **{name: {} for name in ("GetServerInfo", "ListWorkflows", "WatchWorkflows")},
+    **{name: {} for name in ("GetServerInfo", "GetUsage", "ListWorkflows", "WatchWorkflows")},
     **{
         name: {"workflow_id": "ready"}
         for name in ("ListTasks", "GetWorkflow", "RenderGraph", "ExplainWorkflow", "WatchWorkflow")
@@ -256,6 +256,12 @@ TABLE: Final[dict[str, Expectations]] = {
         "page_token": page_token("tasks"),
     },
     "GetServerInfo": {},
+    "GetUsage": {
+        "days": (
+            *(wrong(days=number) for number in (-1, 401, 2**31 - 1, -(2**31))),
+            *(accepted(days=number) for number in (0, 1, 400)),
+        )
+    },
     **CONTROL,
     **MEMORY,
     **AUDIT,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from orcs_server.errors import NotFound
+from orcs_server.identity.quotas import NO_QUOTAS, Quotas
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.memory_rows import (
     Changes,
@@ -49,6 +50,7 @@ from orcs_server.storage.sqlite.memory import (
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
+from orcs_server.storage.sqlite.usage import refuse_growth
 from orcs_server.storage.sqlite.writer import Refused, Writer
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Digest
@@ -66,13 +68,19 @@ class SqliteMemory:
     """A `MemoryStore` within a data file that is open."""
 
     def __init__(
-        self, writer: Callable[[], Writer], reader: Callable[[], Reader], cache: at_rest.BlobCache, pack: Pack
+        self,
+        writer: Callable[[], Writer],
+        reader: Callable[[], Reader],
+        cache: at_rest.BlobCache,
+        pack: Pack,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         """`writer` and `reader` give what is open, or raise Unavailable."""
         self._writer = writer
         self._reader = reader
         self._cache = cache
         self._pack = pack
+        self._quotas = quotas
         self._bells: dict[str, asyncio.Event] = {}
         self._once: Once | None = None
 
@@ -97,7 +105,13 @@ class SqliteMemory:
         blobs = [change.blob for change in changes if isinstance(change, MemoryPut)]
         packed = {one.digest: one for one in await self._pack(blobs)}
         weight = ROWS_TO_A_VERSION * len(changes)
-        return await self._change(namespace, lambda at: writing.write(at, namespace, changes, packed, note), weight)  # type: ignore[no-any-return]
+
+        def write(connection: sqlite3.Connection) -> Outcome | Refused:
+            if packed:
+                refuse_growth(connection, namespace, self._quotas.of(namespace), note.time_us)
+            return writing.write(connection, namespace, changes, packed, note)
+
+        return await self._change(namespace, write, weight)  # type: ignore[no-any-return]
 
     async def copy(self, namespace: str, source: EntrySource, target: Place, note: Note) -> Written:
         return await self._change(namespace, lambda at: writing.copy(at, namespace, source, target, note))  # type: ignore[no-any-return]
