@@ -293,4 +293,5 @@ class BlockingOrcsClient:
     get_agent = _blocking(OrcsClient.get_agent)
     list_agents = _iterating(OrcsClient.list_agents)
     get_server_info = _blocking(OrcsClient.get_server_info)
+    list_problems = _blocking(OrcsClient.list_problems)
     receives_work = _blocking(OrcsClient.receives_work)

@@ -41,6 +41,7 @@ from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
 from orcs_server.hooks.leave import AgentLeave
 from orcs_server.storage.store import Blob
+from orcs_server.telemetry import TELEMETRY_OFF, Calls
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
 from orcs_server.workflow.people import Need
 
@@ -133,6 +134,7 @@ class AgentRunner:
         call_timeout_us: int | None = None,
         stall_timeout_us: int | None = None,
         breakers: Breakers | None = None,
+        telemetry: Calls = TELEMETRY_OFF.calls,
     ) -> None:
         """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
 
@@ -144,7 +146,9 @@ class AgentRunner:
         self._models = models
         self._shared = dict(settings or {})
         self._limits = CallLimits(_seconds(call_timeout_us), _seconds(stall_timeout_us))
-        self._breakers = breakers
+        self.breakers = breakers
+        """What is known of the model servers; None where nobody keeps watch."""
+        self._telemetry = telemetry
         model_settings(self._shared, "model.settings")
         self._config = RunConfig(
             model_provider=ObservedModels(models),
@@ -158,7 +162,13 @@ class AgentRunner:
         """By revision. Each run gets a copy: the SDK slows down with every run that shares an agent, and making one takes long."""
 
     @classmethod
-    def configured(cls, models: ModelProvider, choice: ModelChoice, now_us: Callable[[], int]) -> AgentRunner:
+    def configured(
+        cls,
+        models: ModelProvider,
+        choice: ModelChoice,
+        now_us: Callable[[], int],
+        telemetry: Calls = TELEMETRY_OFF.calls,
+    ) -> AgentRunner:
         """Return what runs agents with these models as the settings say. Raises StartupError."""
         return cls(
             models,
@@ -166,6 +176,7 @@ class AgentRunner:
             call_timeout_us=choice.timeout_us,
             stall_timeout_us=choice.stall_timeout_us,
             breakers=Breakers(BreakerRules(patience_us=choice.patience_us), now_us) if choice.patience_us else None,
+            telemetry=telemetry,
         )
 
     async def run(self, request: AgentRun) -> AgentResult:
@@ -176,9 +187,10 @@ class AgentRunner:
             request.on_usage,
             journal,
             request.price,
-            breakers=self._breakers,
+            breakers=self.breakers,
             limits=self._limits,
             leave=request.leave,
+            telemetry=self._telemetry,
         )
         schema, problems = _output_schema(request)
         if problems:

@@ -59,6 +59,7 @@ OPERATIONS: Final = {
     "agents.get": "view",
     "agents.list": "view",
     "system.info": "view",
+    "system.problems": "administer",
     "system.reflect": "view",
     "audit.list": "administer",
     "audit.export": "administer",

@@ -41,6 +41,9 @@ class OpenWatches:
         self._by_caller: Counter[tuple[str, str]] = Counter()
         self._wakes: set[Callable[[], None]] = set()
 
+    def __len__(self) -> int:
+        return len(self._wakes)
+
     @contextmanager
     def enter(self, caller: Caller, wake: Callable[[], None]) -> Iterator[None]:
         """Count a watch while it is open. Raises ResourceExhausted (QUOTA_EXCEEDED) when the caller or its namespace has too many."""

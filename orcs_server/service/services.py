@@ -28,6 +28,7 @@ from orcs_server.service.inbox import Inbox
 from orcs_server.service.memoryservices import MemoryServices, build_memory_services
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
+from orcs_server.service.problems import Problems
 from orcs_server.service.reading import Reading
 from orcs_server.service.results import Results
 from orcs_server.service.revisions import Revisions
@@ -63,6 +64,7 @@ class Services:
     audit: Audit
     auditing: Auditing
     open_watches: OpenWatches
+    problems: Problems
 
 
 def build_services(
@@ -81,6 +83,9 @@ def build_services(
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
+    problems = Problems(
+        states=lambda: engine.states, store=store, hooks=hooks, breakers=executor.breakers, authorisation=authorisation
+    )
     open_watches = OpenWatches(settings.limits.max_watches_per_caller)
     for_workflows = WorkflowSettings(settings, catalog, hooks)
     commands = Commands(engine=engine, store=store, authorisation=authorisation, auditing=auditing)
@@ -110,7 +115,9 @@ def build_services(
         ),
         reading=Reading(store=store, authorisation=authorisation, max_page_size=pages),
         results=results,
-        explaining=Explaining(store=store, authorisation=authorisation, clock=clock, max_page_size=pages),
+        explaining=Explaining(
+            store=store, authorisation=authorisation, clock=clock, max_page_size=pages, troubles=problems.of_server
+        ),
         agents=Agents(catalog=catalog, authorisation=authorisation, max_page_size=pages),
         system=System(
             settings=settings,
@@ -136,4 +143,5 @@ def build_services(
         audit=Audit(store=store, authorisation=authorisation, max_page_size=pages),
         auditing=auditing,
         open_watches=open_watches,
+        problems=problems,
     )

@@ -46,7 +46,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "PreviewPlan": QUERY,
     "GetAgent": {"agent_id": "research_agent"},
     "GetTask": {"workflow_id": "ready", "task_id": "a"},
-    **{name: {} for name in ("ListAgents", "GetServerInfo", "ListWorkflows", "WatchWorkflows")},
+    **{name: {} for name in ("ListAgents", "GetServerInfo", "ListProblems", "ListWorkflows", "WatchWorkflows")},
     **{
         name: {"workflow_id": "ready"}
         for name in ("ListTasks", "GetWorkflow", "RenderGraph", "ExplainWorkflow", "WatchWorkflow")
@@ -262,6 +262,7 @@ TABLE: Final[dict[str, Expectations]] = {
     },
     "ListAgents": {"page_size": page_size(), "page_token": page_token("agents")},
     "GetServerInfo": {},
+    "ListProblems": {},
     **CONTROL,
     **MEMORY,
     **AUDIT,
