@@ -67,6 +67,7 @@ METHODS: Final = {
     "GetAgent": "agents.get",
     "ListAgents": "agents.list",
     "GetServerInfo": "system.info",
+    "ListProblems": "system.problems",
     "ServerReflectionInfo": "system.reflect",
     "ListAuditRecords": "audit.list",
     "ExportAudit": "audit.export",
