@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import audit, context, disk, journal, main_job, memory, people, recovery, scale
+from benchmarks import audit, context, disk, journal, main_job, memory, observed, people, recovery, scale
 
 ALL = {
     "main": main_job.measure,
     "deltas": lambda: main_job.measure(deltas=50),
     "scale": scale.measure,
     "journal": journal.measure,
+    "observed": observed.measure,
     "recovery": recovery.measure,
     "disk": disk.measure,
     "control": people.control,

@@ -53,12 +53,13 @@ async def at_once(workers: int, count: int, one: Callable[[int], Awaitable[objec
 async def finish(client: orcs_client.OrcsClient, plan: workflow_pb2.Plan, *, deltas: bool = False) -> None:
     """Run a workflow and watch it to its end, which must be its completion."""
     created = await client.create_workflow(plan=plan)
-    last = ""
+    before = last = ""
     async with aclosing(client.watch(created.workflow.id, deltas=deltas)) as items:
         async for item in items:
             if isinstance(item, orcs_client.Event):
-                last = item.message.WhichOneof("body") or ""
-    if last != "workflow_completed":
+                before, last = last, item.message.WhichOneof("body") or ""
+    # Its resources are given back after its end.
+    if "workflow_completed" not in (before, last):
         raise RuntimeError(f"a workflow ended with {last}")
 
 

@@ -296,4 +296,5 @@ class BlockingOrcsClient:
     deregister_agent = _blocking(OrcsClient.deregister_agent)
     get_usage = _blocking(OrcsClient.get_usage)
     get_server_info = _blocking(OrcsClient.get_server_info)
+    list_problems = _blocking(OrcsClient.list_problems)
     receives_work = _blocking(OrcsClient.receives_work)

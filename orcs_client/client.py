@@ -327,6 +327,12 @@ class OrcsClient(
         stub = SystemServiceStub(self._connection.unary)
         return await self._connection.call(stub.GetServerInfo, system_service_pb2.GetServerInfoRequest())
 
+    async def list_problems(self) -> list[system_service_pb2.Problem]:
+        """List what is wrong with the running server; it needs the role `administer`."""
+        stub = SystemServiceStub(self._connection.unary)
+        reply = await self._connection.call(stub.ListProblems, system_service_pb2.ListProblemsRequest())
+        return list(reply.problems)
+
     async def receives_work(self) -> bool:
         """Ask whether the server takes work. It needs no token; a server that cannot be reached raises `Unavailable`."""
         return await health.receives_work(self._connection)

@@ -30,6 +30,7 @@ from orcs_client.v1.memory_pb2 import (
     MemoryTrust,
 )
 from orcs_client.v1.plan_edit_pb2 import PlanChanges, PlanRevision
+from orcs_client.v1.system_service_pb2 import Problem, ProblemCode
 from orcs_client.v1.task_service_pb2 import RetryTaskResponse
 from orcs_client.v1.usage_service_pb2 import DailyUsage, GetUsageResponse, Quota, QuotaKind
 from orcs_client.v1.workflow_pb2 import (
@@ -105,6 +106,8 @@ __all__ = [
     "PlanSource",
     "PlanTask",
     "PlanningStrategy",
+    "Problem",
+    "ProblemCode",
     "Quota",
     "QuotaKind",
     "Reason",

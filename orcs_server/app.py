@@ -33,6 +33,7 @@ from orcs_server.memory import Memory
 from orcs_server.rpc.calls import SLOW_AFTER_S
 from orcs_server.rpc.server import RpcServer
 from orcs_server.service.auditing import Auditing
+from orcs_server.service.figures_of_server import admission_figures, batch_meter, server_figures
 from orcs_server.service.nameable import tooling
 from orcs_server.service.recording import EventRecording
 from orcs_server.service.retention import Retention
@@ -60,16 +61,21 @@ class Backend:
         self.model = settings.model_choice(environ)
         toolbox, known, self.nameable = tooling(settings)
         self.catalog = AgentCatalog.build(settings.agents, settings.agent_registry, settings.prompts.planner, known)
-        self.telemetry = Telemetry.from_environment(environ)
+        self.telemetry = Telemetry.from_environment(
+            environ, scraped=settings.metrics_listen is not None, by_namespace=settings.metrics_by_namespace
+        )
         factory = null_factory if settings.hooks is None else load_factory(settings.hooks)
         self.hooks = GuardedHooks(factory, time_limit_us=settings.hook_timeout_us)
         self._recording = EventRecording(self.hooks, self.telemetry)
         self.store = SqliteStore(settings.data, settings.quotas)
         self.auditing = Auditing(self.store.audit, self.clock)
         self.memory = Memory(self.store, self.clock, self.auditing.memory_refused)
+        self.store.on_batch = batch_meter(self.telemetry)
         self._models = ConfiguredModels(self.model, to_us(settings.offline_pace), environ)
         self._mcp = McpServers(settings.mcp, environ)
-        runner = AgentRunner.configured(self._models, self.model, self.clock.now_us, toolbox, self._mcp)
+        runner = AgentRunner.configured(
+            self._models, self.model, self.clock.now_us, toolbox, self._mcp, self.telemetry.calls
+        )
         self.executor = Executor(
             self.store,
             runner,
@@ -88,6 +94,7 @@ class Backend:
             on_commit=self._recording.note,
         )
         self._retention: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the storage and build the services. Raises StartupError."""
@@ -111,6 +118,23 @@ class Backend:
             auditing=self.auditing,
             nameable=self.nameable,
         )
+        self.figures = server_figures(
+            telemetry=self.telemetry,
+            states=lambda: self.engine.states,
+            free_slots=lambda: self.engine.slots.free,
+            problems=self.services.problems,
+            store=self.store,
+            hooks=self.hooks,
+            recording=self._recording,
+            open_watches=self.services.open_watches,
+        )
+
+    def measure(self) -> Address | None:
+        """Look up figures from now on where anybody wants them, and show them where the settings say; return where."""
+        if self.telemetry.metering:
+            self._looking = asyncio.create_task(self.figures.run(), name="figures")
+        address = self.settings.metrics_address
+        return None if address is None else Address(*self.telemetry.listen(address.host, address.port))
 
     async def start(self) -> int:
         """Take up every live workflow where it stood, return how many, and take commands. Raises StartupError for a file that
@@ -132,9 +156,10 @@ class Backend:
 
     async def close(self, grace_s: float) -> None:
         """End in good order: attempts get `grace_s` seconds, everything is stored. Safe after a start that failed."""
-        if self._retention is not None:
-            self._retention.cancel()
-            await asyncio.wait((self._retention,))
+        for task in (self._retention, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         await self.engine.stop(grace_s)
         await self._recording.close()
         await self.hooks.close()
@@ -159,6 +184,8 @@ class Server:
         self.backend = Backend(settings, self._environ)
         self.address: Address = settings.address
         """Where it listens; with its real port once it is started."""
+        self.metrics_address: Address | None = None
+        """Where metrics are shown, if anywhere; with the real port."""
         self.registry: TokenRegistry | None = None
         self._rpc: RpcServer | None = None
         self._announcement: Announcement | None = None
@@ -202,6 +229,8 @@ class Server:
             backend.services, backend.store, backend.telemetry, self.registry, slow_after_s=self._slow_after_s
         )
         self.address = rpc.bind(settings.address, settings.tls_certificate, settings.tls_key)
+        backend.figures.add(admission_figures(rpc.admission))
+        self.metrics_address = backend.measure()
         resumed = await backend.start()
         self._rpc = rpc
         await rpc.start()
@@ -217,6 +246,7 @@ class Server:
                 "model_server": backend.model.server,
                 "model": backend.model.name,
                 "workflows_resumed": resumed,
+                **({} if self.metrics_address is None else {"metrics": f"http://{self.metrics_address}/metrics"}),
             },
         )
 
@@ -254,6 +284,8 @@ def _warn(server: Server) -> None:
             "%s or ORCS_MODEL_BASE_URL",
             model.api_key_env,
         )
+    if server.metrics_address is not None and not server.metrics_address.loopback:
+        _log.warning("metrics at %s can be read by other machines, without a token", server.metrics_address)
     if server.settings.insecure_no_auth:
         _log.warning("tokens are off: every program on this machine can use this server")
 

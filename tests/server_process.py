@@ -47,7 +47,7 @@ class ServerProcess:
             "XDG_DATA_HOME": str(share),
             "ORCS_OFFLINE_PACE": "0",
             "ORCS_DRAIN_GRACE": "1",
-            **{f"ORCS_{name.upper()}": value for name, value in self._settings.items()},
+            **{_variable(name): value for name, value in self._settings.items()},
         }
 
     @property
@@ -104,3 +104,8 @@ class ServerProcess:
         if process.stdout is not None:
             process.stdout.close()
         return status
+
+
+def _variable(name: str) -> str:
+    """Return the environment's name of a setting; those of OpenTelemetry are given as they are."""
+    return name if name.startswith("OTEL_") else f"ORCS_{name.upper()}"

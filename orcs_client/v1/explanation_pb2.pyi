@@ -153,6 +153,10 @@ class _ReasonCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonCode
     """Another attempt follows after a pause."""
     REASON_CODE_QUOTA: _ReasonCode.ValueType  # 61
     """A quota of its namespace is used up."""
+    REASON_CODE_STORAGE_TROUBLE: _ReasonCode.ValueType  # 70
+    """The server stores nothing now: its disk is full, or its data file does not take writes. Since `time`."""
+    REASON_CODE_HOOK_TROUBLE: _ReasonCode.ValueType  # 71
+    """A hook of the server's operator raises errors, hangs or answers nonsense. Since `time`."""
 
 class ReasonCode(_ReasonCode, metaclass=_ReasonCodeEnumTypeWrapper):
     """What kind of reason it is. More may be added: a reader that does not know one shows the reason's text."""
@@ -281,6 +285,10 @@ REASON_CODE_RETRY_SCHEDULED: ReasonCode.ValueType  # 60
 """Another attempt follows after a pause."""
 REASON_CODE_QUOTA: ReasonCode.ValueType  # 61
 """A quota of its namespace is used up."""
+REASON_CODE_STORAGE_TROUBLE: ReasonCode.ValueType  # 70
+"""The server stores nothing now: its disk is full, or its data file does not take writes. Since `time`."""
+REASON_CODE_HOOK_TROUBLE: ReasonCode.ValueType  # 71
+"""A hook of the server's operator raises errors, hangs or answers nonsense. Since `time`."""
 Global___ReasonCode: _TypeAlias = ReasonCode  # noqa: Y015
 
 class _AttemptEnding:

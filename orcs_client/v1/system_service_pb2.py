@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1corcs/v1/system_service.proto\x12\x07orcs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xfb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x11\n\tlog_epoch\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05model\x18\x05 \x01(\x0b\x32\x12.orcs.v1.ModelInfo\x12\x1f\n\x06limits\x18\x06 \x01(\x0b\x32\x0f.orcs.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\x07 \x03(\t\x12#\n\x06\x63\x61ller\x18\x08 \x01(\x0b\x32\x13.orcs.v1.CallerInfo\"W\n\tModelInfo\x12\x0f\n\x07offline\x18\x01 \x01(\x08\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x15\n\rdefault_model\x18\x03 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x04 \x01(\t\"\xd8\x01\n\x06Limits\x12\x11\n\tmax_tasks\x18\x01 \x01(\x05\x12\x17\n\x0fmax_query_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14max_title_characters\x18\x03 \x01(\x05\x12\x15\n\rmax_page_size\x18\x04 \x01(\x05\x12\x19\n\x11\x64\x65\x66\x61ult_page_size\x18\x05 \x01(\x05\x12\x1d\n\x15max_description_bytes\x18\x06 \x01(\x03\x12\x19\n\x11max_context_bytes\x18\x07 \x01(\x03\x12\x18\n\x10max_schema_bytes\x18\x08 \x01(\x03\"A\n\nCallerInfo\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t2_\n\rSystemService\x12N\n\rGetServerInfo\x12\x1d.orcs.v1.GetServerInfoRequest\x1a\x1e.orcs.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1corcs/v1/system_service.proto\x12\x07orcs.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xfb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x02 \x01(\t\x12\x11\n\tlog_epoch\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05model\x18\x05 \x01(\x0b\x32\x12.orcs.v1.ModelInfo\x12\x1f\n\x06limits\x18\x06 \x01(\x0b\x32\x0f.orcs.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\x07 \x03(\t\x12#\n\x06\x63\x61ller\x18\x08 \x01(\x0b\x32\x13.orcs.v1.CallerInfo\"W\n\tModelInfo\x12\x0f\n\x07offline\x18\x01 \x01(\x08\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x15\n\rdefault_model\x18\x03 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x04 \x01(\t\"\xd8\x01\n\x06Limits\x12\x11\n\tmax_tasks\x18\x01 \x01(\x05\x12\x17\n\x0fmax_query_bytes\x18\x02 \x01(\x03\x12\x1c\n\x14max_title_characters\x18\x03 \x01(\x05\x12\x15\n\rmax_page_size\x18\x04 \x01(\x05\x12\x19\n\x11\x64\x65\x66\x61ult_page_size\x18\x05 \x01(\x05\x12\x1d\n\x15max_description_bytes\x18\x06 \x01(\x03\x12\x19\n\x11max_context_bytes\x18\x07 \x01(\x03\x12\x18\n\x10max_schema_bytes\x18\x08 \x01(\x03\"A\n\nCallerInfo\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\"\x15\n\x13ListProblemsRequest\":\n\x14ListProblemsResponse\x12\"\n\x08problems\x18\x01 \x03(\x0b\x32\x10.orcs.v1.Problem\"|\n\x07Problem\x12\"\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x14.orcs.v1.ProblemCode\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12.\n\nsince_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xce\x01\n\x0bProblemCode\x12\x1c\n\x18PROBLEM_CODE_UNSPECIFIED\x10\x00\x12$\n PROBLEM_CODE_MODEL_ENDPOINT_DOWN\x10\x01\x12\x1d\n\x19PROBLEM_CODE_HOOK_FAILING\x10\x02\x12\x1a\n\x16PROBLEM_CODE_DISK_FULL\x10\x03\x12 \n\x1cPROBLEM_CODE_STORAGE_FAILING\x10\x04\x12\x1e\n\x1aPROBLEM_CODE_TASK_POISONED\x10\x05\x32\xac\x01\n\rSystemService\x12N\n\rGetServerInfo\x12\x1d.orcs.v1.GetServerInfoRequest\x1a\x1e.orcs.v1.GetServerInfoResponse\x12K\n\x0cListProblems\x12\x1c.orcs.v1.ListProblemsRequest\x1a\x1d.orcs.v1.ListProblemsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orcs_client.v1.system_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROBLEMCODE']._serialized_start=937
+  _globals['_PROBLEMCODE']._serialized_end=1143
   _globals['_GETSERVERINFOREQUEST']._serialized_start=74
   _globals['_GETSERVERINFOREQUEST']._serialized_end=96
   _globals['_GETSERVERINFORESPONSE']._serialized_start=99
@@ -42,6 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITS']._serialized_end=658
   _globals['_CALLERINFO']._serialized_start=660
   _globals['_CALLERINFO']._serialized_end=725
-  _globals['_SYSTEMSERVICE']._serialized_start=727
-  _globals['_SYSTEMSERVICE']._serialized_end=822
+  _globals['_LISTPROBLEMSREQUEST']._serialized_start=727
+  _globals['_LISTPROBLEMSREQUEST']._serialized_end=748
+  _globals['_LISTPROBLEMSRESPONSE']._serialized_start=750
+  _globals['_LISTPROBLEMSRESPONSE']._serialized_end=808
+  _globals['_PROBLEM']._serialized_start=810
+  _globals['_PROBLEM']._serialized_end=934
+  _globals['_SYSTEMSERVICE']._serialized_start=1146
+  _globals['_SYSTEMSERVICE']._serialized_end=1318
 # @@protoc_insertion_point(module_scope)

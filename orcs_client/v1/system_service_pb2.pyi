@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ProblemCode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProblemCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProblemCode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROBLEM_CODE_UNSPECIFIED: _ProblemCode.ValueType  # 0
+    """Never sent."""
+    PROBLEM_CODE_MODEL_ENDPOINT_DOWN: _ProblemCode.ValueType  # 1
+    """A model server is down."""
+    PROBLEM_CODE_HOOK_FAILING: _ProblemCode.ValueType  # 2
+    """A hook of the operator's raises errors, hangs or answers nonsense."""
+    PROBLEM_CODE_DISK_FULL: _ProblemCode.ValueType  # 3
+    """The disk of the data file is full, or nearly so."""
+    PROBLEM_CODE_STORAGE_FAILING: _ProblemCode.ValueType  # 4
+    """The data file takes no writes, or is damaged."""
+    PROBLEM_CODE_TASK_POISONED: _ProblemCode.ValueType  # 5
+    """A task was lost together with the server time and again: it may be what ends the server."""
+
+class ProblemCode(_ProblemCode, metaclass=_ProblemCodeEnumTypeWrapper):
+    """Kinds of trouble that a server knows of itself."""
+
+PROBLEM_CODE_UNSPECIFIED: ProblemCode.ValueType  # 0
+"""Never sent."""
+PROBLEM_CODE_MODEL_ENDPOINT_DOWN: ProblemCode.ValueType  # 1
+"""A model server is down."""
+PROBLEM_CODE_HOOK_FAILING: ProblemCode.ValueType  # 2
+"""A hook of the operator's raises errors, hangs or answers nonsense."""
+PROBLEM_CODE_DISK_FULL: ProblemCode.ValueType  # 3
+"""The disk of the data file is full, or nearly so."""
+PROBLEM_CODE_STORAGE_FAILING: ProblemCode.ValueType  # 4
+"""The data file takes no writes, or is damaged."""
+PROBLEM_CODE_TASK_POISONED: ProblemCode.ValueType  # 5
+"""A task was lost together with the server time and again: it may be what ends the server."""
+Global___ProblemCode: _TypeAlias = ProblemCode  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -211,3 +248,80 @@ class CallerInfo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallerInfo: _TypeAlias = CallerInfo  # noqa: Y015
+
+@_typing.final
+class ListProblemsRequest(_message.Message):
+    """Asks for all problems."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProblemsRequest: _TypeAlias = ListProblemsRequest  # noqa: Y015
+
+@_typing.final
+class ListProblemsResponse(_message.Message):
+    """What is wrong with the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """The problems; none: nothing is known to be wrong."""
+
+    def __init__(
+        self,
+        *,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProblemsResponse: _TypeAlias = ListProblemsResponse  # noqa: Y015
+
+@_typing.final
+class Problem(_message.Message):
+    """One thing that is wrong with the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    code: Global___ProblemCode.ValueType
+    """What kind of trouble it is."""
+    subject: _builtins.str
+    """What it is about: the model server's address, the hook's name, WORKFLOW/TASK. Empty where there is but one."""
+    text: _builtins.str
+    """What is wrong and what to do, in a sentence, in English."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is known; unset where nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        code: Global___ProblemCode.ValueType = ...,
+        subject: _builtins.str = ...,
+        text: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "since_time", b"since_time", "subject", b"subject", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Problem: _TypeAlias = Problem  # noqa: Y015

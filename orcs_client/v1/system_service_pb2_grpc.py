@@ -40,6 +40,11 @@ class SystemServiceStub(object):
                 request_serializer=orcs_dot_v1_dot_system__service__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=orcs_dot_v1_dot_system__service__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
+        self.ListProblems = channel.unary_unary(
+                '/orcs.v1.SystemService/ListProblems',
+                request_serializer=orcs_dot_v1_dot_system__service__pb2.ListProblemsRequest.SerializeToString,
+                response_deserializer=orcs_dot_v1_dot_system__service__pb2.ListProblemsResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer(object):
@@ -53,6 +58,13 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProblems(self, request, context):
+        """Lists what is wrong with the running server, and which tasks of the caller's namespace may be what ends it. For administrators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetServerInfo,
                     request_deserializer=orcs_dot_v1_dot_system__service__pb2.GetServerInfoRequest.FromString,
                     response_serializer=orcs_dot_v1_dot_system__service__pb2.GetServerInfoResponse.SerializeToString,
+            ),
+            'ListProblems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProblems,
+                    request_deserializer=orcs_dot_v1_dot_system__service__pb2.ListProblemsRequest.FromString,
+                    response_serializer=orcs_dot_v1_dot_system__service__pb2.ListProblemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class SystemService(object):
             '/orcs.v1.SystemService/GetServerInfo',
             orcs_dot_v1_dot_system__service__pb2.GetServerInfoRequest.SerializeToString,
             orcs_dot_v1_dot_system__service__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProblems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orcs.v1.SystemService/ListProblems',
+            orcs_dot_v1_dot_system__service__pb2.ListProblemsRequest.SerializeToString,
+            orcs_dot_v1_dot_system__service__pb2.ListProblemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

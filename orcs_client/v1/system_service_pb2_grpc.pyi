@@ -18,6 +18,8 @@ class SystemServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetServerInfoRequest, _system_service_pb2.GetServerInfoResponse]
     """Gives the server's version, limits and model, and who the caller is to it."""
+    ListProblems: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListProblemsRequest, _system_service_pb2.ListProblemsResponse]
+    """Lists what is wrong with the running server, and which tasks of the caller's namespace may be what ends it. For administrators."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says what this server is. Whether it receives work is said by grpc.health.v1."""
@@ -29,5 +31,13 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_system_service_pb2.GetServerInfoRequest, _abc.Awaitable[_system_service_pb2.GetServerInfoResponse]],
     ) -> _abc.Awaitable[_system_service_pb2.GetServerInfoResponse]:
         """Gives the server's version, limits and model, and who the caller is to it."""
+
+    @_abc_1.abstractmethod
+    def ListProblems(
+        self,
+        request: _system_service_pb2.ListProblemsRequest,
+        context: _aio.ServicerContext[_system_service_pb2.ListProblemsRequest, _abc.Awaitable[_system_service_pb2.ListProblemsResponse]],
+    ) -> _abc.Awaitable[_system_service_pb2.ListProblemsResponse]:
+        """Lists what is wrong with the running server, and which tasks of the caller's namespace may be what ends it. For administrators."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _aio.Server) -> None: ...

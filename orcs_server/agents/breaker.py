@@ -83,6 +83,16 @@ class Breaker:
         """Whether the endpoint counts as down."""
         return self._last is not None
 
+    @property
+    def since_us(self) -> int:
+        """Since when it has been down, if it is."""
+        return self._since_us
+
+    @property
+    def last_kind(self) -> str:
+        """As what the last call failed; "" while it is up."""
+        return "" if self._last is None else self._last.kind.value
+
     def enter(self) -> Leave | Failure:
         """Return leave to call the endpoint, or the failure to give instead of a call."""
         if self._last is None:
@@ -183,6 +193,11 @@ class Breakers:
         self._now_us = now_us
         self._draw = draw
         self._breakers: dict[str, Breaker] = {}
+
+    @property
+    def down(self) -> tuple[Breaker, ...]:
+        """Those of endpoints that count as down."""
+        return tuple(one for one in self._breakers.values() if one.is_open)
 
     def of(self, endpoint: str) -> Breaker:
         """Return the one breaker of an endpoint, which is named as people may see it."""

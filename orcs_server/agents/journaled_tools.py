@@ -14,12 +14,14 @@ from orcs_server.agents.clearance import ApprovalInRuns, Clearance, clear
 from orcs_server.agents.idempotence import is_idempotent
 from orcs_server.agents.journal import JournalStopped, RunJournal
 from orcs_server.agents.needs import InputRequired
+from orcs_server.agents.observed_calls import agent_of
 from orcs_server.agents.paths import within_tool
 from orcs_server.agents.run_calls import current_calls
 from orcs_server.agents.sensitivity import is_sensitive, is_trusted
 from orcs_server.agents.tool_results import pack_result, unpack_result
 from orcs_server.errors import PermissionDenied
 from orcs_server.hooks.leave import TOOL_OPERATION, AgentLeave
+from orcs_server.telemetry import Calls
 
 Invoke = Callable[[ToolContext[Any], str], Awaitable[Any]]
 
@@ -67,10 +69,16 @@ class JournaledInvocation:
         if stored is not None:
             return unpack_result(stored)
         refused = await refusal_of(calls.leave, self._tool.name)
-        return await self._call(calls.journal, call_id, context, arguments, refused)
+        return await self._call(calls.telemetry, calls.journal, call_id, context, arguments, refused)
 
     async def _call(
-        self, journal: RunJournal, call_id: str, context: ToolContext[Any], arguments: str, refused: str | None
+        self,
+        telemetry: Calls,
+        journal: RunJournal,
+        call_id: str,
+        context: ToolContext[Any],
+        arguments: str,
+        refused: str | None,
     ) -> Any:
         name, repeatable = self._tool.name, may_run_again(self._tool)
         reading = journal.reading
@@ -91,8 +99,10 @@ class JournaledInvocation:
             result: Any = cleared.instead
             if result is None:
                 await journal.start_tool(call_id, name, repeatable=repeatable)
-                with within_tool(call_id):
+                observed = telemetry.tool_call(name, call_id, cleared.arguments, agent_of(self._tool))
+                with observed, within_tool(call_id):
                     result = await self._inner(context, cleared.arguments)
+                    observed.result(result)
                 if not self.trusted:
                     reading.reads.external(name)
         except InputRequired as asked:

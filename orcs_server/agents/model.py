@@ -27,11 +27,13 @@ from openai.types.responses.response_prompt_param import ResponsePromptParam
 from orcs_server.agents.asking import Asking
 from orcs_server.agents.failures import ModelCallError, ending_failure, truncated
 from orcs_server.agents.journaled_tools import journal_tools
+from orcs_server.agents.observed_calls import begin_model_call, note_answer, observe_handoffs, spent_of
 from orcs_server.agents.paths import ROOT
 from orcs_server.agents.providers import endpoint_of
 from orcs_server.agents.run_calls import RunCalls, current_calls
 from orcs_server.agents.steering import Steering
 from orcs_server.agents.watchdog import GivenUpError
+from orcs_server.telemetry import OK
 from orcs_server.workflow.model import Usage
 
 _REQUEST_ONLY = Usage(requests=1)
@@ -111,6 +113,7 @@ class RunModel(Model):
         """
         journal = self._calls.journal
         rest = (model_settings, tools, output_schema, handoffs, tracing)
+        observe_handoffs(handoffs)
         more = {"previous_response_id": previous_response_id, "conversation_id": conversation_id, "prompt": prompt}
         if journal is None:
             async for event in self._ask(None, system_instructions, input, *rest, **more):
@@ -140,8 +143,11 @@ class RunModel(Model):
         self, steering: Steering | None, *question: Any, **more: Any
     ) -> AsyncGenerator[TResponseStreamEvent, None]:
         """Ask the model itself; `question` is what `stream_response` takes. Raises GivenUpError when it is interrupted, too."""
-        charge = self._calls.begin(_name_of(self._inner))
+        name = _name_of(self._inner)
+        charge = self._calls.begin(name)
         asking = Asking(self._calls, self._breaker)
+        call = begin_model_call(self._calls, self._inner, name, question[0], question[1])
+        outcome = "cancelled"
         spent = _REQUEST_ONLY
         completed = False
         items: list[ResponseOutputItem] = []
@@ -156,19 +162,25 @@ class RunModel(Model):
                         asking.answered()
                         # Before it is handed on: whoever stores this response stores its usage with it.
                         charge.record(_usage(event.response.usage), event.response.model)
+                        outcome = OK
+                        note_answer(call, event.response)
                     yield event
             if not completed:
                 raise ModelCallError(truncated())
         except GivenUpError:
             if not completed:
+                outcome = "interrupted"
                 raise
         except Exception as error:
             known = error.spent if isinstance(error, ModelCallError) else None
             spent = known or spent
-            raise ModelCallError(asking.failure_of(error), known) from error
+            failure = asking.failure_of(error)
+            outcome = failure.kind.value
+            raise ModelCallError(failure, known) from error
         finally:
             asking.close()
             charge.record(spent)
+            call.end(spent_of(charge.spent), outcome)
             await _close(stream)
 
     def _take(self, event: TResponseStreamEvent, items: list[ResponseOutputItem]) -> None:

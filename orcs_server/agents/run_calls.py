@@ -14,6 +14,7 @@ from orcs_server.agents.journal import RunJournal
 from orcs_server.agents.watchdog import CallLimits
 from orcs_server.hooks.leave import AgentLeave
 from orcs_server.storage.journal import Spent
+from orcs_server.telemetry import TELEMETRY_OFF, Calls
 from orcs_server.workflow.model import NO_USAGE, Usage
 
 _PARAGRAPH = "\n\n"
@@ -36,6 +37,7 @@ class RunCalls:
         "journal",
         "leave",
         "limits",
+        "telemetry",
         "usage",
     )
 
@@ -48,7 +50,9 @@ class RunCalls:
         breakers: Breakers | None = None,
         limits: CallLimits | None = None,
         leave: AgentLeave | None = None,
+        telemetry: Calls = TELEMETRY_OFF.calls,
     ) -> None:
+        self.telemetry = telemetry
         self.breakers = breakers
         self.leave = leave
         self.limits = limits or CallLimits()
@@ -75,8 +79,8 @@ class RunCalls:
         """Return the account of a call that begins; "" if the model's name is not known yet."""
         return Charge(self, model)
 
-    def record(self, spent: Usage, model: str) -> None:
-        """Count a call that ended, however it ended."""
+    def record(self, spent: Usage, model: str) -> Usage:
+        """Count a call that ended, however it ended; return what it consumed, with its cost."""
         if self._price is not None and model:
             spent = replace(spent, cost_micros=self._price(model, spent))
         self.count += 1
@@ -85,6 +89,7 @@ class RunCalls:
             self.journal.spent = Spent(self.count, self.usage)
         if self._on_usage is not None:
             self._on_usage(self.count, self.usage)
+        return spent
 
     def with_unique_ids(self, output: list[ResponseOutputItem]) -> list[ResponseOutputItem]:
         """Return the output with tool-call ids that this run has not seen: some servers repeat them or leave them empty."""
@@ -112,15 +117,17 @@ class RunCalls:
 class Charge:
     """The account of one call: it is counted once, with what is said of it first."""
 
-    __slots__ = ("_calls", "_model", "_recorded")
+    __slots__ = ("_calls", "_model", "_recorded", "spent")
 
     def __init__(self, calls: RunCalls, model: str) -> None:
         self._calls = calls
         self._model = model
         self._recorded = False
+        self.spent = NO_USAGE
+        """What the call consumed, once it is counted."""
 
     def record(self, spent: Usage, answered_by: str = "") -> None:
         """Count the call, unless it is counted. Its price is that of the model that was asked for, where that is known."""
         if not self._recorded:
             self._recorded = True
-            self._calls.record(spent, self._model or answered_by)
+            self.spent = self._calls.record(spent, self._model or answered_by)

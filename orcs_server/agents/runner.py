@@ -42,6 +42,7 @@ from orcs_server.agents.watchdog import CallLimits
 from orcs_server.config.models import ModelChoice
 from orcs_server.hooks.leave import AgentLeave
 from orcs_server.storage.store import Blob
+from orcs_server.telemetry import TELEMETRY_OFF, Calls
 from orcs_server.workflow.model import NO_USAGE, Failure, FailureKind, Usage
 from orcs_server.workflow.people import Need
 
@@ -134,6 +135,7 @@ class AgentRunner:
         breakers: Breakers | None = None,
         toolbox: Toolbox | None = None,
         mcp: McpServers | None = None,
+        telemetry: Calls = TELEMETRY_OFF.calls,
     ) -> None:
         """Use these models. `settings` hold for agents that do not set the same themselves; None is no limit of time.
 
@@ -145,9 +147,11 @@ class AgentRunner:
         self._models = models
         self._shared = dict(settings or {})
         self._limits = CallLimits(_seconds(call_timeout_us), _seconds(stall_timeout_us))
-        self._breakers = breakers
+        self.breakers = breakers
+        """What is known of the model servers; None where nobody keeps watch."""
         self._toolbox = toolbox or Toolbox()
         self._mcp = mcp or McpServers({}, {})
+        self._telemetry = telemetry
         model_settings(self._shared, "model.settings")
         self._config = RunConfig(
             model_provider=ObservedModels(models),
@@ -168,6 +172,7 @@ class AgentRunner:
         now_us: Callable[[], int],
         toolbox: Toolbox | None = None,
         mcp: McpServers | None = None,
+        telemetry: Calls = TELEMETRY_OFF.calls,
     ) -> AgentRunner:
         """Return what runs agents with these models as the settings say. Raises StartupError."""
         return cls(
@@ -178,6 +183,7 @@ class AgentRunner:
             breakers=Breakers(BreakerRules(patience_us=choice.patience_us), now_us) if choice.patience_us else None,
             toolbox=toolbox,
             mcp=mcp,
+            telemetry=telemetry,
         )
 
     async def run(self, request: AgentRun) -> AgentResult:
@@ -188,9 +194,10 @@ class AgentRunner:
             request.on_usage,
             journal,
             request.price,
-            breakers=self._breakers,
+            breakers=self.breakers,
             limits=self._limits,
             leave=request.leave,
+            telemetry=self._telemetry,
         )
         schema, problems = _output_schema(request)
         if problems:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from orcs_server.cli.checkup import Answer
     from orcs_server.storage.sqlite.copies import Copied
     from orcs_server.storage.sqlite.examination import Examination, Obstacles
 
@@ -61,26 +62,58 @@ def doctor(
         str | None,
         typer.Option("--agents", "--agent-registry", metavar="MODULE:NAME", help="The server's registry of agents."),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ask this server, which may be elsewhere, instead of reading a file."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --server: a file with an administrator's token.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Read the whole database and tell what is wrong with it.
+    """Read the whole database and tell what is wrong with it, and ask its server, if one runs, what is wrong there.
 
     Also told is which workflows a server with these settings could not continue. Nothing is changed, and a server may be
     using it. Exits with 0 if all is well and 1 if not.
     """
-    from orcs_server.cli.exits import ExitCode
+    from orcs_server.cli import checkup
+
+    if server is not None:
+        answer = checkup.ask(server, token_file)
+        return _tell(None, answer, as_json=as_json)
     from orcs_server.config import Settings
     from orcs_server.storage.sqlite.examination import examine
 
     settings = Settings.load({"data": data, "agent_registry": agents}, config)
     found = examine(settings.data, _obstacles(settings))
+    beside = checkup.server_of(settings.data)
+    return _tell(found, None if beside is None else checkup.ask(*beside), as_json=as_json)
+
+
+def _tell(found: Examination | None, answer: Answer | None, *, as_json: bool) -> int:
+    """Print what was found in the file and what the server said; return the exit status."""
+    from orcs_server.cli import checkup
+    from orcs_server.cli.exits import ExitCode
+
+    healthy = (found is None or found.well) and (answer is None or answer.healthy)
     if as_json:
         import msgspec
 
-        _print_json({**msgspec.to_builtins(found), "healthy": found.healthy})
+        from orcs_client.messages import message_to_dict
+
+        told: dict[str, Any] = {} if found is None else msgspec.to_builtins(found)
+        if answer is not None:
+            problems = [message_to_dict(one) for one in answer.problems]
+            told["server"] = {"address": answer.address, "problems": problems, "silence": answer.silence}
+        _print_json({**told, "healthy": healthy})
     else:
-        _print_examination(found)
-    return ExitCode.DONE if found.healthy else ExitCode.NOT_COMPLETED
+        if found is not None:
+            _print_examination(found)
+        if found is not None and answer is not None:
+            print()
+        if answer is not None:
+            checkup.print_answer(answer)
+    return ExitCode.DONE if healthy else ExitCode.NOT_COMPLETED
 
 
 def _obstacles(settings: Any) -> Obstacles:
@@ -109,12 +142,12 @@ def _print_examination(found: Examination) -> None:
             ("findings", "none" if found.healthy else f"{len(found.findings) + sum(found.omitted.values()):,}"),
         )
     )
-    if found.healthy:
+    if found.well:
         return
     print()
     print_table(
         ("CHECK", "NAMESPACE", "WORKFLOW", "FINDING"),
-        [(each.check, each.namespace, each.workflow_id, each.message) for each in found.findings],
+        [(each.check, each.namespace, each.workflow_id, each.message) for each in (*found.findings, *found.warnings)],
     )
     for check, count in found.omitted.items():
         print(f"and {count:,} more of {check}")

@@ -51,6 +51,10 @@ def serve(
     tls_certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
     log_level: Annotated[LevelChoice | None, typer.Option(help="What is logged, at least. [info]")] = None,
+    metrics_listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where Prometheus may fetch metrics, without a token. [nowhere]"),
+    ] = None,
     log_format: Annotated[LogChoice | None, typer.Option(help="How it is logged. [plain]")] = None,
 ) -> int:
     """Run a server until SIGTERM or Ctrl-C. Every setting can also be given as ORCS_… or in the configuration file."""
@@ -66,6 +70,7 @@ def serve(
         "token_file": token_file,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
+        "metrics_listen": metrics_listen,
         "log_level": log_level,
         "log_format": log_format,
     }

@@ -20,7 +20,7 @@ _NEXT = frozenset({"PLAN_RETRY", "NOT_BEFORE", "RETRY", "MODEL_OUTAGE", "QUOTA"}
 """Reasons whose time lies ahead."""
 _SINCE = frozenset(
     {"PAUSED", "FROZEN", "CANCELLING", "RESOURCES", "RESOURCES_RETURN", "RUNNING", "QUESTION", "PLAN_APPROVAL"}
-    | {"TASK_APPROVAL", "TOOL_APPROVAL", "BUDGET", "UNSAFE_RERUN"}
+    | {"STORAGE_TROUBLE", "HOOK_TROUBLE", "TASK_APPROVAL", "TOOL_APPROVAL", "BUDGET", "UNSAFE_RERUN"}
 )
 """Reasons that have been there since their time."""
 _DONE = frozenset({"COMPLETED"})

@@ -85,6 +85,10 @@ class Settings(Table):
     """Seconds that the offline model takes for a call."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["plain", "json"] = "plain"
+    metrics_listen: str | None = None
+    """Where Prometheus may fetch metrics; None: nowhere. Whoever reaches it needs no token."""
+    metrics_by_namespace: bool = False
+    """Some metrics tell namespaces apart, the first hundred of them."""
     task_timeout: Positive = 600.0
     """Of one attempt."""
     hook_timeout: Positive = 5.0
@@ -112,6 +116,11 @@ class Settings(Table):
     @classmethod
     def _parses(cls, listen: str) -> str:
         return str(parse_address(listen))
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _parses_too(cls, listen: str | None) -> str | None:
+        return None if listen is None else str(parse_address(listen))
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -154,6 +163,11 @@ class Settings(Table):
     def address(self) -> Address:
         """Where to listen."""
         return parse_address(self.listen)
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where to show metrics, if anywhere."""
+        return None if self.metrics_listen is None else parse_address(self.metrics_listen)
 
     @property
     def task_timeout_us(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -104,6 +105,11 @@ class Engine(Protocol):
 
         A repetition does not take back another freeze: 0. Raises InvalidArgument (REQUEST_ID_REUSED), Unavailable.
         """
+        ...
+
+    @property
+    def states(self) -> Iterator[WorkflowState]:
+        """The committed states of the workflows that are in memory at this moment."""
         ...
 
     def state(self, namespace: str, workflow_id: str) -> WorkflowState | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+from orcs_server.agents.breaker import Breakers
 from orcs_server.agents.context import RunContext
 from orcs_server.agents.definition import PLANNER_ID, AgentDefinition
 from orcs_server.agents.earlier import Earlier
@@ -37,7 +38,7 @@ from orcs_server.memory.asking import AskingMemory
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import Store
-from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
+from orcs_server.telemetry import TELEMETRY_OFF, Telemetry, Whole
 from orcs_server.workflow.model import Failure, FailureKind, PlanningStrategy, TaskSpec, WorkflowSpec
 from orcs_server.workflow.state import TaskState, WorkflowState
 
@@ -78,6 +79,11 @@ class Executor:
         self._texts = Texts(store)
         self._pricing = Pricing()
 
+    @property
+    def breakers(self) -> Breakers | None:
+        """What is known of the model servers; None where nobody keeps watch."""
+        return self._runner.breakers
+
     async def obstacles(self, state: WorkflowState) -> tuple[str, ...]:
         """Return, in words for the operator, why this server cannot continue a workflow; () when it can."""
         return await self._configurations.obstacles(state)
@@ -99,9 +105,8 @@ class Executor:
         """
         task = state.tasks[task_id]
         agent_id = task.spec.agent_id
-        with self._telemetry.attempt_span(
-            state.namespace, state.id, task_id, attempt, agent_id, traceparent_of(caller)
-        ) as span:
+        started_us = task.progress.started_us or 0
+        with self._telemetry.attempt_span(whole_of(state, caller), task_id, started_us, attempt, agent_id) as span:
             steering = steering or Steering()
             outcome = await self._attempt(state, task, attempt, run, caller, observer, steering, origin)
             if outcome.failure is not None:
@@ -147,7 +152,6 @@ class Executor:
         except OrcsError as error:
             return AttemptOutcome(failure=failure_of(error))
         result = await self._runner.run(agent_run)
-        self._telemetry.count_tokens(task.spec.agent_id, result.usage.input_tokens, result.usage.output_tokens)
         outcome = store_output(result, configuration.max_output_bytes, untrusted=reads.untrusted)
         return replace(outcome, read=steering.read)
 
@@ -180,9 +184,7 @@ class Executor:
                 _note_outputs(reads, state, state.tasks)
         except OrcsError as error:
             return PlanOutcome(failure=failure_of(error))
-        with self._telemetry.plan_span(
-            state.namespace, state.id, planning.attempt, PLANNER_ID, traceparent_of(caller)
-        ) as span:
+        with self._telemetry.plan_span(whole_of(state, caller), planning.attempt, PLANNER_ID) as span:
             outcome = await self.plan(
                 query,
                 configuration,
@@ -345,6 +347,11 @@ def _is_only_sink(state: WorkflowState, task: TaskState) -> bool:
 def traceparent_of(caller: Caller) -> str:
     """Return the trace that the caller's request belongs to; "" if there is none."""
     return dict(caller.metadata).get("traceparent", "")
+
+
+def whole_of(state: WorkflowState, caller: Caller) -> Whole:
+    """Return the workflow as telemetry knows it, with the trace that its creation belongs to."""
+    return Whole(state.namespace, state.id, state.progress.created_us, traceparent_of(caller))
 
 
 def _given(state: WorkflowState, task: TaskState) -> ReadSet:

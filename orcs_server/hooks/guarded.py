@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from orcs_server.errors import PermissionDenied, PermissionUnknown, Unavailable
+from orcs_server.hooks.condition import Condition, Kind
 from orcs_server.hooks.json_values import json_copy
 from orcs_server.hooks.nulls import (
     ALLOW_ALL,
@@ -44,6 +45,10 @@ _log = logging.getLogger("orcs.hooks")
 class _Failed(Exception):
     """A hook raised, hung or answered nonsense; says which in words for the log."""
 
+    def __init__(self, words: str, kind: Kind = "nonsense") -> None:
+        super().__init__(words)
+        self.kind = kind
+
 
 class GuardedHooks:
     """The operator's factory of hooks and the rules under which they are called.
@@ -61,6 +66,7 @@ class GuardedHooks:
     ) -> None:
         self._factory = factory
         self._limit = time_limit_us / 1_000_000
+        self.condition = Condition()
         self._threads = DaemonThreads(threads, "orcs-hook")
         self._telemetry_threads = DaemonThreads(TELEMETRY_THREADS, "orcs-telemetry-hook")
         self.recorder = Recorder(self._record, telemetry_queue)
@@ -77,10 +83,10 @@ class GuardedHooks:
         try:
             # Until the isolation hook has said which tenant it is, each caller is one.
             whose = f"{caller.namespace}/{caller.principal}"
-            hooks = await self._call(self._factory, caller, tenant=whose, origin=origin)
+            hooks = await self._call("factory", self._factory, caller, tenant=whose, origin=origin)
             _check_set(hooks)
         except _Failed as error:
-            _unavailable("factory", error)
+            self._unavailable("factory", error)
         known = hooks.isolation is NO_ISOLATION or origin is not Origin.RPC
         return replace(hooks, tenant=caller.namespace if known else whose)  # type: ignore[no-any-return]
 
@@ -89,12 +95,12 @@ class GuardedHooks:
         if hooks.context is NO_CONTEXT:
             return {}
         try:
-            answer = await self._call(hooks.context.get_context, tenant=hooks.tenant)
+            answer = await self._call("context", hooks.context.get_context, tenant=hooks.tenant)
             if not isinstance(answer, Mapping):
                 raise _Failed(f"it returned {type(answer).__name__} instead of a dict")
             copied: dict[str, Any] = _checked_json(answer)
         except _Failed as error:
-            _unavailable("context", error)
+            self._unavailable("context", error)
         return copied
 
     async def namespace(self, hooks: HookSet, caller: Caller) -> str:
@@ -102,13 +108,13 @@ class GuardedHooks:
         if hooks.isolation is NO_ISOLATION:
             return caller.namespace
         try:
-            prefix = await self._call(hooks.isolation.get_isolation_prefix, tenant=hooks.tenant)
+            prefix = await self._call("isolation", hooks.isolation.get_isolation_prefix, tenant=hooks.tenant)
             if not isinstance(prefix, str) or not NAMESPACE.fullmatch(prefix):
                 raise _Failed(
                     f"{_short(prefix)} is no namespace: 1 to 128 letters, digits and ._:-, a letter or digit first"
                 )
         except _Failed as error:
-            _unavailable("isolation", error)
+            self._unavailable("isolation", error)
         return str(prefix)
 
     async def authorize(self, hooks: HookSet, operation: str, resource_id: str) -> None:
@@ -130,18 +136,27 @@ class GuardedHooks:
             return list(resource_ids)
         try:
             if inspect.iscoroutinefunction(check):
-                answers = await self._call(_ask_in_turn, check, operation, resource_ids, tenant=hooks.tenant)
+                answers = await self._call(
+                    "authorization", _ask_in_turn, check, operation, resource_ids, tenant=hooks.tenant
+                )
             else:
                 # One hop into the thread for the whole page.
                 answers = await self._call(
-                    _ask_all, check, operation, resource_ids, direct=_is_inline(check), tenant=hooks.tenant
+                    "authorization",
+                    _ask_all,
+                    check,
+                    operation,
+                    resource_ids,
+                    direct=_is_inline(check),
+                    tenant=hooks.tenant,
                 )
                 if any(inspect.isawaitable(answer) for answer in answers):
-                    answers = await self._call(_await_all, answers)
+                    answers = await self._call("authorization", _await_all, answers)
             for answer in answers:
                 if not isinstance(answer, bool):
                     raise _Failed(f"it returned {_short(answer)} instead of True or False")
         except _Failed as error:
+            self._note_nonsense("authorization", error)
             _log.error("the authorization hook failed on %s: %s", operation, error, exc_info=error.__cause__)
             raise PermissionUnknown(
                 "PERMISSION_DENIED", "the permission could not be checked: try again, or see the server's log"
@@ -154,6 +169,7 @@ class GuardedHooks:
             return True
         try:
             granted = await self._call(
+                "resources",
                 hooks.resources.allocate_resources,
                 workflow_id,
                 deepcopy(dict(requirements)),
@@ -162,7 +178,7 @@ class GuardedHooks:
             if not isinstance(granted, bool):
                 raise _Failed(f"it returned {_short(granted)} instead of True or False")
         except _Failed as error:
-            _unavailable("resources", error)
+            self._unavailable("resources", error)
         return granted
 
     async def release(self, hooks: HookSet, workflow_id: str) -> None:
@@ -170,9 +186,9 @@ class GuardedHooks:
         if hooks.resources is UNLIMITED_RESOURCES:
             return
         try:
-            await self._call(hooks.resources.release_resources, workflow_id, tenant=hooks.tenant)
+            await self._call("resources", hooks.resources.release_resources, workflow_id, tenant=hooks.tenant)
         except _Failed as error:
-            _unavailable("resources", error)
+            self._unavailable("resources", error)
 
     async def configuration(self, hooks: HookSet, key: str, default: Any) -> Any:
         """Return the value of `key`, JSON of the same type as `default`. Raises `Unavailable` (HOOK_FAILED)."""
@@ -180,11 +196,13 @@ class GuardedHooks:
             return default
         given = deepcopy(default)  # a hook cannot change what the server goes on with
         try:
-            value = _checked_json(await self._call(hooks.configuration.get_config, key, given, tenant=hooks.tenant))
+            value = _checked_json(
+                await self._call("configuration", hooks.configuration.get_config, key, given, tenant=hooks.tenant)
+            )
             if not _same_type(value, default):
                 raise _Failed(f"for {key} it returned {_short(value)} instead of a value like {_short(default)}")
         except _Failed as error:
-            _unavailable("configuration", error)
+            self._unavailable("configuration", error)
         return value
 
     def record(self, hooks: HookSet, event_type: str, resource_id: str, metadata: Mapping[str, Any]) -> None:
@@ -200,6 +218,7 @@ class GuardedHooks:
     async def _record(self, hooks: HookSet, event_type: str, resource_id: str, metadata: dict[str, Any]) -> None:
         record = hooks.telemetry.record_event
         await self._call(
+            "telemetry",
             record,
             threads=self._telemetry_threads,
             tenant=hooks.tenant,
@@ -210,6 +229,7 @@ class GuardedHooks:
 
     async def _call(
         self,
+        name: str,
         hook: Callable[..., Any],
         *arguments: Any,
         direct: bool = False,
@@ -227,11 +247,25 @@ class GuardedHooks:
                 answer = await _within(call, self._limit)
             if inspect.isawaitable(answer):
                 answer = await _within(asyncio.ensure_future(answer), ends - time.monotonic())
-        except _Failed:
+        except _Failed as error:
+            self.condition.failed(name, error.kind)
             raise
         except Exception as error:
-            raise _Failed(f"it raised {type(error).__name__}") from error
+            self.condition.failed(name, "raised")
+            raise _Failed(f"it raised {type(error).__name__}", "raised") from error
+        self.condition.answered(name)
         return answer
+
+    def _note_nonsense(self, name: str, error: _Failed) -> None:
+        if error.kind == "nonsense":
+            self.condition.failed(name, error.kind)  # What raised or hung was counted where it did.
+
+    def _unavailable(self, name: str, error: _Failed) -> NoReturn:
+        self._note_nonsense(name, error)
+        _log.error("the %s hook failed: %s", name, error, exc_info=error.__cause__)
+        raise Unavailable(
+            "HOOK_FAILED", f"the server's {name} hook failed: try again later; the server's log says why"
+        ) from None
 
 
 async def _within(call: asyncio.Future[Any], seconds: float) -> Any:
@@ -243,12 +277,12 @@ async def _within(call: asyncio.Future[Any], seconds: float) -> Any:
         raise
     if not done:
         _abandon(call)
-        raise _Failed("it did not answer in time")
+        raise _Failed("it did not answer in time", "hung")
     if call.cancelled():
-        raise _Failed("it cancelled itself")
+        raise _Failed("it cancelled itself", "raised")
     failure = call.exception()
     if failure is not None:
-        raise _Failed(f"it raised {type(failure).__name__}") from failure
+        raise _Failed(f"it raised {type(failure).__name__}", "raised") from failure
     return call.result()
 
 
@@ -302,10 +336,3 @@ def _same_type(value: Any, default: Any) -> bool:
 
 def _short(value: Any) -> str:
     return ascii(value)[:120] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-
-
-def _unavailable(name: str, error: _Failed) -> NoReturn:
-    _log.error("the %s hook failed: %s", name, error, exc_info=error.__cause__)
-    raise Unavailable(
-        "HOOK_FAILED", f"the server's {name} hook failed: try again later; the server's log says why"
-    ) from None

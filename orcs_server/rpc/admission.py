@@ -46,12 +46,29 @@ class Gate:
         self._places = Shares(at_once)
         self._room = Shares(waiting)
         self._waiting: Turns[_Place] = Turns()
+        self._at_once, self._most_waiting = at_once, waiting
+        self.admitted = 0
+        """Calls that were let in, all in all."""
+        self.refused = 0
+        """Calls that were turned away."""
+
+    @property
+    def served(self) -> int:
+        """Calls that are inside."""
+        return self._at_once - self._places.free
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place."""
+        return self._most_waiting - self._room.free
 
     async def enter(self, namespace: str) -> None:
         """Return once there is a place; `leave` gives it back. Raises ResourceExhausted where too many wait already."""
         if not self._waiting.waits(namespace) and self._places.take(namespace):
+            self.admitted += 1
             return
         if not self._room.take(namespace):
+            self.refused += 1
             raise ResourceExhausted(
                 "QUOTA_EXCEEDED",
                 f"{self._room.held(namespace)} calls of this namespace wait to be served already: make fewer at once.",
@@ -61,6 +78,7 @@ class Gate:
         self._waiting.put(namespace, mine)
         try:
             await mine.given
+            self.admitted += 1
         except asyncio.CancelledError:
             self._waiting.drop(namespace, mine)
             if mine.given.done() and not mine.given.cancelled():
@@ -118,6 +136,7 @@ class Admission:
     def __init__(self) -> None:
         self._gate = Gate(AT_ONCE, WAITING)
         self._long = Gate(LONG_AT_ONCE, LONG_WAITING)
+        self.gates = {"short": self._gate, "long": self._long}
         self._requests = Shares(REQUEST_BYTES)
         self._arrival = Patience(ARRIVES_WITHIN_S)
 

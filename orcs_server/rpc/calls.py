@@ -25,7 +25,7 @@ from orcs_server.rpc.leases import Leases
 from orcs_server.rpc.patience import Patience
 from orcs_server.service.auditing import Auditing
 from orcs_server.service.trails import Trail, current_trail, on_trail
-from orcs_server.telemetry import OpenSpan, Telemetry
+from orcs_server.telemetry import OpenSpan, Telemetry, trace_fields
 
 SLOW_AFTER_S: Final = 30.0
 """How long a stream waits for a reader that takes nothing."""
@@ -117,7 +117,7 @@ class Calls:
         self._telemetry = telemetry
         self._auditing = auditing
         self._taking = Patience(slow_after_s)
-        self._admission = Admission()
+        self.admission = Admission()
         self._leases = Leases()
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
@@ -160,7 +160,7 @@ class Calls:
                 try:
                     caller = known = identify()
                     span.note("orcs.namespace", caller.namespace)
-                    entry = await self._admission.enter(caller.namespace, name)
+                    entry = await self.admission.enter(caller.namespace, name)
                     try:
                         request = decoded(kind, await entry.receive(context))
                         trail.read(request)
@@ -193,7 +193,7 @@ def _unary(behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:
 
 def _refused(error: Exception, name: str, span: OpenSpan) -> Refusal:
     span.outcome = error.reason if isinstance(error, OrcsError) else "INTERNAL"
-    return refusal(error, name)
+    return refusal(error, name, trace_fields(span.traceparent))
 
 
 async def _refuse(context: Context, refused: Refusal) -> None:

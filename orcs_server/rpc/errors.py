@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import grpc
@@ -59,12 +60,14 @@ def _cut(message: str) -> str:
     return f"{message.encode()[: MESSAGE_BYTES - 3].decode(errors='ignore')}…"
 
 
-def refusal(error: Exception, method: str) -> Refusal:
-    """Return the answer to any error. One that is not meant for callers is logged, and its text stays here."""
+def refusal(error: Exception, method: str, trace: Mapping[str, str] | None = None) -> Refusal:
+    """Return the answer to any error. One that is not meant for callers is logged, with the fields of its trace, and its
+    text stays here.
+    """
     if isinstance(error, errors.OrcsError):
         return _expected(error)
     error_id = secrets.token_hex(6)
-    _log.error("error %s in %s", error_id, method, exc_info=error)
+    _log.error("error %s in %s", error_id, method, exc_info=error, extra=trace)
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"error_id": error_id})
     message = f"The server made a mistake; its log has the details under error {error_id}."
     return Refusal(grpc.StatusCode.INTERNAL, message, [info])

@@ -75,13 +75,14 @@ class RpcServer:
         """Without a registry of tokens everybody may call, and do everything."""
         callers = Callers(registry)
         calls = Calls(callers, telemetry, services.auditing, slow_after_s=slow_after_s)
+        self.admission = calls.admission
         servicers = {
             workflow_service_pb2: WorkflowServicer(services),
             task_service_pb2: TaskServicer(services),
             control_service_pb2: ControlServicer(services),
             memory_service_pb2: MemoryServicer(services.memory),
             agent_service_pb2: AgentServicer(services),
-            system_service_pb2: SystemServicer(services.system),
+            system_service_pb2: SystemServicer(services.system, services.problems),
             audit_service_pb2: AuditServicer(services.audit),
             usage_service_pb2: UsageServicer(services.usage),
         }

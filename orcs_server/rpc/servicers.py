@@ -9,6 +9,7 @@ from orcs_server.rpc.calls import StreamCall
 from orcs_server.rpc.conversion import control, enums, explanations, plans, replies, requests
 from orcs_server.rpc.conversion.streams import watch_messages, workflows_messages
 from orcs_server.rpc.conversion.workflows import TaskMessages, workflow, workflow_summary
+from orcs_server.service.problems import Problems
 from orcs_server.service.services import Services
 from orcs_server.service.system import System
 from orcs_server.service.validation import Findings
@@ -192,10 +193,16 @@ class TaskServicer:
 class SystemServicer:
     """`orcs.v1.SystemService`."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, problems: Problems) -> None:
         self._system = system
+        self._problems = problems
 
     async def get_server_info(
         self, _request: system_service_pb2.GetServerInfoRequest, caller: Caller
     ) -> system_service_pb2.GetServerInfoResponse:
         return replies.server_info(await self._system.info(caller))
+
+    async def list_problems(
+        self, _request: system_service_pb2.ListProblemsRequest, caller: Caller
+    ) -> system_service_pb2.ListProblemsResponse:
+        return replies.problems(await self._problems.listed(caller))

@@ -61,6 +61,7 @@ OPERATIONS: Final = {
     "agents.register": "administer",
     "agents.deregister": "administer",
     "system.info": "view",
+    "system.problems": "administer",
     "system.reflect": "view",
     "audit.list": "administer",
     "audit.export": "administer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
@@ -11,15 +11,23 @@ from msgspec import Struct
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.quotas import UsedUp
 from orcs_server.outputs.explaining.explain import explain
-from orcs_server.outputs.explaining.explanation import Explanation
+from orcs_server.outputs.explaining.explanation import Explanation, Reason, ReasonCode
 from orcs_server.outputs.explaining.history import History
 from orcs_server.service.authorisation import Authorisation
 from orcs_server.service.pages import REPLY_BYTES, PageBinding, fitting, page_size
+from orcs_server.service.problems import Problem, ProblemCode
 from orcs_server.service.reading import no_task, no_workflow
 from orcs_server.service.validation import Findings
 from orcs_server.storage.restored import restored_snapshot
 from orcs_server.storage.store import Snapshot, Store, StoredTask
+from orcs_server.workflow.states import WORKFLOW_TERMINAL
 
+TROUBLES = {
+    ProblemCode.HOOK_FAILING: ReasonCode.HOOK_TROUBLE,
+    ProblemCode.DISK_FULL: ReasonCode.STORAGE_TROUBLE,
+    ProblemCode.STORAGE_FAILING: ReasonCode.STORAGE_TROUBLE,
+}
+"""What of a server's own trouble every workflow is told of. A model server that is down is told to those that wait for it."""
 EVENTS_AT_ONCE = 500
 EVENTS_LIMIT = 200_000
 """Events of a log that are read for one explanation, the latest ones: within some seconds, whatever has happened."""
@@ -45,8 +53,12 @@ class Explaining:
         clock: Clock,
         max_page_size: int,
         held_by: Callable[[str], UsedUp | None] = lambda _: None,
+        troubles: Callable[[], Iterable[Problem]] = tuple,
     ) -> None:
-        """`held_by` names the quota of a namespace that holds what is ready there, if one does."""
+        """`held_by` names the quota of a namespace that holds what is ready there, if one does; `troubles` says what is wrong with
+        the server itself.
+        """
+        self._troubles = troubles
         self._store = store
         self._held_by = held_by
         self._authorisation = authorisation
@@ -77,12 +89,24 @@ class Explaining:
         history = History(state, [row.spec.id for row in rows[:size]])
         left_out = await self._read_log(history, snapshot)
         whole = await asyncio.to_thread(explain, state, history, self._clock.now_us(), self._held_by(visit.namespace))
+        whole = self._with_troubles(whole)
         room = REPLY_BYTES - _weigh(msgspec.structs.replace(whole, tasks=()))
         shown = fitting(whole.tasks, _weigh, room)
         next_token = binding.token(rows[shown - 1].ordinal) if len(rows) > shown else ""
         return ExplanationPage(
             msgspec.structs.replace(whole, tasks=whole.tasks[:shown]), next_token, events_left_out=left_out
         )
+
+    def _with_troubles(self, whole: Explanation) -> Explanation:
+        """Return the explanation with what is wrong with the server, where the workflow has not ended: it may wait for that."""
+        if whole.status in WORKFLOW_TERMINAL:
+            return whole
+        reasons = tuple(
+            Reason(TROUBLES[problem.code], problem.text, time_us=problem.since_us)
+            for problem in self._troubles()
+            if problem.code in TROUBLES
+        )
+        return msgspec.structs.replace(whole, why=(*whole.why, *reasons)) if reasons else whole
 
     async def _read_log(self, history: History, snapshot: Snapshot) -> int:
         """Have the history take in the log up to the snapshot; return how many events came before what was read."""

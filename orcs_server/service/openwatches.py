@@ -48,6 +48,9 @@ class OpenWatches:
         """Return how many watches of a namespace are open."""
         return self._open.held(namespace)
 
+    def __len__(self) -> int:
+        return len(self._wakes)
+
     @contextmanager
     def enter(self, caller: Caller, wake: Callable[[], None]) -> Iterator[None]:
         """Count a watch while it is open. Raises ResourceExhausted (QUOTA_EXCEEDED) when the caller or its namespace has too many."""

@@ -6,20 +6,24 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Any
 
 from orcs_server.errors import Unavailable
+from orcs_server.executor.executor import traceparent_of
 from orcs_server.hooks import GuardedHooks, Origin
 from orcs_server.identity import Caller
 from orcs_server.identity.fairness import Shares
 from orcs_server.outputs.safe_text import one_line
+from orcs_server.service.measuring import Measuring
 from orcs_server.storage.store import EventRecord
-from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.workflow.events import AttemptFailed, AttemptTimedOut, PlanRejected, WorkflowCompleted, WorkflowFailed
+from orcs_server.telemetry import TELEMETRY_OFF, Telemetry, trace_fields
+from orcs_server.workflow.events import AttemptFailed, AttemptTimedOut, PlanRejected, WorkflowFailed
 from orcs_server.workflow.state import WorkflowState
 
 QUEUE_LIMIT = 10_000
 """Commits of a namespace that may wait for their hooks, where it is alone; what comes beyond is dropped, since telemetry must never hold up a run."""
+LOG_EVERY = 1_000
 GRACE_S = 1.0
 """How long the end of the server waits for the hooks of what is left."""
 
@@ -39,7 +43,9 @@ class EventRecording:
 
     def __init__(self, hooks: GuardedHooks, telemetry: Telemetry = TELEMETRY_OFF) -> None:
         self._hooks = hooks
-        self._telemetry = telemetry
+        self._measuring = Measuring(telemetry)
+        self.dropped = 0
+        """Commits of which the hooks were not told."""
         self._room = Shares(2 * QUEUE_LIMIT)
         self._waiting: dict[str, deque[tuple[Caller, Sequence[EventRecord], Origin]]] = {}
         self._passing_on: dict[str, asyncio.Task[None]] = {}
@@ -48,25 +54,23 @@ class EventRecording:
         self, caller: Caller, state: WorkflowState | None, records: Sequence[EventRecord], origin: Origin = Origin.RPC
     ) -> None:
         """Take note of a commit; no state means that the workflow was deleted. Returns at once."""
-        if state is not None and isinstance(records[-1].event, WorkflowCompleted | WorkflowFailed):
-            traceparent = dict(caller.metadata).get("traceparent", "")
-            progress = state.progress
-            ended_us = progress.finished_us or records[-1].time_us
-            self._telemetry.record_workflow(
-                state.namespace, state.id, progress.status, progress.created_us, ended_us, traceparent
-            )
+        self._measuring.note(caller, state, records)
         for record in records:
             if isinstance(record.event, TROUBLE):
-                _log_trouble(record, record.event)
+                _log_trouble(record, record.event, trace_fields(traceparent_of(caller)))
         if self._hooks.silent:
             return
         namespace = caller.namespace
         if not self._room.take(namespace):
-            _log.warning("the hooks cannot keep up: %d events were not recorded", len(records))
+            if self.dropped % LOG_EVERY == 0:
+                _log.warning("the hooks cannot keep up: %d commits were not recorded so far", self.dropped + 1)
+            self.dropped += 1
             return
         self._waiting.setdefault(namespace, deque()).append((caller, records, origin))
         if namespace not in self._passing_on:
-            self._passing_on[namespace] = asyncio.create_task(self._pass_on(namespace), name="event recording")
+            self._passing_on[namespace] = asyncio.create_task(
+                self._pass_on(namespace), name="event recording", context=Context()
+            )
 
     async def close(self) -> None:
         """Hand what is left to the hook's queue; what takes longer than a second is dropped, and the log says so."""
@@ -79,6 +83,7 @@ class EventRecording:
                 task.cancel()
             await asyncio.wait(late)
             left = sum(len(waiting) for waiting in self._waiting.values())
+            self.dropped += left
             _log.warning("the hooks did not come in time: %d commits were not recorded", left)
 
     async def _pass_on(self, namespace: str) -> None:
@@ -102,9 +107,10 @@ class EventRecording:
             self._hooks.record(hooks, type(record.event).__name__, record.workflow_id, _metadata(record))
 
 
-def _log_trouble(record: EventRecord, event: Trouble) -> None:
+def _log_trouble(record: EventRecord, event: Trouble, trace: dict[str, str]) -> None:
     """Write the line that tells an operator what did not work, and where."""
     fields: dict[str, Any] = {
+        **trace,
         "workflow": record.workflow_id,
         "namespace": record.namespace,
         "kind": event.failure.kind.value,

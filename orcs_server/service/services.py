@@ -31,6 +31,7 @@ from orcs_server.service.memoryservices import MemoryServices, build_memory_serv
 from orcs_server.service.namespaceagents import NamespaceAgents
 from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.preview import Preview
+from orcs_server.service.problems import Problems
 from orcs_server.service.reading import Reading
 from orcs_server.service.registration import Registration
 from orcs_server.service.results import Results
@@ -70,6 +71,7 @@ class Services:
     auditing: Auditing
     open_watches: OpenWatches
     usage: NamespaceUsage
+    problems: Problems
 
 
 def build_services(
@@ -89,6 +91,9 @@ def build_services(
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
+    problems = Problems(
+        states=lambda: engine.states, store=store, hooks=hooks, breakers=executor.breakers, authorisation=authorisation
+    )
     quotas = settings.quotas
     open_watches = OpenWatches(settings.limits.max_watches_per_caller, quotas, clock)
     usage = NamespaceUsage(
@@ -138,6 +143,7 @@ def build_services(
             clock=clock,
             max_page_size=pages,
             held_by=usage.held_by,
+            troubles=problems.of_server,
         ),
         agents=Agents(agents=namespace_agents, authorisation=authorisation, max_page_size=pages),
         registration=Registration(
@@ -168,4 +174,5 @@ def build_services(
         auditing=auditing,
         open_watches=open_watches,
         usage=usage,
+        problems=problems,
     )

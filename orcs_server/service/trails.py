@@ -69,6 +69,7 @@ METHODS: Final = {
     "RegisterAgent": "agents.register",
     "DeregisterAgent": "agents.deregister",
     "GetServerInfo": "system.info",
+    "ListProblems": "system.problems",
     "ServerReflectionInfo": "system.reflect",
     "GetUsage": "usage.get",
     "ListAuditRecords": "audit.list",

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -201,7 +201,36 @@ class Snapshot(Struct, frozen=True):
     """All messages of people, by ordinal."""
 
 
-class Store(JournalStore, PeopleStore, UsageStore, Protocol):
+class Fault(NamedTuple):
+    """What keeps the storage from taking writes."""
+
+    full: bool
+    """There is no room on the disk."""
+    text: str
+    """As callers are told."""
+    since_us: int = 0
+    """0: not known."""
+
+
+class Disk(Protocol):
+    """How the storage is, for those who watch over it."""
+
+    on_batch: Callable[[int, float], None] | None
+    """Is told of each transaction that became durable: its writes, and the seconds that it took. Set it before the store opens."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """What keeps the storage from taking writes now; None if nothing is known to."""
+
+    @property
+    def failures(self) -> int:
+        """Transactions that did not go through."""
+
+    async def free_bytes(self) -> int:
+        """Return what is free on the disk of the data file. Raises OSError."""
+
+
+class Store(JournalStore, PeopleStore, UsageStore, Disk, Protocol):
     """Durable rows, events and blobs. Every method but `open`, `close`, `live` and those by position sees one namespace.
 
     Any method raises Unavailable (STORAGE_UNAVAILABLE) when the storage does not answer or holds damaged rows. A write

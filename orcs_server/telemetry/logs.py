@@ -9,12 +9,16 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
+
+from opentelemetry.trace import get_current_span
 
 VALUE_LIMIT = 8_192
 """Characters of a message or a value that are logged."""
 
-CHATTY = ("aiosqlite", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "openai")
+TRACE_FIELDS: Final = ("trace_id", "span_id")
+
+CHATTY = ("aiosqlite", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "opentelemetry")
 """Libraries that write a line for every statement or call at DEBUG; `openai.agents` is within `openai`."""
 
 # Control characters, what reorders text on screen, line separators, and halves of surrogate pairs.
@@ -36,6 +40,8 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname} {record.name}: {escape(record.getMessage())}"
         for key, value in _extras(record):
+            if key in TRACE_FIELDS:
+                continue  # People have no use for them in a line; programs read the other form.
             text = escape(value if isinstance(value, str) else str(value))
             shown = text if _PLAIN_VALUE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
             line += f" {key}={shown}"
@@ -44,13 +50,16 @@ class PlainFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `logger`, `message`, `exception` if any, and the record's extras."""
+    """One JSON object a line, with the fields that docs/telemetry.md promises: `time`, `level`, `logger`, `message`, `exception` if any,
+    `trace_id` and `span_id` where there is a trace, and the record's extras.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         body: dict[str, Any] = {
             key: value if value is None or isinstance(value, bool | int | float) else escape(str(value))
             for key, value in _extras(record)
         }
+        body = _trace() | body
         body |= {
             "time": _time(record),
             "level": record.levelname,
@@ -84,6 +93,14 @@ def configure_logging(level: str, form: Literal["plain", "json"] = "plain", stre
             library.setLevel("WARNING")
     # A broken pipe behind standard error must not print tracebacks for each line.
     logging.raiseExceptions = False
+
+
+def _trace() -> dict[str, Any]:
+    """Return the ids of the span within which a record is written; none outside of spans."""
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
 
 from orcs_server.errors import StartupError
+from orcs_server.telemetry.spans import Sink
 
 PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
@@ -18,55 +18,70 @@ PROTOCOLS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 class Providers(Struct, frozen=True):
     """Where spans and measurements go, as far as anyone asked for them."""
 
-    tracer_provider: TracerProvider | None
+    sink: Sink | None
     meter_provider: MeterProvider | None
     closers: tuple[Callable[[], Any], ...]
+    registry: Any = None
+    """Of prometheus_client, where metrics are to be fetched."""
+    outlets: tuple[Any, ...] = ()
 
-    def close(self) -> None:
-        """Send out what is left. Blocks."""
-        for close in self.closers:
-            close()
+    @property
+    def spans_dropped(self) -> int:
+        """Spans that could not be sent."""
+        return sum(outlet.dropped for outlet in self.outlets)
 
 
-def providers_from(environ: Mapping[str, str]) -> Providers | None:
-    """Return providers for the exporters that the environment names; None if it names none.
+def providers_from(environ: Mapping[str, str], *, scraped: bool = False) -> Providers | None:
+    """Return providers for the exporters that the environment names; None if it names none and nobody will fetch metrics.
 
     An endpoint without an exporter means OTLP. Raises `StartupError` for an exporter that is not installed.
     """
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    spans = [] if disabled else _exporters(environ, "TRACES", "opentelemetry_traces_exporter")
+    measurements = [] if disabled else _exporters(environ, "METRICS", "opentelemetry_metrics_exporter")
+    if not spans and not measurements and not scraped:
         return None
-    spans = _exporters(environ, "TRACES", "opentelemetry_traces_exporter")
-    measurements = _exporters(environ, "METRICS", "opentelemetry_metrics_exporter")
-    if not spans and not measurements:
-        return None
-    tracer_provider, meter_provider = _tracer_provider(spans), _meter_provider(measurements)
-    closers = [each.shutdown for each in (tracer_provider, meter_provider) if each is not None]
-    return Providers(tracer_provider, meter_provider, tuple(closers))
+    sink, outlets = _sink(spans)
+    meter_provider, registry = _meter_provider(measurements, scraped=scraped)
+    closers = [each.shutdown for each in (sink, meter_provider) if each is not None]
+    return Providers(sink, meter_provider, tuple(closers), registry, outlets)
 
 
-def _tracer_provider(exporters: list[Any]) -> Any:
+def _sink(exporters: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     if not exporters:
-        return None
+        return None, ()
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before this default.
-    provider = SdkTracerProvider(resource=_named(Resource), shutdown_on_exit=False)
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter()))
-    return provider
+    from orcs_server.telemetry.sending import Outlet, Outlets
+
+    outlets = tuple(Outlet(exporter()) for exporter in exporters)
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before the default name.
+    return Outlets(_named(Resource), outlets), outlets
 
 
-def _meter_provider(exporters: list[Any]) -> Any:
-    if not exporters:
-        return None
+def _meter_provider(exporters: list[Any], *, scraped: bool) -> tuple[Any, Any]:
+    if not exporters and not scraped:
+        return None, None
+    from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import Resource
 
-    readers = [PeriodicExportingMetricReader(exporter()) for exporter in exporters]
-    return SdkMeterProvider(metric_readers=readers, resource=_named(Resource), shutdown_on_exit=False)
+    readers: list[MetricReader] = [PeriodicExportingMetricReader(exporter()) for exporter in exporters]
+    registry = None
+    if scraped:
+        from opentelemetry.exporter.prometheus import PrometheusMetricReader
+        from prometheus_client import CollectorRegistry
+
+        registry = CollectorRegistry()
+        readers.append(PrometheusMetricReader(scope_info_enabled=False, registry=registry))
+    return SdkMeterProvider(
+        metric_readers=readers,
+        resource=_named(Resource),
+        shutdown_on_exit=False,
+        # Examples of traces beside each number would cost as much as the number.
+        exemplar_filter=AlwaysOffExemplarFilter(),
+    ), registry
 
 
 def _named(resource: Any) -> Any:
@@ -101,6 +116,6 @@ def _entry_name(environ: Mapping[str, str], signal: str, name: str) -> str:
 def _load(group: str, name: str, variable: str) -> Any:
     found = entry_points(group=group, name=name)
     if not found:
-        advice = "pip install opentelemetry-exporter-otlp" if name.startswith("otlp") else f"correct {variable}"
+        advice = "pip install 'orcs-server[otlp]'" if name.startswith("otlp") else f"correct {variable}"
         raise StartupError(f"{variable} asks for the OpenTelemetry exporter {name!r}, which is not installed: {advice}")
     return next(iter(found)).load()

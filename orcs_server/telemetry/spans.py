@@ -1,73 +1,121 @@
-"""Spans and measurements over OpenTelemetry. Off unless `OTEL_…` variables or given providers say otherwise: then every call
-here is a flag and a shared object. Nothing goes to any vendor by itself, and no prompt or answer is ever an attribute.
-
-A trace travels as its W3C `traceparent` string, which is stored with the workflow: days and restarts later, attempts still
-belong to the trace of the call that created it. The names below are public contract.
-
-| span | attributes |
-| --- | --- |
-| `orcs.rpc` | rpc.method, orcs.namespace, orcs.outcome |
-| `orcs.workflow` | orcs.namespace, orcs.workflow, orcs.status |
-| `orcs.plan`, `orcs.attempt` | orcs.namespace, orcs.workflow, orcs.task, orcs.attempt, orcs.agent, orcs.outcome |
-
-| measurement | unit | attributes |
-| --- | --- | --- |
-| `orcs.rpc.duration` | s | rpc.method, orcs.outcome |
-| `orcs.workflow.duration` | s | orcs.status |
-| `orcs.attempt.duration` | s | orcs.agent, orcs.outcome |
-| `orcs.tokens` | tokens | orcs.agent, orcs.direction: input, output |
+"""Spans over OpenTelemetry. Whatever the library raises is counted and goes no further; no prompt, answer, argument or result is an
+attribute unless content was asked for.
 """
 
 from __future__ import annotations
 
-import re
+import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import Token
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, NamedTuple, Protocol
 
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    NoOpTracerProvider,
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    TracerProvider,
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+
+from orcs_server.telemetry.traces import (
+    Whole,
+    context_at,
+    context_below,
+    is_traceparent,
+    kept_elsewhere,
+    parsed,
+    place_of,
+    traceparent_of,
 )
-
-from orcs_server.telemetry.providers import Providers, providers_from
+from orcs_server.telemetry.trouble import Trouble
 
 OK: Final = "OK"
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
-Attributes = dict[str, str | int]
+Attributes = dict[str, str | int | float]
+
+
+class Sink(Protocol):
+    """Takes spans that are over, and decides at the beginning of a trace whether it is kept."""
+
+    def sampled(self, context: Context, trace_id: int, name: str) -> bool:
+        """Whether a span is kept that begins a trace, or goes on with one that came from elsewhere."""
+
+    def take(self, span: Ended) -> None:
+        """Take a span on its way, without waiting for anything."""
+
+
+class Ended(NamedTuple):
+    """A span that is over."""
+
+    name: str
+    context: SpanContext
+    parent: SpanContext | None
+    attributes: Attributes
+    kind: SpanKind
+    times_ns: tuple[int, int]
+    failed: str
 
 
 class OpenSpan:
     """A span that is under way, and where it hangs in its trace. `traceparent` is "" while telemetry is off."""
 
-    __slots__ = ("_span", "outcome", "traceparent")
+    __slots__ = (
+        "_attributes",
+        "_began_ns",
+        "_kind",
+        "_name",
+        "_parent",
+        "_place",
+        "_tracing",
+        "outcome",
+        "traceparent",
+    )
 
-    def __init__(self, span: Span | None, traceparent: str = "") -> None:
-        self._span = span
-        self.traceparent = traceparent
+    def __init__(
+        self,
+        tracing: Tracing | None = None,
+        name: str = "",
+        place: SpanContext | None = None,
+        parent: SpanContext | None = None,
+        attributes: Attributes | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        began_ns: int | None = None,
+        traceparent: str = "",
+    ) -> None:
+        self._tracing = tracing
+        self._name = name
+        self._place = place
+        self._parent = parent
+        self._attributes: Attributes = {} if attributes is None else attributes
+        self._kind = kind
+        self._began_ns = time.time_ns() if began_ns is None else began_ns
+        self.traceparent = traceparent if place is None else traceparent_of(place)
         self.outcome = OK
         """What became of it: OK, or the name of a failure kind or an error. Set it before the span ends."""
 
-    def note(self, name: str, value: str | int) -> None:
+    @property
+    def recording(self) -> bool:
+        """Whether what is noted goes anywhere."""
+        return self._tracing is not None and self._place is not None and bool(self._place.trace_flags)
+
+    def note(self, name: str, value: Any) -> None:
         """Add an attribute."""
-        if self._span is not None:
-            self._span.set_attribute(name, value)
+        self._attributes[name] = value
+
+    def end(self) -> None:
+        """End the span with its outcome, once."""
+        tracing, self._tracing = self._tracing, None
+        if tracing is None or self._place is None or not self._place.trace_flags:
+            return
+        failed = "" if self.outcome == OK else self.outcome
+        times = (self._began_ns, time.time_ns())
+        tracing.emit(Ended(self._name, self._place, self._parent, self._attributes, self._kind, times, failed))
+
+    @property
+    def context(self) -> Context | None:
+        """Where what is below it hangs."""
+        return None if self._place is None else context_below(self._place)
 
 
-class _Off(AbstractContextManager[OpenSpan]):
+class Off(AbstractContextManager[OpenSpan]):
     """One object for every span while telemetry is off; hands a given `traceparent` on, so that it is stored all the same."""
 
     __slots__ = ("_traceparent",)
@@ -76,7 +124,7 @@ class _Off(AbstractContextManager[OpenSpan]):
         self._traceparent = traceparent
 
     def __enter__(self) -> OpenSpan:
-        return OpenSpan(None, self._traceparent)
+        return OpenSpan(traceparent=self._traceparent)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -84,156 +132,130 @@ class _Off(AbstractContextManager[OpenSpan]):
         return None
 
 
-_OFF: Final = _Off()
+OFF: Final = Off()
 
 
-class Telemetry:
-    """Where spans and measurements go. Without providers: nowhere, at next to no cost."""
+class Tracing:
+    """Makes spans. They are kept as what they are until they end, which is several times as quick as the SDK's own."""
 
-    def __init__(
+    def __init__(self, sink: Sink | None, trouble: Trouble) -> None:
+        self.on = sink is not None
+        self.trouble = trouble
+        self._sink = sink
+
+    def start(
         self,
-        tracer_provider: TracerProvider | None = None,
-        meter_provider: MeterProvider | None = None,
-        providers: Providers | None = None,
-    ) -> None:
-        self._providers = providers
-        self.tracing = tracer_provider is not None
-        self.metering = meter_provider is not None
-        self._tracer = (tracer_provider or NoOpTracerProvider()).get_tracer("orcs")
-        meter = (meter_provider or NoOpMeterProvider()).get_meter("orcs")
-        self._rpc_duration = meter.create_histogram("orcs.rpc.duration", "s", "How long calls took")
-        self._workflow_duration = meter.create_histogram("orcs.workflow.duration", "s", "From creation to the end")
-        self._attempt_duration = meter.create_histogram("orcs.attempt.duration", "s", "How long attempts took")
-        self._tokens = meter.create_counter("orcs.tokens", "tokens", "Tokens that attempts consumed")
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Set up what the standard `OTEL_…` variables ask for. Raises `StartupError` if an exporter is not installed."""
-        providers = providers_from(environ)
-        if providers is None:
-            return cls()
-        return cls(providers.tracer_provider, providers.meter_provider, providers)
-
-    def rpc_span(self, method: str, traceparent: str = "") -> AbstractContextManager[OpenSpan]:
-        """Span a call; `traceparent` is the client's. Safe around streams: nothing is put into the current context."""
-        if not (self.tracing or self.metering):
-            return _Off(traceparent) if is_traceparent(traceparent) else _OFF
-        return self._span("orcs.rpc", {"rpc.method": method}, traceparent, SpanKind.SERVER, current=False)
-
-    def plan_span(
-        self, namespace: str, workflow: str, attempt: int, agent: str, traceparent: str = ""
-    ) -> AbstractContextManager[OpenSpan]:
-        """Span one attempt to make a plan, within one asyncio task."""
-        return self._work_span("orcs.plan", namespace, workflow, "", attempt, agent, traceparent)
-
-    def attempt_span(
-        self, namespace: str, workflow: str, task: str, attempt: int, agent: str, traceparent: str = ""
-    ) -> AbstractContextManager[OpenSpan]:
-        """Span one attempt of a task, within one asyncio task. Spans that libraries open inside hang below it."""
-        return self._work_span("orcs.attempt", namespace, workflow, task, attempt, agent, traceparent)
-
-    def record_workflow(
-        self, namespace: str, workflow: str, status: str, created_us: int, finished_us: int, traceparent: str = ""
-    ) -> None:
-        """Tell of a workflow that has ended. Its span is made in one go, because no process need see it from end to end."""
-        if self.tracing:
-            span = self._tracer.start_span(
-                "orcs.workflow",
-                _context(traceparent),
-                attributes={"orcs.namespace": namespace, "orcs.workflow": workflow, "orcs.status": status},
-                start_time=created_us * 1_000,
-            )
-            if status == "FAILED":
-                span.set_status(Status(StatusCode.ERROR))
-            span.end(finished_us * 1_000)
-        if self.metering:
-            self._workflow_duration.record(max(finished_us - created_us, 0) / 1_000_000, {"orcs.status": status})
-
-    def count_tokens(self, agent: str, input_tokens: int, output_tokens: int) -> None:
-        """Count what a model call consumed."""
-        if self.metering:
-            self._tokens.add(input_tokens, {"orcs.agent": agent, "orcs.direction": "input"})
-            self._tokens.add(output_tokens, {"orcs.agent": agent, "orcs.direction": "output"})
-
-    def close(self) -> None:
-        """Send out what is left and stop. Blocks until the exporters are done or give up: call it in a thread."""
-        if self._providers is not None:
-            self._providers.close()
-
-    def _work_span(
-        self, name: str, namespace: str, workflow: str, task: str, attempt: int, agent: str, traceparent: str
-    ) -> AbstractContextManager[OpenSpan]:
-        if not (self.tracing or self.metering):
-            return _OFF
-        attributes: Attributes = {
-            "orcs.namespace": namespace,
-            "orcs.workflow": workflow,
-            "orcs.attempt": attempt,
-            "orcs.agent": agent,
-        }
-        if task:
-            attributes["orcs.task"] = task
-        return self._span(name, attributes, traceparent, SpanKind.INTERNAL, current=True)
-
-    @contextmanager
-    def _span(
-        self, name: str, attributes: Attributes, traceparent: str, kind: SpanKind, *, current: bool
-    ) -> Iterator[OpenSpan]:
-        began = time.monotonic()
-        span = self._tracer.start_span(name, _context(traceparent), kind, attributes)
-        opened = OpenSpan(span, _traceparent(span) or (traceparent if is_traceparent(traceparent) else ""))
+        name: str,
+        context: Context,
+        attributes: Attributes,
+        kind: SpanKind = SpanKind.INTERNAL,
+        began_ns: int | None = None,
+    ) -> OpenSpan:
+        """Start a span; without tracing, or where the sampler fails, one that is none."""
+        if not self.on:
+            return OpenSpan()
+        parent = place_of(context)
         try:
-            if current:
-                with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                    yield opened
-            else:
-                yield opened
-        except BaseException as error:
+            place = self._place(name, context, parent)
+        except Exception as error:  # noqa: BLE001 - telemetry fails open, whatever it raises
+            self.trouble.note(error)
+            return OpenSpan()
+        return OpenSpan(self, name, place, parent, attributes, kind, began_ns)
+
+    def below_workflow(self, whole: Whole) -> Context:
+        """Where a workflow's tasks and plannings hang."""
+        return context_at(*whole.ids(), self._flags(whole))
+
+    def below_task(self, whole: Whole, task: str, started_us: int) -> Context:
+        """Where a task's attempts hang."""
+        return context_at(*whole.task_ids(task, started_us), self._flags(whole))
+
+    def past(
+        self,
+        name: str,
+        context: Context,
+        ids: tuple[int, int],
+        attributes: Attributes,
+        times_us: tuple[int, int],
+        failed: str = "",
+    ) -> None:
+        """Make a span, with these ids, of what is over."""
+        parent = place_of(context)
+        flags = parent.trace_flags if parent is not None else self._root_flags(ids[0], name)
+        if not flags:
+            return
+        place = SpanContext(*ids, is_remote=False, trace_flags=TraceFlags(flags))
+        times_ns = (times_us[0] * 1_000, max(times_us) * 1_000)
+        self.emit(Ended(name, place, parent, attributes, SpanKind.INTERNAL, times_ns, failed))
+
+    def emit(self, span: Ended) -> None:
+        """Send a span on its way. Nothing is raised."""
+        if self._sink is None:
+            return
+        try:
+            self._sink.take(span)
+        except Exception as error:  # noqa: BLE001 - telemetry fails open, whatever it raises
+            self.trouble.note(error)
+
+    def _place(self, name: str, context: Context, parent: SpanContext | None) -> SpanContext:
+        trace_id = _random_id(128) if parent is None else parent.trace_id
+        flags: int = 0 if parent is None else parent.trace_flags
+        if (parent is None or kept_elsewhere(context)) and self._sink is not None:
+            flags = int(self._sink.sampled(context, trace_id, name))
+        return SpanContext(trace_id, _random_id(64), is_remote=False, trace_flags=TraceFlags(flags))
+
+    def _flags(self, whole: Whole) -> int:
+        """The trace's flags: those that came with it, else what the sampler says of a trace that begins here."""
+        found = parsed(whole.traceparent)
+        return self._root_flags(whole.ids()[0], "orcs.workflow") if found is None else int(found[3], 16) & 1
+
+    def _root_flags(self, trace_id: int, name: str) -> int:
+        try:
+            return int(self._sink is not None and self._sink.sampled(Context(), trace_id, name))
+        except Exception as error:  # noqa: BLE001 - telemetry fails open, whatever it raises
+            self.trouble.note(error)
+            return 0
+
+
+def _random_id(bits: int) -> int:
+    # Ids need to differ, and keep no secret.
+    return random.getrandbits(bits) or 1
+
+
+class Scope(AbstractContextManager[OpenSpan]):
+    """A span for as long as a `with` lasts, and what is measured at its end."""
+
+    __slots__ = ("_began", "_context", "_current", "_measure", "_start", "_token", "opened")
+
+    def __init__(self, start: Callable[[], OpenSpan], measure: Callable[[float, str], None], *, current: bool) -> None:
+        self._start = start
+        self._measure = measure
+        self._current = current
+        """Spans that libraries open inside hang below it."""
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> OpenSpan:
+        self._began = time.monotonic()
+        self.opened: OpenSpan = self._start()
+        context = self.opened.context if self._current else None
+        if context is not None:
+            self._token = attach(context)
+        return self.opened
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        opened = self.opened
+        if kind is not None and opened.outcome == OK:
             # The type alone: an exception's text may hold what users or models wrote.
-            opened.outcome = opened.outcome if opened.outcome != OK else type(error).__name__
-            raise
-        finally:
-            span.set_attribute("orcs.outcome", opened.outcome)
-            if opened.outcome != OK:
-                span.set_status(Status(StatusCode.ERROR, opened.outcome))
-            span.end()
-            self._measure(name, attributes, opened.outcome, time.monotonic() - began)
-
-    def _measure(self, name: str, attributes: Attributes, outcome: str, seconds: float) -> None:
-        if name == "orcs.rpc":
-            self._rpc_duration.record(seconds, {"rpc.method": attributes["rpc.method"], "orcs.outcome": outcome})
-        else:
-            self._attempt_duration.record(seconds, {"orcs.agent": attributes["orcs.agent"], "orcs.outcome": outcome})
+            opened.outcome = kind.__name__
+        if self._token is not None:
+            detach(self._token)
+        opened.note("orcs.outcome", opened.outcome)
+        opened.end()
+        self._measure(time.monotonic() - self._began, opened.outcome)
 
 
-TELEMETRY_OFF: Final = Telemetry()
-"""Spans and measurements that go nowhere."""
-
-
-def is_traceparent(text: str) -> bool:
-    """Whether `text` is a W3C traceparent. One that is not is ignored, as the standard asks."""
-    return len(text) <= 200 and _parsed(text) is not None
-
-
-def _parsed(text: str) -> re.Match[str] | None:
-    found = _TRACEPARENT.fullmatch(text)
-    # Version 00 has exactly four fields; later versions may have more.
-    return None if found is None or (text.startswith("00") and found[4]) else found
-
-
-def _context(traceparent: str) -> Context:
-    """Return the context that `traceparent` describes, empty where it describes none: the current one is never taken."""
-    found = _parsed(traceparent) if len(traceparent) <= 200 else None
-    if found is None:
-        return Context()
-    parent = SpanContext(
-        int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(int(found[3], 16))
-    )
-    return trace.set_span_in_context(NonRecordingSpan(parent), Context())
-
-
-def _traceparent(span: Span) -> str:
-    context = span.get_span_context()
-    if not context.is_valid:
-        return ""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+def continued(traceparent: str) -> str:
+    """Return the traceparent if it is one, else ""."""
+    return traceparent if is_traceparent(traceparent) else ""

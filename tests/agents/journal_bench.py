@@ -26,6 +26,7 @@ from orcs_server.agents.steering import Steering
 from orcs_server.storage.journal import JournalKey
 from orcs_server.storage.sqlite import SqliteStore
 from orcs_server.storage.store import blob_of
+from orcs_server.telemetry import TELEMETRY_OFF
 from orcs_server.workflow.people import MessageMode, PendingInput, PersonMessage, Resolution
 from tests.agents.support import OneModel
 
@@ -42,6 +43,7 @@ class Bench:
         self.counted.touch()
         self.store = SqliteStore(self.path)
         self.key = KEY
+        self.telemetry = TELEMETRY_OFF.calls
         self.attempts = 0
         self.mismatches: list[tuple[str, int]] = []
         self.blocked = asyncio.Event()
@@ -129,7 +131,7 @@ class Bench:
             self.steering,
         )
         definition = replace(definition_of("tester", agent), max_turns=99)
-        run = AgentRunner(OneModel(model)).run(
+        run = AgentRunner(OneModel(model), telemetry=self.telemetry).run(
             AgentRun(definition, text, RunContext(*self.key[:3], run=self.key.run), journal=journal, **request)
         )
         if not cut:

@@ -228,6 +228,9 @@ class ScriptedSystem(SystemServiceServicer):
     async def GetServerInfo(self, request: Any, context: Any) -> system_service_pb2.GetServerInfoResponse:  # noqa: N802
         return system_service_pb2.GetServerInfoResponse(version="0.0.0")
 
+    async def ListProblems(self, request: Any, context: Any) -> system_service_pb2.ListProblemsResponse:  # noqa: N802
+        return system_service_pb2.ListProblemsResponse()
+
 
 def _number(event: event_pb2.Event) -> int:
     name = event.WhichOneof("body")

@@ -6,118 +6,128 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 
 from orcs_server.errors import StartupError
-from orcs_server.telemetry import TELEMETRY_OFF, Telemetry
-from orcs_server.telemetry.spans import is_traceparent
+from orcs_server.telemetry import TELEMETRY_OFF, Spent, Telemetry, Whole
+from orcs_server.telemetry.traces import is_traceparent
+from tests.telemetry.recorded import Recorded
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+W1 = Whole("ns", "w1", 1_000_000, PARENT)
+LONE = Whole("ns", "w1", 1_000_000)
 
 
-class Recorded:
-    """A telemetry and what it recorded."""
-
-    def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.reader = InMemoryMetricReader()
-        self.tracer_provider = TracerProvider(shutdown_on_exit=False)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
-        self.telemetry = Telemetry(self.tracer_provider, self.meter_provider)
-
-    def spans(self) -> list[Any]:
-        return list(self.exporter.get_finished_spans())
-
-    def points(self, name: str) -> list[Any]:
-        data = self.reader.get_metrics_data()
-        assert data is not None
-        return [
-            point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
-
-
-@pytest.fixture
-def recorded() -> Recorded:
-    return Recorded()
-
-
-def test_an_attempt_continues_the_stored_trace_and_is_measured(recorded: Recorded) -> None:
-    with recorded.telemetry.attempt_span("ns", "w1", "t1", 2, "writing_agent", PARENT) as span:
+def test_a_workflow_is_one_tree_whatever_is_told_first(recorded: Recorded) -> None:
+    with recorded.telemetry.attempt_span(W1, "t1", 1_500_000, 2, "writing_agent") as span:
         span.note("orcs.turns", 3)
-        assert span.traceparent.startswith("00-0af7651916cd43dd8448eb211c80319c-")
-        assert span.traceparent != PARENT
-    (made,) = recorded.spans()
-    assert made.name == "orcs.attempt"
-    assert f"{made.parent.span_id:x}" == "b7ad6b7169203331"
-    assert dict(made.attributes) == {
+    with recorded.telemetry.plan_span(W1, 1, "planner"):
+        pass
+    recorded.telemetry.record_task(W1, "t1", "writing_agent", "COMPLETED", (1_500_000, 2_500_000))
+    recorded.telemetry.record_workflow(W1, "COMPLETED", 3_500_000)
+    attempt, planning, task, workflow = recorded.spans()
+    assert (attempt.name, planning.name) == ("invoke_agent writing_agent", "invoke_agent planner")
+    assert {f"{one.context.trace_id:032x}" for one in recorded.spans()} == {"0af7651916cd43dd8448eb211c80319c"}
+    assert f"{workflow.parent.span_id:x}" == "b7ad6b7169203331"
+    assert task.parent.span_id == planning.parent.span_id == workflow.context.span_id
+    assert attempt.parent.span_id == task.context.span_id
+    assert (workflow.start_time, workflow.end_time) == (1_000_000_000, 3_500_000_000)
+    assert (task.start_time, task.end_time) == (1_500_000_000, 2_500_000_000)
+    assert dict(attempt.attributes) == {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": "writing_agent",
         "orcs.namespace": "ns",
         "orcs.workflow": "w1",
         "orcs.task": "t1",
         "orcs.attempt": 2,
-        "orcs.agent": "writing_agent",
         "orcs.turns": 3,
         "orcs.outcome": "OK",
     }
-    (point,) = recorded.points("orcs.attempt.duration")
+    (point, _) = recorded.points("orcs.attempt.duration")
     assert dict(point.attributes) == {"orcs.agent": "writing_agent", "orcs.outcome": "OK"}
+
+
+def test_another_process_days_later_goes_on_with_the_same_tree(recorded: Recorded) -> None:
+    later = Recorded()
+    with recorded.telemetry.attempt_span(W1, "t1", 1_500_000, 1, "a"):
+        pass
+    with later.telemetry.attempt_span(W1, "t1", 1_500_000, 2, "a"):
+        pass
+    later.telemetry.record_task(W1, "t1", "a", "COMPLETED", (1_500_000, 2_500_000))
+    (first,), (second, task) = recorded.spans(), later.spans()
+    assert first.parent.span_id == second.parent.span_id == task.context.span_id
+    assert first.context.trace_id == second.context.trace_id
+
+
+def test_a_workflow_without_a_trace_gets_one_of_its_own(recorded: Recorded) -> None:
+    with recorded.telemetry.attempt_span(LONE, "t1", 1_500_000, 1, "a"):
+        pass
+    recorded.telemetry.record_workflow(LONE, "COMPLETED", 2_000_000)
+    other = LONE._replace(workflow="w2")
+    recorded.telemetry.record_workflow(other, "COMPLETED", 2_000_000)
+    attempt, workflow, another = recorded.spans()
+    assert workflow.parent is None
+    assert attempt.context.trace_id == workflow.context.trace_id != another.context.trace_id
+
+
+def test_a_trace_that_is_not_sampled_leaves_nothing(recorded: Recorded) -> None:
+    silent = W1._replace(traceparent=PARENT[:-2] + "00")
+    with recorded.telemetry.attempt_span(silent, "t1", 1_500_000, 1, "a"):
+        pass
+    recorded.telemetry.record_workflow(silent, "COMPLETED", 2_000_000)
+    assert recorded.spans() == []
+
+
+@pytest.mark.parametrize(("sampler", "kept"), [(ALWAYS_OFF, 0), (ALWAYS_ON, 4), (ParentBased(ALWAYS_OFF), 1)])
+def test_the_sampler_decides_where_a_trace_begins_and_the_rest_follows(sampler: Sampler, kept: int) -> None:
+    recorded = Recorded(sampler)
+    with recorded.telemetry.rpc_span("CreateWorkflow") as mine, recorded.telemetry.rpc_span("GetTask", PARENT):
+        pass
+    whole = W1._replace(traceparent=mine.traceparent)
+    recorded.telemetry.record_workflow(whole, "COMPLETED", 2_000_000)
+    recorded.telemetry.record_workflow(LONE, "COMPLETED", 2_000_000)
+    assert len(recorded.spans()) == kept
 
 
 def test_spans_inside_an_attempt_hang_below_it_and_those_inside_a_call_do_not(recorded: Recorded) -> None:
     library = recorded.tracer_provider.get_tracer("library")
-    with recorded.telemetry.attempt_span("ns", "w1", "t1", 1, "a"), library.start_as_current_span("http"):
+    with recorded.telemetry.attempt_span(W1, "t1", 1, 1, "a"), library.start_as_current_span("http"):
         pass
     with recorded.telemetry.rpc_span("CreateWorkflow"), library.start_as_current_span("free"):
         pass
     spans = {span.name: span for span in recorded.spans()}
-    assert spans["http"].parent.span_id == spans["orcs.attempt"].context.span_id
+    assert spans["http"].parent.span_id == spans["invoke_agent a"].context.span_id
     assert spans["free"].parent is None
     assert spans["orcs.rpc"].attributes["rpc.method"] == "CreateWorkflow"
 
 
 def test_an_outcome_and_an_exception_make_an_error_without_the_exceptions_words(recorded: Recorded) -> None:
-    with recorded.telemetry.plan_span("ns", "w1", 1, "planner") as span:
+    with recorded.telemetry.plan_span(W1, 1, "planner") as span:
         span.outcome = "RATE_LIMITED"
     with (
         pytest.raises(ValueError, match="secret"),
-        recorded.telemetry.attempt_span("ns", "w1", "t1", 1, "a", "nonsense"),
+        recorded.telemetry.attempt_span(W1._replace(traceparent="nonsense"), "t1", 1, 1, "a"),
     ):
         raise ValueError("secret prompt")
     planned, failed = recorded.spans()
     assert (planned.status.is_ok, planned.attributes["orcs.outcome"]) == (False, "RATE_LIMITED")
-    assert failed.attributes["orcs.outcome"] == "ValueError"
-    assert failed.parent is None
+    assert failed.attributes["orcs.outcome"] == failed.attributes["error.type"] == "ValueError"
     assert "secret" not in failed.to_json()
 
 
-def test_a_finished_workflow_is_one_span_from_creation_to_end(recorded: Recorded) -> None:
-    recorded.telemetry.record_workflow("ns", "w1", "FAILED", 1_000_000, 3_500_000, PARENT)
-    recorded.telemetry.record_workflow("ns", "w2", "COMPLETED", 1_000_000, 2_000_000)
-    failed, completed = recorded.spans()
-    assert (failed.start_time, failed.end_time) == (1_000_000_000, 3_500_000_000)
+def test_workflows_and_tasks_are_measured_by_how_they_ended(recorded: Recorded) -> None:
+    recorded.telemetry.record_workflow(W1, "FAILED", 3_500_000)
+    recorded.telemetry.record_workflow(LONE, "COMPLETED", 2_000_000)
+    recorded.telemetry.record_task(LONE, "t1", "a", "FAILED", (1_000_000, 1_250_000))
+    failed, _, task = recorded.spans()
     assert not failed.status.is_ok
-    assert completed.parent is None
+    assert not task.status.is_ok
     sums = {point.attributes["orcs.status"]: point.sum for point in recorded.points("orcs.workflow.duration")}
     assert sums == {"FAILED": 2.5, "COMPLETED": 1.0}
-
-
-def test_tokens_are_counted_by_agent_and_direction(recorded: Recorded) -> None:
-    recorded.telemetry.count_tokens("a", 10, 3)
-    recorded.telemetry.count_tokens("a", 5, 0)
-    values = {point.attributes["orcs.direction"]: point.value for point in recorded.points("orcs.tokens")}
-    assert values == {"input": 15, "output": 3}
+    (point,) = recorded.points("orcs.task.duration")
+    assert (point.sum, dict(point.attributes)) == (0.25, {"orcs.agent": "a", "orcs.status": "FAILED"})
 
 
 @pytest.mark.parametrize(
@@ -148,10 +158,17 @@ def test_switched_off_it_records_nothing_and_hands_the_clients_trace_on() -> Non
         span.note("a", 1)
     with TELEMETRY_OFF.rpc_span("GetWorkflow", "nonsense") as span:
         assert span.traceparent == ""
-    with pytest.raises(KeyError), off.attempt_span("ns", "w", "t", 1, "a"):
+    with pytest.raises(KeyError), off.attempt_span(W1, "t", 1, 1, "a"):
         raise KeyError
-    off.record_workflow("ns", "w", "FAILED", 1, 2)
-    off.count_tokens("a", 1, 1)
+    off.record_workflow(W1, "FAILED", 2)
+    off.record_task(W1, "t1", "a", "FAILED", (1, 2))
+    call = off.calls.model_call("openai", "m")
+    assert not call.captures
+    call.answered("m", "r", list)
+    call.end(Spent(1, 0, 1))
+    with off.calls.tool_call("t", "c", "{}") as tool:
+        tool.result("r")
+    off.calls.hand_over("b")
     off.close()
 
 
@@ -189,9 +206,9 @@ def test_the_environment_can_switch_it_off(environ: dict[str, str]) -> None:
 
 PROGRAM = """
 import os
-from orcs_server.telemetry import Telemetry
+from orcs_server.telemetry import Telemetry, Whole
 telemetry = Telemetry.from_environment(os.environ)
-with telemetry.attempt_span("ns", "w1", "t1", 1, "a"):
+with telemetry.attempt_span(Whole("ns", "w1", 1), "t1", 1, 1, "a"):
     pass
 telemetry.close()
 """
@@ -203,7 +220,7 @@ def test_a_program_exports_what_its_environment_asks_for(name: str, service: str
     environ |= {"OTEL_TRACES_EXPORTER": "console"} | ({"OTEL_SERVICE_NAME": name} if name else {})
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environ)
     span = json.loads(done.stdout)
-    assert span["name"] == "orcs.attempt"
+    assert span["name"] == "invoke_agent a"
     assert span["resource"]["attributes"]["service.name"] == service
 
 
@@ -217,7 +234,7 @@ def test_a_program_measures_what_its_environment_asks_for() -> None:
 def test_spans_and_measurements_can_go_to_the_same_exporters() -> None:
     telemetry = Telemetry.from_environment({"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console"})
     assert (telemetry.tracing, telemetry.metering) == (True, True)
-    with telemetry.plan_span("ns", "w1", 1, "planner") as span:
+    with telemetry.plan_span(W1, 1, "planner") as span:
         assert is_traceparent(span.traceparent)
     telemetry.close()
 

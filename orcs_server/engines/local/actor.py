@@ -12,6 +12,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Mapping
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from orcs_server.engines.base import Command, Receipt
@@ -149,7 +150,8 @@ class WorkflowActor:
             self._nudge.cancel()
             self._nudge = None
         if self._draining is None and not self._left:
-            self._draining = asyncio.create_task(self._drain(), name=f"workflow {self.workflow_id}")
+            # Not in the context of whoever wakes it: an attempt's span is not the workflow's.
+            self._draining = asyncio.create_task(self._drain(), name=f"workflow {self.workflow_id}", context=Context())
 
     async def idle(self) -> None:
         """Work off the mailbox, and wait until that is done."""

@@ -117,6 +117,13 @@ class LocalEngine:
         states = [actor.state for actor in self._actors.values() if actor.state is not None]
         return sum(len(state.running) + state.progress.planning.running for state in states)
 
+    @property
+    def states(self) -> Iterator[WorkflowState]:
+        """The committed states of the workflows that are in memory at this moment."""
+        for actor in tuple(self._actors.values()):
+            if actor.state is not None:
+                yield actor.state
+
     # Engine
 
     async def start(self) -> int:

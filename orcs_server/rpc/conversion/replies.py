@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from orcs_client.v1 import (
     common_pb2,
     system_service_pb2,
@@ -14,6 +16,7 @@ from orcs_server.rpc.conversion import enums, workflows
 from orcs_server.rpc.conversion.times import optional_duration, timestamp
 from orcs_server.service.pages import REPLY_BYTES, fitting
 from orcs_server.service.preview import PreviewedPlan
+from orcs_server.service.problems import Problem
 from orcs_server.service.reading import TaskView, WorkflowView
 from orcs_server.service.requests import NewTask
 from orcs_server.service.results import WorkflowOutput
@@ -146,6 +149,20 @@ def _task_output(task: StoredTask, *, final: bool) -> workflow_service_pb2.TaskO
         state=enums.TASK_STATE.to_wire(task.progress.status),
         output=workflows.optional_output(task.progress.output),
         final=final,
+    )
+
+
+def problems(found: Iterable[Problem]) -> system_service_pb2.ListProblemsResponse:
+    return system_service_pb2.ListProblemsResponse(
+        problems=[
+            system_service_pb2.Problem(
+                code=system_service_pb2.ProblemCode.Value(f"PROBLEM_CODE_{one.code}"),
+                subject=one.subject,
+                text=one.text,
+                since_time=None if one.since_us is None else timestamp(one.since_us),
+            )
+            for one in found
+        ]
     )
 
 

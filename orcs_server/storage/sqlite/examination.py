@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,12 +31,14 @@ from orcs_server.storage.sqlite.audit_file import misfits
 from orcs_server.storage.sqlite.copies import AUDIT_SINCE, connect_reader
 from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
 from orcs_server.storage.sqlite.queries import QUERIES
-from orcs_server.workflow.due import next_wake_us, waits_for_people
+from orcs_server.workflow.due import is_suspected, next_wake_us, waits_for_people
 from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
+ROOM_WANTED = 64 * 1024 * 1024
+"""Bytes that should be free beside the file."""
 MOST_OF_A_KIND = 100
 """Findings that are reported of each check; the others are counted."""
 
@@ -58,7 +61,7 @@ class Finding(Struct, frozen=True):
     """One thing that is wrong."""
 
     check: str
-    """pages, rows, holdings, blobs, log, replay, columns, continue or audit."""
+    """pages, rows, holdings, blobs, log, replay, columns, continue, audit, disk or poisoned."""
     message: str
     namespace: str = ""
     workflow_id: str = ""
@@ -84,10 +87,17 @@ class Examination(Struct):
     findings: list[Finding] = []
     omitted: dict[str, int] = {}
     """How many more findings of a check there are than are reported."""
+    warnings: list[Finding] = []
+    """What is no fault of the file, but wants looking after: a disk that is full, tasks that may be what ends the server."""
 
     @property
     def healthy(self) -> bool:
         return not self.findings
+
+    @property
+    def well(self) -> bool:
+        """Nothing is wrong, and nothing wants looking after."""
+        return not self.findings and not self.warnings
 
 
 def examine(path: Path, obstacles: Obstacles = lambda _state, _configuration: ()) -> Examination:
@@ -112,7 +122,26 @@ def examine(path: Path, obstacles: Obstacles = lambda _state, _configuration: ()
             except sqlite3.Error as error:
                 examiner.note([Finding(check, f"the file is damaged, so this could not be looked at ({error})")])
         report.findings, report.omitted = examiner.findings, dict(+examiner.omitted)
+        report.warnings = [*_room(path), *examiner.suspects[:MOST_OF_A_KIND]]
     return report
+
+
+def _room(path: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(path.absolute().parent).free
+    if free < ROOM_WANTED:
+        yield Finding("disk", f"the disk is full or nearly so: {free:,} bytes are free")
+
+
+def _suspects(state: WorkflowState) -> Iterator[Finding]:
+    """Return the tasks of a live workflow that were lost together with the server time and again."""
+    if state.terminal:
+        return
+    lost = [("planning", state.progress.planning.losses)]
+    lost += [(f"task {task.spec.id}", task.progress.losses) for task in state.tasks_in_order()]
+    for what, losses in lost:
+        if is_suspected(losses, state.spec):
+            text = f"{what} was lost with the server {losses} times in a row: it may be what ends the server"
+            yield Finding("poisoned", text, state.namespace, state.id)
 
 
 class _Examiner:
@@ -124,6 +153,7 @@ class _Examiner:
         self._noted: Counter[str] = Counter()
         self.omitted: Counter[str] = Counter()
         self.findings: list[Finding] = []
+        self.suspects: list[Finding] = []
         self._has_usage = read_version(connection) >= USAGE_SINCE
         self._has_people = read_version(connection) >= PEOPLE_SINCE
         self._memory = "memory_versions" if read_version(connection) >= MEMORY_SINCE else "memory_entries"
@@ -221,6 +251,7 @@ class _Examiner:
             yield "continue" if live else "rows", f"its rows cannot be read: {error.what}"
             return
         yield from _replay(state, rows)
+        self.suspects += _suspects(state)
         if (status, bool(live), wake) != (state.progress.status, is_live(state), next_wake_us(state)):
             yield "columns", "its row's columns do not say what its progress says: queries and restarts pass it by"
         elif bool(idle) and not waits_for_people(state):

@@ -13,10 +13,15 @@ ROOM = 1024 * 1024
 """Bytes that must fit on a disk that was in trouble before it counts as well again."""
 
 
+def is_full(error: BaseException) -> bool:
+    """True when there is no room for a write."""
+    return (getattr(error, "sqlite_errorname", "") or "").startswith("SQLITE_FULL")
+
+
 def unavailable(error: BaseException) -> Unavailable:
     """Return the caller's error for a fault of the database: it says what to do and leaks no internals."""
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_FULL"):
+    if is_full(error):
         text = "The disk of the data file is full; try again when the operator has made room."
     elif name.startswith("SQLITE_READONLY"):
         text = "The data file cannot be written any more; try again when the operator has made it writable."

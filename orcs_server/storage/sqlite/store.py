@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ from orcs_server.storage.sqlite.writer import Writer, closed, stuck
 from orcs_server.storage.store import (
     Blob,
     EventRecord,
+    Fault,
     FinishedWorkflow,
     LiveWorkflow,
     PageKey,
@@ -71,6 +73,8 @@ class SqliteStore:
         self._lock = FileLock(self._path)
         self._cache = at_rest.BlobCache()
         self._open_writer: Writer | None = None
+        self.on_batch: Callable[[int, float], None] | None = None
+        """Is told of each transaction that became durable: its writes, and the seconds that it took. Set it before `open`."""
         self._open_reader: Reader | None = None
         self._memory = SqliteMemory(lambda: self._writer, lambda: self._reader, self._cache, _pack, quotas)
         self._audit = SqliteAudit(self._submit, lambda: self._reader)
@@ -115,6 +119,7 @@ class SqliteStore:
             except BaseException:
                 await writer.finish()
                 raise
+            writer.on_batch = self.on_batch
             self._open_writer = writer
         except sqlite3.Error as error:
             self._lock.release()
@@ -145,6 +150,26 @@ class SqliteStore:
             await asyncio.to_thread(probe_room, self._path)
             await self._writer.submit(batch.Change(lambda connection: connection.execute(QUERIES["probe"]).rowcount))
             self._writer.faulty = False
+            self._writer.fault = None
+
+    @property
+    def fault(self) -> Fault | None:
+        """What keeps the storage from taking writes now; None if nothing is known to."""
+        writer = self._open_writer
+        if writer is None:
+            return None
+        if writer.damaged:
+            return Fault(full=False, text="The data file is damaged: restore it from a backup.")
+        return Fault(full=False, text=stuck().message) if writer.stalled else writer.fault
+
+    @property
+    def failures(self) -> int:
+        """Transactions that did not go through."""
+        return 0 if self._open_writer is None else self._open_writer.failures
+
+    async def free_bytes(self) -> int:
+        """Return what is free on the disk of the data file."""
+        return (await asyncio.to_thread(shutil.disk_usage, self._path.parent)).free
 
     # Workflows
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, NamedTuple
 
 import aiosqlite
@@ -21,9 +22,10 @@ import aiosqlite
 from orcs_server.errors import Unavailable
 from orcs_server.identity.fairness import Turns
 from orcs_server.storage.sqlite.batch import LogEnd, Operation, run_together
-from orcs_server.storage.sqlite.faults import is_damage, is_fault, unavailable
+from orcs_server.storage.sqlite.faults import is_damage, is_fault, is_full, unavailable
 from orcs_server.storage.sqlite.migrate import connect_writer
 from orcs_server.storage.sqlite.queries import QUERIES
+from orcs_server.storage.store import Fault
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,11 @@ WEIGHT_ON_LOOP = 2048
 """Rows that a batch may write on the event loop: at most some 10 ms of work."""
 STALLED_AFTER_S = 10.0
 """A commit that has been under way for so long: the disk is stuck, and whoever brings more is told so at once."""
+
+
+def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start the writer's work: in a context of its own, since it is for everybody and not for whoever comes first."""
+    return asyncio.create_task(work, name="storage writer", context=Context())
 
 
 class Refused:
@@ -69,6 +76,12 @@ class Writer(aiosqlite.Connection):
         """True from when a batch meets a fault of the file or the disk until whoever probes it sets it back."""
         self.damaged = False
         """True once a batch has met a damaged page: mending that takes a restore, and with it a restart."""
+        self.failures = 0
+        """Transactions that did not go through."""
+        self.fault: Fault | None = None
+        """What was wrong with the last one, while the writer is faulty."""
+        self.on_batch: Callable[[int, float], None] | None = None
+        """Is told of each transaction that became durable: its writes, and the seconds that it took."""
         self._began = 0.0
         self._log_emptied: asyncio.Future[None] | None = None
         """Somebody waits for the file's log to be emptied."""
@@ -105,7 +118,7 @@ class Writer(aiosqlite.Connection):
         self._pending.put(namespace, _Waiting(operation, future))
         if self._drain is None:
             self._began = monotonic()
-            self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
+            self._drain = _start(self._commit_all())
         return await future
 
     async def empty_log(self) -> None:
@@ -119,7 +132,7 @@ class Writer(aiosqlite.Connection):
             self._log_emptied = asyncio.get_running_loop().create_future()
             if self._drain is None:
                 self._began = monotonic()
-                self._drain = asyncio.create_task(self._commit_all(), name="storage writer")
+                self._drain = _start(self._commit_all())
         await asyncio.shield(self._log_emptied)
 
     async def finish(self) -> None:
@@ -174,6 +187,7 @@ class Writer(aiosqlite.Connection):
         A fault of the database (disk, damage) fails them all; anything else only the operation that it comes from.
         """
         start = self.log.position
+        began = monotonic()
         try:
             if sum(operation.weight for operation in operations) <= WEIGHT_ON_LOOP:
                 outcomes = begin_batch(self._conn, self.log, operations)
@@ -183,12 +197,17 @@ class Writer(aiosqlite.Connection):
         except Exception as error:  # noqa: BLE001  # whatever it was, the callers must not wait for ever
             self.log.position = start
             self.faulty = True
+            self.failures += 1
+            if self.fault is None:
+                self.fault = Fault(is_full(error), unavailable(error).message, time_ns() // 1_000)
             self.damaged = self.damaged or is_damage(error)
             _log.error("a batch of %d writes did not go through", len(operations), exc_info=error)
             return [Refused(unavailable(error)) for _ in operations]
         for operation, outcome in zip(operations, outcomes, strict=True):
             if not isinstance(outcome, Refused):
                 operation.acknowledge()
+        if self.on_batch is not None:
+            self.on_batch(len(operations), monotonic() - began)
         return outcomes
 
 

@@ -46,7 +46,7 @@ BASE: Final[dict[str, dict[str, Any]]] = {
     "CreateWorkflow": {**QUERY, "auto_start": False},
     "PreviewPlan": QUERY,
     "GetTask": {"workflow_id": "ready", "task_id": "a"},
-    **{name: {} for name in ("GetServerInfo", "GetUsage", "ListWorkflows", "WatchWorkflows")},
+    **{name: {} for name in ("GetServerInfo", "GetUsage", "ListProblems", "ListWorkflows", "WatchWorkflows")},
     **{
         name: {"workflow_id": "ready"}
         for name in ("ListTasks", "GetWorkflow", "RenderGraph", "ExplainWorkflow", "WatchWorkflow")
@@ -262,6 +262,7 @@ TABLE: Final[dict[str, Expectations]] = {
             *(accepted(days=number) for number in (0, 1, 400)),
         )
     },
+    "ListProblems": {},
     **CONTROL,
     **MEMORY,
     **AUDIT,
