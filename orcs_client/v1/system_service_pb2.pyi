@@ -38,6 +38,8 @@ class _ProblemCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProblemCo
     """The data file takes no writes, or is damaged."""
     PROBLEM_CODE_TASK_POISONED: _ProblemCode.ValueType  # 5
     """A task was lost together with the server time and again: it may be what ends the server."""
+    PROBLEM_CODE_QUOTA_EXHAUSTED: _ProblemCode.ValueType  # 6
+    """Nothing is left of a quota of the caller's namespace."""
 
 class ProblemCode(_ProblemCode, metaclass=_ProblemCodeEnumTypeWrapper):
     """Kinds of trouble that a server knows of itself."""
@@ -54,6 +56,8 @@ PROBLEM_CODE_STORAGE_FAILING: ProblemCode.ValueType  # 4
 """The data file takes no writes, or is damaged."""
 PROBLEM_CODE_TASK_POISONED: ProblemCode.ValueType  # 5
 """A task was lost together with the server time and again: it may be what ends the server."""
+PROBLEM_CODE_QUOTA_EXHAUSTED: ProblemCode.ValueType  # 6
+"""Nothing is left of a quota of the caller's namespace."""
 Global___ProblemCode: _TypeAlias = ProblemCode  # noqa: Y015
 
 @_typing.final
@@ -303,7 +307,7 @@ class Problem(_message.Message):
     code: Global___ProblemCode.ValueType
     """What kind of trouble it is."""
     subject: _builtins.str
-    """What it is about: the model server's address, the hook's name, WORKFLOW/TASK. Empty where there is but one."""
+    """What it is about: the address of the model server, the name of the hook or the quota, WORKFLOW/TASK. Empty where there is but one."""
     text: _builtins.str
     """What is wrong and what to do, in a sentence, in English."""
     @_builtins.property

@@ -4,7 +4,7 @@ full, tasks that may be what ends the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -13,7 +13,8 @@ from msgspec import Struct
 from orcs_server.agents.breaker import Breakers
 from orcs_server.errors import PermissionDenied, Unavailable
 from orcs_server.hooks import GuardedHooks
-from orcs_server.identity import Caller
+from orcs_server.identity import Caller, Clock
+from orcs_server.identity.quotas import UsedUp, exceeded
 from orcs_server.service.authorisation import Authorisation, check_role
 from orcs_server.storage.store import Disk
 from orcs_server.workflow.due import is_suspected
@@ -34,6 +35,7 @@ class ProblemCode(StrEnum):
     DISK_FULL = "DISK_FULL"
     STORAGE_FAILING = "STORAGE_FAILING"
     TASK_POISONED = "TASK_POISONED"
+    QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
 
 
 class Problem(Struct, frozen=True):
@@ -41,7 +43,7 @@ class Problem(Struct, frozen=True):
 
     code: ProblemCode
     subject: str
-    """The model server's address, the hook's name, `WORKFLOW/TASK`, or ""."""
+    """The model server's address, the hook's name, `WORKFLOW/TASK`, the quota's name, or ""."""
     text: str
     """What is wrong and what to do."""
     since_us: int | None = None
@@ -58,15 +60,21 @@ class Problems:
         hooks: GuardedHooks,
         breakers: Breakers | None,
         authorisation: Authorisation,
+        used_up: Callable[[str], Awaitable[Sequence[UsedUp]]],
+        clock: Clock,
     ) -> None:
+        """`used_up` says which quotas of a namespace nothing is left of."""
         self._states = states
         self._store = store
         self._hooks = hooks
         self._breakers = breakers
         self._authorisation = authorisation
+        self._used_up = used_up
+        self._clock = clock
 
     async def listed(self, caller: Caller) -> list[Problem]:
-        """Return what is wrong with the server, and which tasks of the caller's namespace are suspected.
+        """Return what is wrong with the server, which quotas of the caller's namespace are used up, and which of its tasks are
+        suspected.
 
         While a hook keeps everybody out because it fails, an administrator learns at least that, and nothing of any namespace.
         """
@@ -83,7 +91,8 @@ class Problems:
             if state.namespace == visit.namespace
             for problem in poisoned_tasks(state)
         ]
-        return [*self.of_server(), *await self._of_disk(), *poisoned[:POISONED_MOST]]
+        quotas = await self._of_quotas(visit.namespace)
+        return [*self.of_server(), *await self._of_disk(), *quotas, *poisoned[:POISONED_MOST]]
 
     def of_server(self) -> list[Problem]:
         """Return what the server knows to be wrong with itself, without looking at any tenant's work. Cheap."""
@@ -114,6 +123,14 @@ class Problems:
         if fault is not None:
             code = ProblemCode.DISK_FULL if fault.full else ProblemCode.STORAGE_FAILING
             yield Problem(code, "", fault.text, fault.since_us or None)
+
+    async def _of_quotas(self, namespace: str) -> list[Problem]:
+        try:
+            found = await self._used_up(namespace)
+        except Unavailable:
+            return []  # What ails the storage is told already.
+        now_us = self._clock.now_us()
+        return [Problem(ProblemCode.QUOTA_EXHAUSTED, one.kind, exceeded(one, now_us).message) for one in found]
 
     async def _of_disk(self) -> list[Problem]:
         fault = self._store.fault

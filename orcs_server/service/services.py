@@ -91,9 +91,6 @@ def build_services(
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
-    problems = Problems(
-        states=lambda: engine.states, store=store, hooks=hooks, breakers=executor.breakers, authorisation=authorisation
-    )
     quotas = settings.quotas
     open_watches = OpenWatches(settings.limits.max_watches_per_caller, quotas, clock)
     usage = NamespaceUsage(
@@ -103,6 +100,15 @@ def build_services(
         open_watches=open_watches,
         clock=clock,
         quotas=quotas,
+    )
+    problems = Problems(
+        states=lambda: engine.states,
+        store=store,
+        hooks=hooks,
+        breakers=executor.breakers,
+        authorisation=authorisation,
+        used_up=usage.used_up,
+        clock=clock,
     )
     namespace_agents = NamespaceAgents(catalog, store, nameable or Nameable(tools=frozenset(BUILTIN_TOOLS)))
     for_workflows = WorkflowSettings(settings, namespace_agents, hooks)

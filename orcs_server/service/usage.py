@@ -70,21 +70,35 @@ class NamespaceUsage:
         found = await self._store.usage_days(namespace, today - (days or DAYS_SHOWN) + 1, today)
         if not found or found[0].day != today:
             found.insert(0, UsageDay(today))
-        held = await self._store.holdings(namespace)
-        in_use = {
-            QuotaKind.WORKFLOWS: held.workflows,
-            QuotaKind.RUNNING_TASKS: self._engine.standing(namespace).running,
-            QuotaKind.WATCHES: self._open_watches.count(namespace),
-            QuotaKind.TOKENS_PER_DAY: found[0].tokens,
-            QuotaKind.COST_PER_DAY: found[0].counts.usage.cost_micros,
-            QuotaKind.BYTES: held.bytes,
-        }
+        in_use = await self._in_use(namespace, found[0])
         quota = self._quotas.of(namespace)
         quotas = tuple(
             QuotaInUse(kind, quota.limit(kind), count, freed_us(kind, now_us), FREED_WHEN[kind])
             for kind, count in in_use.items()
         )
         return UsageReport(namespace, now_us, quotas, tuple(found))
+
+    async def used_up(self, namespace: str) -> list[UsedUp]:
+        """Return the quotas of which nothing is left. Raises Unavailable."""
+        today = day_of(self._clock.now_us())
+        found = await self._store.usage_days(namespace, today, today)
+        quota = self._quotas.of(namespace)
+        return [
+            UsedUp(kind, limit, count)
+            for kind, count in (await self._in_use(namespace, found[0] if found else UsageDay(today))).items()
+            if (limit := quota.limit(kind)) is not None and count >= limit
+        ]
+
+    async def _in_use(self, namespace: str, today: UsageDay) -> dict[QuotaKind, int]:
+        held = await self._store.holdings(namespace)
+        return {
+            QuotaKind.WORKFLOWS: held.workflows,
+            QuotaKind.RUNNING_TASKS: self._engine.standing(namespace).running,
+            QuotaKind.WATCHES: self._open_watches.count(namespace),
+            QuotaKind.TOKENS_PER_DAY: today.tokens,
+            QuotaKind.COST_PER_DAY: today.counts.usage.cost_micros,
+            QuotaKind.BYTES: held.bytes,
+        }
 
     def held_by(self, namespace: str) -> UsedUp | None:
         """Return which quota of the namespace holds what is ready there, if one does."""
