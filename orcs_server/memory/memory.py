@@ -111,7 +111,8 @@ class Memory:
         for one in (scope,) if scope else actor.scopes if among is None else among:
             if not view.may(Permission.READ, one, key):
                 continue
-            found = await self._store.newest(namespace, one, key, now_us)
+            often = self.reads.often(namespace, one, key)
+            found = await self._store.newest(namespace, one, key, now_us, often=often)
             if found is not None:
                 self.reads.count(namespace, one, key)
                 if reads is not None:

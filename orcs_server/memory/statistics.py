@@ -42,6 +42,10 @@ class ReadCounter:
         if due and (self._flushing is None or self._flushing.done()):
             self._flushing = asyncio.create_task(self._flush_quietly(), name="memory statistics")
 
+    def often(self, namespace: str, scope: str, key: str) -> bool:
+        """Say whether a key was read lately already, so that it is worth keeping at hand."""
+        return (namespace, scope, key) in self._counts
+
     async def flush(self) -> None:
         """Store what was counted. Raises Unavailable; then it is counted still."""
         counts, self._counts = self._counts, {}

@@ -71,8 +71,10 @@ class MemoryStore(Protocol):
 
     # Reading
 
-    async def newest(self, namespace: str, scope: str, key: str, now_us: int) -> MemoryValue | None:
-        """Return the newest version with its value, unless it is deleted or expired."""
+    async def newest(
+        self, namespace: str, scope: str, key: str, now_us: int, *, often: bool = False
+    ) -> MemoryValue | None:
+        """Return the newest version with its value, unless it is deleted or expired. What is read `often` may be kept at hand."""
         ...
 
     async def version(self, namespace: str, scope: str, key: str, version: int) -> MemoryVersion | None:

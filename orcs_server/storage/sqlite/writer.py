@@ -191,10 +191,9 @@ class Writer(aiosqlite.Connection):
             self.faulty = True
             self.damaged = self.damaged or is_damage(error)
             _log.error("a batch of %d writes did not go through", len(operations), exc_info=error)
-            return [Refused(unavailable(error)) for _ in operations]
+            outcomes = [Refused(unavailable(error)) for _ in operations]
         for operation, outcome in zip(operations, outcomes, strict=True):
-            if not isinstance(outcome, Refused):
-                operation.acknowledge()
+            operation.settle(done=not isinstance(outcome, Refused))
         return outcomes
 
 
