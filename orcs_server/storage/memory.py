@@ -231,6 +231,10 @@ class MemoryStore(Protocol):
         """Add to what is known of how often keys are read."""
         ...
 
+    async def read_counts(self, namespace: str, places: Sequence[Place]) -> list[int]:
+        """Return how often each of these keys was read."""
+        ...
+
     async def hot(self, namespace: str, limit: int) -> list[KeyReads]:
         """Return the keys that were read most."""
         ...

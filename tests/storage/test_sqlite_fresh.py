@@ -23,8 +23,8 @@ async def often(store: SqliteStore, key: str = "a", now_us: int = START_US) -> s
     return None if found is None else found.value.decode()
 
 
-def kept(store: SqliteStore) -> dict[object, object]:
-    return dict(store._memory._fresh._kept.get(NS, {}))
+def kept(store: SqliteStore) -> list[object]:
+    return list(store._memory._fresh._kept.get(NS, {}))
 
 
 CHANGES: dict[str, tuple[Change, str | None]] = {

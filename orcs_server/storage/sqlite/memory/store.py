@@ -305,6 +305,10 @@ class SqliteMemory:
     async def add_reads(self, namespace: str, reads: Sequence[KeyReads]) -> None:
         await self._change(namespace, lambda at: writing.add_reads(at, namespace, reads), len(reads), NO_ENTRY)
 
+    async def read_counts(self, namespace: str, places: Sequence[Place]) -> list[int]:
+        reader, query = self._reader(), QUERIES["count_memory_reads"]
+        return [int((reader.one(query, (namespace, *place)) or (0,))[0]) for place in places]
+
     async def hot(self, namespace: str, limit: int) -> list[KeyReads]:
         return reading.hot(self._reader(), namespace, limit)
 
