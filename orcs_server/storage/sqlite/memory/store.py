@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -34,7 +33,7 @@ from orcs_server.storage.memory_rows import (
     Undone,
     Written,
 )
-from orcs_server.storage.once import Once
+from orcs_server.storage.once import Once, twin
 from orcs_server.storage.sqlite.batch import HEAVY, Change
 from orcs_server.storage.sqlite.memory import (
     erasing,
@@ -90,7 +89,7 @@ class SqliteMemory:
     # Requests
 
     def bound(self, once: Once) -> Self:
-        bound = copy.copy(self)
+        bound = twin(self)
         bound._once = once  # noqa: SLF001 - its own kind
         return bound
 
