@@ -32,7 +32,8 @@ def entries_without_log(path: Path, tmp_path: Path) -> int:
 async def test_what_is_written_gets_into_the_file_without_a_commit_that_carries_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY_ROWS", 200)
+    monkeypatch.setattr(checkpoints, "FEWEST_ROWS", 200)
+    monkeypatch.setattr(checkpoints, "EVERY_PAGES", 200)
     path = tmp_path / "orcs.db"
     store = SqliteStore(path)
     await store.open()
@@ -48,14 +49,14 @@ async def test_what_is_written_gets_into_the_file_without_a_commit_that_carries_
 async def test_a_purge_waits_for_a_checkpoint_under_way_and_leaves_no_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY_ROWS", 1)
+    monkeypatch.setattr(checkpoints, "FEWEST_ROWS", 1)
     begun, go_on = threading.Event(), threading.Event()
     make = checkpoints._checkpoint
 
-    def slowly(path: Path) -> None:
+    def slowly(connection: sqlite3.Connection) -> int:
         begun.set()
         assert go_on.wait(60)
-        make(path)
+        return make(connection)
 
     monkeypatch.setattr(checkpoints, "_checkpoint", slowly)
     path = tmp_path / "orcs.db"
@@ -80,9 +81,9 @@ async def test_a_purge_waits_for_a_checkpoint_under_way_and_leaves_no_log(
 async def test_a_checkpoint_that_fails_is_told_and_harms_no_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(checkpoints, "EVERY_ROWS", 1)
+    monkeypatch.setattr(checkpoints, "FEWEST_ROWS", 1)
 
-    def broken(_: Path) -> None:
+    def broken(_: sqlite3.Connection) -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(checkpoints, "_checkpoint", broken)
