@@ -143,15 +143,19 @@ class MemoryFeed:
         if not words_of(self._words):
             return
         hits = await memory.search(namespace, self._agent.actor, self._words, any_word=True, limit=CANDIDATES)
-        for hit in (await _by_use(memory, namespace, hits))[:HITS_LIMIT]:
+        offered: list[Found] = []
+        for hit in hits:
             key = hit.entry.key
             if key.startswith((PINNED, *RECORDS)) or (hit.entry.scope == self._workflow and key.startswith(SHARED)):
                 continue
-            snippet = bounded(hit.snippet, SNIPPET_LIMIT)
             # Nobody has asked for it: an entry from outside must not get before every agent by holding the right words.
             if hit.entry.trust <= Trust.EXTERNAL:
                 choice.refused += 1
-            elif choice.wants(hit.entry, len(snippet)):
+            else:
+                offered.append(hit)
+        for hit in (await _by_use(memory, namespace, offered))[:HITS_LIMIT]:
+            snippet = bounded(hit.snippet, SNIPPET_LIMIT)
+            if choice.wants(hit.entry, len(snippet)):
                 choice.add(hit.entry, snippet)
         choice.close("entries that a search found")
 
