@@ -13,8 +13,8 @@ from orcs_server.errors import PermissionUnknown, Unavailable
 from orcs_server.memory import AgentContext, Memory, Permission, ReadSet, workflow_scope
 from orcs_server.memory.access import View
 from orcs_server.memory.history import At
-from orcs_server.memory.memory import QUERY_LIMIT
-from orcs_server.storage.memory_rows import MemoryValue, MemoryVersion, Trust
+from orcs_server.memory.memory import QUERY_LIMIT, Found
+from orcs_server.storage.memory_rows import MemoryValue, MemoryVersion, Place, Trust
 from orcs_server.storage.memory_text import words_of
 
 PINNED = "pinned/"
@@ -27,6 +27,10 @@ CHARACTERS_A_TOKEN = 4
 PINNED_LIMIT = 50
 """Pinned entries of a scope."""
 HITS_LIMIT = 10
+CANDIDATES = 2 * HITS_LIMIT
+"""Hits among which those come first that both fit well and are read often."""
+RANK_OFFSET = 60
+"""Of reciprocal rank fusion: so large that neither order alone decides."""
 SNIPPET_LIMIT = 1_000
 SHARED_LIMIT = 100
 CHANGE_SHOWN = 2_000
@@ -138,16 +142,20 @@ class MemoryFeed:
     async def _search(self, memory: Memory, namespace: str, choice: _Choice) -> None:
         if not words_of(self._words):
             return
-        hits = await memory.search(namespace, self._agent.actor, self._words, any_word=True, limit=HITS_LIMIT)
+        hits = await memory.search(namespace, self._agent.actor, self._words, any_word=True, limit=CANDIDATES)
+        offered: list[Found] = []
         for hit in hits:
             key = hit.entry.key
             if key.startswith((PINNED, *RECORDS)) or (hit.entry.scope == self._workflow and key.startswith(SHARED)):
                 continue
-            snippet = bounded(hit.snippet, SNIPPET_LIMIT)
             # Nobody has asked for it: an entry from outside must not get before every agent by holding the right words.
             if hit.entry.trust <= Trust.EXTERNAL:
                 choice.refused += 1
-            elif choice.wants(hit.entry, len(snippet)):
+            else:
+                offered.append(hit)
+        for hit in (await _by_use(memory, namespace, offered))[:HITS_LIMIT]:
+            snippet = bounded(hit.snippet, SNIPPET_LIMIT)
+            if choice.wants(hit.entry, len(snippet)):
                 choice.add(hit.entry, snippet)
         choice.close("entries that a search found")
 
@@ -218,6 +226,22 @@ class MemoryFeed:
     @property
     def _workflow(self) -> str:
         return workflow_scope(self._agent.workflow_id)
+
+
+async def _by_use(memory: Memory, namespace: str, hits: Sequence[Found]) -> list[Found]:
+    """Return the hits by how well they fit and how often their keys are read, each order counting the same.
+
+    By places and not by numbers, so that no key gets far ahead by being read a thousand times. Where nothing was read, and among
+    equals, the better fit comes first.
+    """
+    counts = await memory.reads.counts(namespace, [Place(hit.entry.scope, hit.entry.key) for hit in hits])
+    ordered = sorted(counts, reverse=True)
+    ranked: list[tuple[float, int, Found]] = []
+    for fit, (hit, count) in enumerate(zip(hits, counts, strict=True)):
+        # Keys that were read equally often share the middle of their places.
+        use = ordered.index(count) + (ordered.count(count) - 1) / 2
+        ranked.append((1 / (RANK_OFFSET + fit) + 1 / (RANK_OFFSET + use), -fit, hit))
+    return [hit for *_, hit in sorted(ranked, key=lambda one: one[:2], reverse=True)]
 
 
 _GONE = -1

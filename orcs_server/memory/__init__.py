@@ -7,9 +7,10 @@ docs/memory.md says what is promised. `Memory` is what the service calls, `Memor
 from __future__ import annotations
 
 from orcs_server.memory.access import AccessControl, Actor, Permission, Refusal, Rule
+from orcs_server.memory.changes import Check, Delete, Put
 from orcs_server.memory.context import AgentContext
 from orcs_server.memory.flow import ReadSet
-from orcs_server.memory.memory import Check, Delete, Memory, Put
+from orcs_server.memory.memory import Memory
 from orcs_server.memory.scopes import GLOBAL, agent_scope, shared_scope, task_scope, workflow_scope
 from orcs_server.memory.system import MemorySystem
 from orcs_server.memory.values import Value

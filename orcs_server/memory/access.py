@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from orcs_server.memory.scopes import (
 from orcs_server.storage.codec import damaged
 from orcs_server.storage.memory import MemoryStore
 from orcs_server.storage.memory_rows import StoredRules, Trust, Writer
+from orcs_server.storage.once import twin
 
 RULES_LIMIT: Final = 200
 SUBJECT_LIMIT: Final = 256
@@ -155,9 +155,9 @@ class View:
     """What one actor may do, by the rules as they were when it was made."""
 
     def __init__(self, namespace: str, actor: Actor, rules: Sequence[Rule], on_refusal: OnRefusal | None) -> None:
-        subjects = actor.subjects
         self.actor = actor
         self._namespace = namespace
+        subjects = actor.subjects if rules else ()
         self._rules = [rule for rule in rules if rule.subject in subjects]
         self._on_refusal = on_refusal
         self._fitting: dict[tuple[Permission, str], list[Rule]] = {}
@@ -265,7 +265,7 @@ class AccessControl:
 
     def bound(self, store: MemoryStore) -> Self:
         """Return this for another face of the same store."""
-        bound = copy.copy(self)
+        bound = twin(self)
         bound._store = store  # noqa: SLF001 - its own kind
         return bound
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from typing import Final, NamedTuple, Self
 
 from orcs_server.errors import NotFound
@@ -27,6 +26,7 @@ from orcs_server.storage.memory_rows import (
     Place,
     RunFilter,
 )
+from orcs_server.storage.once import twin
 
 SLICE: Final = 200
 """Keys that one transaction of a restore, a quarantine or a purge changes: others write between two of them."""
@@ -52,7 +52,7 @@ class History:
 
     def bound(self, store: MemoryStore, access: AccessControl) -> Self:
         """Return this for another face of the same store."""
-        bound = copy.copy(self)
+        bound = twin(self)
         bound._store, bound._access = store, access  # noqa: SLF001 - its own kind
         return bound
 

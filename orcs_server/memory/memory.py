@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -30,7 +29,7 @@ from orcs_server.storage.memory_rows import (
     Written,
 )
 from orcs_server.storage.memory_text import words_of
-from orcs_server.storage.once import Once
+from orcs_server.storage.once import Once, twin
 from orcs_server.storage.store import Store
 
 PAGE_LIMIT: Final = 500
@@ -69,7 +68,7 @@ class Memory:
 
         Raises DuplicateRequest where it was. For what takes more than one change see `remember`.
         """
-        bound = copy.copy(self)
+        bound = twin(self)
         bound._store = self._store.bound(once)  # noqa: SLF001 - its own kind
         bound._recorded = True  # noqa: SLF001
         bound.access = self.access.bound(bound._store)  # noqa: SLF001
@@ -111,7 +110,8 @@ class Memory:
         for one in (scope,) if scope else actor.scopes if among is None else among:
             if not view.may(Permission.READ, one, key):
                 continue
-            found = await self._store.newest(namespace, one, key, now_us)
+            often = self.reads.often(namespace, one, key)
+            found = await self._store.newest(namespace, one, key, now_us, often=often)
             if found is not None:
                 self.reads.count(namespace, one, key)
                 if reads is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from orcs_server.errors import Unavailable
 from orcs_server.identity import Clock
 from orcs_server.storage.memory import MemoryStore
-from orcs_server.storage.memory_rows import KeyReads
+from orcs_server.storage.memory_rows import KeyReads, Place
 
 FLUSH_AT: Final = 1024
 """Keys after which what was counted is stored."""
@@ -41,6 +42,16 @@ class ReadCounter:
         due = len(self._counts) >= FLUSH_AT or now_us - self._flushed_us > FLUSH_AFTER_US
         if due and (self._flushing is None or self._flushing.done()):
             self._flushing = asyncio.create_task(self._flush_quietly(), name="memory statistics")
+
+    def often(self, namespace: str, scope: str, key: str) -> bool:
+        """Say whether a key was read lately already, so that it is worth keeping at hand."""
+        return (namespace, scope, key) in self._counts
+
+    async def counts(self, namespace: str, places: Sequence[Place]) -> list[int]:
+        """Return how often each of these keys was read, what is not stored yet included."""
+        stored = await self._store.read_counts(namespace, places)
+        pending = (self._counts.get((namespace, *place), (0, 0))[0] for place in places)
+        return [before + since for before, since in zip(stored, pending, strict=True)]
 
     async def flush(self) -> None:
         """Store what was counted. Raises Unavailable; then it is counted still."""

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf import message_factory
@@ -63,6 +63,8 @@ class Context(Protocol):
     async def write(self, message: bytes, /) -> None: ...
 
     async def send_initial_metadata(self, metadata: tuple[()], /) -> None: ...
+
+    def add_done_callback(self, callback: Callable[[Any], None], /) -> None: ...
 
     async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any, /) -> None: ...
 
@@ -135,10 +137,10 @@ class Calls:
         self, method: MethodDescriptor, behave: Callable[..., Awaitable[Any]]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         kind = message_factory.GetMessageClass(method.input_type)
-        serve = self._leased(behave) if method.server_streaming else _unary(behave)
-        # On the wire one message is a stream of one. So gRPC reads no request before this side asks for it, and this side gets
-        # to know of a reader that does not take the reply.
-        return grpc.stream_stream_rpc_method_handler(self._call(method.name, kind, serve))
+        # On the wire one message is a stream of one. So gRPC reads no request before this side asks for it.
+        if method.server_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._stream(method.name, kind, self._leased(behave)))
+        return grpc.stream_unary_rpc_method_handler(self._unary(method.name, kind, behave))
 
     def _leased(self, behave: _Serve) -> _Serve:
         async def serve(request: Any, call: StreamCall) -> None:
@@ -147,7 +149,7 @@ class Calls:
 
         return serve
 
-    def _call(self, name: str, kind: type[Message], serve: _Serve) -> Any:
+    def _stream(self, name: str, kind: type[Message], serve: _Serve) -> Any:
         async def call(_requests: object, context: Context) -> None:
             metadata = context.invocation_metadata()
             trail = Trail(name, host_of(context.peer()))
@@ -176,19 +178,50 @@ class Calls:
 
         return call
 
+    def _unary(self, name: str, kind: type[Message], behave: Callable[[Any, Caller], Awaitable[Any]]) -> Any:
+        async def call(_requests: object, context: Context) -> bytes:
+            metadata = context.invocation_metadata()
+            trail = Trail(name, host_of(context.peer()))
+            known: Caller | None = None
+            with on_trail(trail), self._telemetry.rpc_span(name, value_of(metadata, "traceparent")) as span:
+                try:
+                    caller = known = self._callers.identify(metadata, span.traceparent)
+                    span.note("orcs.namespace", caller.namespace)
+                    entry = await self.admission.enter(caller.namespace, name)
+                    try:
+                        request = decoded(kind, await entry.receive(context))
+                        trail.read(request)
+                        reply = (await behave(request, caller)).SerializeToString()
+                    except BaseException:
+                        entry.leave()
+                        raise
+                    self._handed_over(context, entry, name)
+                    return reply  # type: ignore[no-any-return]
+                except Exception as error:  # noqa: BLE001 - every error becomes a status, here and nowhere else
+                    refused = _refused(error, name, span)
+                    await self._auditing.refused(trail, known, error)
+            await _refuse(context, refused)
+            return b""  # for nobody: the status has ended the call
+
+        return call
+
+    def _handed_over(self, context: Context, entry: Entry, name: str) -> None:
+        """Keep a call's place until its reply was taken, which gRPC does in one step with its end; give up waiting for it."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._taking.bound(task)
+
+        def taken(_context: object) -> None:
+            entry.leave()
+            if not self._taking.released(task):
+                _log.info("the reply of a call of %s was not taken", name)
+
+        context.add_done_callback(taken)
+
 
 def host_of(peer: str) -> str:
     """Return the address of a peer as gRPC names it, without the port."""
     kind, _, address = peer.partition(":")
     return f"{kind}:{address.rpartition(':')[0]}" if kind in ("ipv4", "ipv6") else peer
-
-
-def _unary(behave: Callable[[Any, Caller], Awaitable[Any]]) -> _Serve:
-    async def serve(request: Any, call: StreamCall) -> None:
-        reply = await behave(request, call.caller)
-        await call.send(StreamMessage(reply.SerializeToString(), ""))
-
-    return serve
 
 
 def _refused(error: Exception, name: str, span: OpenSpan) -> Refusal:

@@ -42,6 +42,21 @@ class Patience:
             self._ends.pop(task, None)
             self._late.discard(task)
 
+    def bound(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task that has not ended within the time, which says so itself: `released`."""
+        loop = asyncio.get_running_loop()
+        self._ends[task] = loop.time() + self.seconds
+        if self._timer is None:
+            self._timer = loop.call_later(self.seconds, self._look, loop)
+
+    def released(self, task: asyncio.Task[Any]) -> bool:
+        """Say that a task has ended; return whether it did so in time."""
+        self._ends.pop(task, None)
+        if task not in self._late:
+            return True
+        self._late.discard(task)
+        return False
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         # Where the loop itself was late, what has come meanwhile is seen first.
         self._timer = None

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import struct
+from functools import lru_cache
 from typing import Final
 
 from orcs_server.errors import InvalidArgument
@@ -64,6 +65,7 @@ class MemoryCursors:
 _Head = tuple[int, bytes, bytes]
 
 
+@lru_cache(1024)
 def _head(kind: int, epoch: str, *bound_to: str) -> _Head:
     binding = hashlib.sha256("\0".join(bound_to).encode()).digest()[:8]
     return kind, bytes.fromhex(epoch), binding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from orcs_server.memory.memory import Change
+from orcs_server.memory.changes import Change
 
 
 class MemoryLookup(Struct, frozen=True):

@@ -72,8 +72,10 @@ class MemoryStore(Protocol):
 
     # Reading
 
-    async def newest(self, namespace: str, scope: str, key: str, now_us: int) -> MemoryValue | None:
-        """Return the newest version with its value, unless it is deleted or expired."""
+    async def newest(
+        self, namespace: str, scope: str, key: str, now_us: int, *, often: bool = False
+    ) -> MemoryValue | None:
+        """Return the newest version with its value, unless it is deleted or expired. What is read `often` may be kept at hand."""
         ...
 
     async def version(self, namespace: str, scope: str, key: str, version: int) -> MemoryVersion | None:
@@ -228,6 +230,10 @@ class MemoryStore(Protocol):
 
     async def add_reads(self, namespace: str, reads: Sequence[KeyReads]) -> None:
         """Add to what is known of how often keys are read."""
+        ...
+
+    async def read_counts(self, namespace: str, places: Sequence[Place]) -> list[int]:
+        """Return how often each of these keys was read."""
         ...
 
     async def hot(self, namespace: str, limit: int) -> list[KeyReads]:

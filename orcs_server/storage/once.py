@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from orcs_server.storage.audit import AuditDraft
     from orcs_server.storage.store import RequestKey
+
+T = TypeVar("T")
 
 
 class Once:
@@ -23,3 +25,10 @@ class Once:
         """What the audit log says of it, in the same transaction."""
         self.position = 0
         """The place in the namespace's log after the change; set by the store."""
+
+
+def twin(one: T) -> T:
+    """Return another of the same with the same parts. `copy.copy` takes ten times as long, which four of them a put would feel."""
+    made = object.__new__(type(one))
+    made.__dict__.update(one.__dict__)
+    return made

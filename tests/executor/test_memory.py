@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,29 @@ async def test_what_comes_from_outside_is_shown_where_only_its_workflow_pins_it(
     output = snapshot.tasks[0].progress.output
     assert output is not None
     assert output.untrusted
+
+
+async def test_what_is_read_often_is_shown_before_what_fits_a_little_better_and_nobody_reads(tmp_path: Path) -> None:
+    shown: list[list[str]] = []
+    agent = coded("writer", *[noting(shown, assistant_message("done")) for _ in range(2)])
+    async with server(tmp_path / "orcs.db", agents=[agent]) as world:
+        for number in range(24):
+            await put(world, f"k{number:02}", f"How to do harbours, part {number}.", "global")
+        memory = Memory(world.store)
+        hits = [hit.entry.key for hit in await memory.search("default", OPERATOR, "do", any_word=True)]
+        await world.create(tasks=[task("a", agent_id="writer")])
+        await world.end()
+        assert re.findall('key="(k..)"', text_of(shown[0])) == hits[:10]
+        often, once = hits[14], hits[12]
+        for key in (often, often, once):
+            await memory.get("default", OPERATOR, key, "global")
+        await memory.close()
+        await world.create("w2", tasks=[task("a", agent_id="writer")])
+        await world.end("w2")
+    second = re.findall('key="(k..)"', text_of(shown[1]))
+    assert set(second) == {often, once, *hits[:8]}
+    assert [key for key in second if key in hits[:8]] == hits[:8]
+    assert second.index(often) < 8
 
 
 async def test_without_a_budget_nothing_is_shown(tmp_path: Path) -> None:

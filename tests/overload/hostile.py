@@ -77,6 +77,14 @@ class RawClient:
         self._http.reset_stream(stream, ErrorCodes.CANCEL)
         self._flush()
 
+    def begun(self, streams: set[int]) -> None:
+        """Return once the replies of these streams have begun, and take no more of them than has come."""
+        left = set(streams)
+        ends = time.monotonic() + PATIENCE_S
+        while left:
+            assert time.monotonic() < ends, f"{len(left)} replies did not begin"
+            left -= {event.stream_id for event in self._events() if isinstance(event, ResponseReceived)}
+
     def drain(self, streams: set[int]) -> dict[int, dict[str, str]]:
         """Take everything at last; return the trailers of these streams."""
         left, trailers = set(streams), {}

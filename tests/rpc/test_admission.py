@@ -47,6 +47,22 @@ async def test_what_waits_gets_in_by_turns_and_what_is_too_much_is_refused_with_
     assert sorted(order) == ["blue"] + ["red"] * 5
 
 
+async def test_calls_that_wait_for_the_disk_keep_no_place_from_others_nor_others_from_them() -> None:
+    lets = admission.Admission()
+    async with asyncio.timeout(60):
+        puts = [await lets.enter("red", "PutMemory") for _ in range(admission.DISK_AT_ONCE // 2)]
+        gets = [await lets.enter("red", "GetMemory") for _ in range(admission.AT_ONCE // 2)]
+        more = asyncio.create_task(lets.enter("red", "DeleteMemory"))
+        await asyncio.sleep(0)
+        assert not more.done()
+        await lets.enter("blue", "PutMemory")
+        gets[0].leave()
+        await asyncio.sleep(0)
+        assert not more.done()
+        puts[0].leave()
+        await more
+
+
 async def test_a_call_that_goes_while_it_waits_leaves_its_place_to_others() -> None:
     gate = Gate(2, 4)
     await gate.enter("red")

@@ -82,8 +82,8 @@ class Operation(Protocol):
     def run(self, connection: sqlite3.Connection, log: LogEnd, /) -> Any:
         """Do it. Raises what is wrong with it; the caller rolls back."""
 
-    def acknowledge(self) -> None:
-        """Called after the transaction, if it was done."""
+    def settle(self, *, done: bool) -> None:
+        """Called after the transaction, before anybody is told: whether it was done."""
 
 
 class Commit:
@@ -106,24 +106,31 @@ class Commit:
         except Offence as error:
             raise damaged(f"workflow {self.write.workflow_id}, whose tasks are not all there") from error
 
-    def acknowledge(self) -> None:
+    def settle(self, *, done: bool) -> None:
         """Tell the records where they lie."""
-        number_records(self.write, self.first_position)
+        if done:
+            number_records(self.write, self.first_position)
 
 
 class Change:
     """Any other change, as a function."""
 
-    def __init__(self, apply: Callable[[sqlite3.Connection], Any], weight: int = 1) -> None:
+    def __init__(
+        self, apply: Callable[[sqlite3.Connection], Any], weight: int = 1, settled: Callable[[], None] | None = None
+    ) -> None:
+        """`settled` is called once the change is durable, or was refused, even where nobody waits for it any more."""
         self._apply = apply
+        self._settled = settled
         self.weight = weight
 
     def run(self, connection: sqlite3.Connection, _log: LogEnd) -> Any:
         """Return the function's result."""
         return self._apply(connection)
 
-    def acknowledge(self) -> None:
-        """Nothing to tell."""
+    def settle(self, *, done: bool) -> None:  # noqa: ARG002 - either way it is over
+        """Tell that it is over."""
+        if self._settled is not None:
+            self._settled()
 
 
 class Erasure:
@@ -151,9 +158,10 @@ class Erasure:
             connection.execute(QUERIES[statement], identity)
         return [Digest(digest) for (digest,) in erased]
 
-    def acknowledge(self) -> None:
+    def settle(self, *, done: bool) -> None:
         """Tell the records where they lie, or lay."""
-        number_records(self.write, self.first_position)
+        if done:
+            number_records(self.write, self.first_position)
 
 
 def number_records(write: Write, first_position: int) -> None:

@@ -71,7 +71,7 @@ class Append:
         """Store these calls alone. Raises Conflict."""
         append_together(connection, [self])
 
-    def acknowledge(self) -> None:
+    def settle(self, *, done: bool) -> None:
         """Nothing to tell."""
 
 

@@ -222,6 +222,10 @@ SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (
 )
 ON CONFLICT DO UPDATE SET reads = reads + excluded.reads, last_us = max(last_us, excluded.last_us)
 
+-- name: count_memory_reads
+-- How often a key was read.
+SELECT reads FROM memory_reads WHERE namespace = ? AND scope = ? AND key = ?
+
 -- name: hot_memory
 -- The keys that were read most.
 SELECT scope, key, reads, last_us FROM memory_reads WHERE namespace = ? ORDER BY reads DESC, scope DESC, key DESC LIMIT ?

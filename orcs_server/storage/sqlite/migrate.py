@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from orcs_server.errors import StartupError
+from orcs_server.storage.sqlite.checkpoints import LOG_PAGES
 from orcs_server.storage.sqlite.faults import startup_error
 from orcs_server.storage.sqlite.memory.index import complete_migration
 
@@ -18,13 +19,13 @@ APPLICATION_ID = 0x4F524353
 PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
-    "wal_autocheckpoint = 4000",
+    f"wal_autocheckpoint = {LOG_PAGES}",
     "cache_size = -4096",
     "trusted_schema = OFF",
     "secure_delete = ON",
 )
-"""Of the writer: durable at every commit; a checkpoint every 16 MiB of log; 4 MiB of pages in memory at most, the rest is in the
-operating system's; what is removed is overwritten, since a purge of memory has to reach what was removed before it, too."""
+"""Of the writer: durable at every commit; a checkpoint of its own only where those beside it fall behind (`checkpoints.py`); 4 MiB of
+pages in memory at most, the rest is in the operating system's; what is removed is overwritten, since a purge of memory has to reach what was removed before it, too."""
 
 
 def _load() -> tuple[str, ...]:

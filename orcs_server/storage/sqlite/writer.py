@@ -22,6 +22,7 @@ import aiosqlite
 from orcs_server.errors import Unavailable
 from orcs_server.identity.fairness import Turns
 from orcs_server.storage.sqlite.batch import LogEnd, Operation, run_together
+from orcs_server.storage.sqlite.checkpoints import Checkpoints
 from orcs_server.storage.sqlite.faults import is_damage, is_fault, is_full, unavailable
 from orcs_server.storage.sqlite.migrate import connect_writer
 from orcs_server.storage.sqlite.queries import QUERIES
@@ -70,6 +71,7 @@ class Writer(aiosqlite.Connection):
         self._pending: Turns[_Waiting] = Turns()
         self._drain: asyncio.Task[None] | None = None
         self._closing = False
+        self._checkpoints = Checkpoints(path)
         self.log = LogEnd(0)
         self.epoch = ""
         self.faulty = False
@@ -140,6 +142,7 @@ class Writer(aiosqlite.Connection):
         self._closing = True
         if self._drain is not None:
             await asyncio.wait([self._drain])
+        await self._checkpoints.finish()
         await self.close()
 
     async def _commit_all(self) -> None:
@@ -165,7 +168,8 @@ class Writer(aiosqlite.Connection):
         if emptied is None:
             return
         try:
-            await self.transact(_empty_log)
+            async with self._checkpoints.none_under_way:
+                await self.transact(_empty_log)
         except Exception as error:  # noqa: BLE001  # whatever it was, the writer goes on
             _log.error("the log of the data file was not emptied", exc_info=error)
             emptied.set_exception(unavailable(error))
@@ -189,11 +193,13 @@ class Writer(aiosqlite.Connection):
         start = self.log.position
         began = monotonic()
         try:
-            if sum(operation.weight for operation in operations) <= WEIGHT_ON_LOOP:
+            weight = sum(operation.weight for operation in operations)
+            if weight <= WEIGHT_ON_LOOP:
                 outcomes = begin_batch(self._conn, self.log, operations)
             else:
                 outcomes = await self.transact(begin_batch, self.log, operations)
             await self.transact(end_batch)
+            self._checkpoints.written(weight)
         except Exception as error:  # noqa: BLE001  # whatever it was, the callers must not wait for ever
             self.log.position = start
             self.faulty = True
@@ -202,10 +208,9 @@ class Writer(aiosqlite.Connection):
                 self.fault = Fault(is_full(error), unavailable(error).message, time_ns() // 1_000)
             self.damaged = self.damaged or is_damage(error)
             _log.error("a batch of %d writes did not go through", len(operations), exc_info=error)
-            return [Refused(unavailable(error)) for _ in operations]
+            outcomes = [Refused(unavailable(error)) for _ in operations]
         for operation, outcome in zip(operations, outcomes, strict=True):
-            if not isinstance(outcome, Refused):
-                operation.acknowledge()
+            operation.settle(done=not isinstance(outcome, Refused))
         if self.on_batch is not None:
             self.on_batch(len(operations), monotonic() - began)
         return outcomes

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from orcs_server.errors import NotFound
+from orcs_server.errors import NotFound, Unavailable
 from orcs_server.identity.quotas import NO_QUOTAS, Quotas
 from orcs_server.storage import blobs as at_rest
 from orcs_server.storage.memory_rows import (
@@ -35,7 +34,7 @@ from orcs_server.storage.memory_rows import (
     Undone,
     Written,
 )
-from orcs_server.storage.once import Once
+from orcs_server.storage.once import Once, twin
 from orcs_server.storage.sqlite.batch import HEAVY, Change
 from orcs_server.storage.sqlite.memory import (
     erasing,
@@ -47,6 +46,7 @@ from orcs_server.storage.sqlite.memory import (
     tracing,
     writing,
 )
+from orcs_server.storage.sqlite.memory.fresh import NOTHING, Fresh, Name
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
@@ -59,6 +59,10 @@ MERGE_STEPS = 10_000
 """Steps of merging an index, at most: each writes 200 pages."""
 ROWS_TO_A_VERSION = 12
 """What a version weighs: its row, the indexes, its words. So a whole slice of a restore is not written on the event loop."""
+
+RULES: Name = ("rules",)
+NO_ENTRY: Sequence[Name] = ()
+"""What a change touches that is of no entry's newest version."""
 
 Pack = Callable[[Sequence[Blob]], Any]
 Work = Callable[[sqlite3.Connection], Any]
@@ -81,6 +85,7 @@ class SqliteMemory:
         self._cache = cache
         self._pack = pack
         self._quotas = quotas
+        self._fresh = Fresh()
         self._bells: dict[str, asyncio.Event] = {}
         self._once: Once | None = None
 
@@ -92,12 +97,12 @@ class SqliteMemory:
     # Requests
 
     def bound(self, once: Once) -> Self:
-        bound = copy.copy(self)
+        bound = twin(self)
         bound._once = once  # noqa: SLF001 - its own kind
         return bound
 
     async def remember(self, namespace: str, answer: object) -> None:
-        await self._change(namespace, lambda _: answer, 1)
+        await self._change(namespace, lambda _: answer, 1, NO_ENTRY)
 
     # Writing
 
@@ -111,7 +116,8 @@ class SqliteMemory:
                 refuse_growth(connection, namespace, self._quotas.of(namespace), note.time_us)
             return writing.write(connection, namespace, changes, packed, note)
 
-        return await self._change(namespace, write, weight)  # type: ignore[no-any-return]
+        touched = [(change.scope, change.key) for change in changes]
+        return await self._change(namespace, write, weight, touched)  # type: ignore[no-any-return]
 
     async def copy(self, namespace: str, source: EntrySource, target: Place, note: Note) -> Written:
         return await self._change(namespace, lambda at: writing.copy(at, namespace, source, target, note))  # type: ignore[no-any-return]
@@ -121,8 +127,17 @@ class SqliteMemory:
 
     # Reading
 
-    async def newest(self, namespace: str, scope: str, key: str, now_us: int) -> MemoryValue | None:
-        return reading.newest(self._reader(), namespace, scope, key, now_us)
+    async def newest(
+        self, namespace: str, scope: str, key: str, now_us: int, *, often: bool = False
+    ) -> MemoryValue | None:
+        reader, name = self._reader(), (scope, key)
+        kept = self._fresh.get(namespace, name)
+        if isinstance(kept, MemoryValue) and kept.entry.live(now_us):
+            return kept
+        found = reading.newest(reader, namespace, scope, key, now_us)
+        if often and found is not None:
+            self._fresh.keep(namespace, name, found, len(found.value))
+        return found
 
     async def version(self, namespace: str, scope: str, key: str, version: int) -> MemoryVersion | None:
         return reading.version(self._reader(), namespace, scope, key, version)
@@ -197,7 +212,7 @@ class SqliteMemory:
         def create(connection: sqlite3.Connection) -> MemorySnapshot | Refused:
             return writing.create_snapshot(connection, namespace, scope, title, principal, time_us)
 
-        return await self._change(namespace, create)  # type: ignore[no-any-return]
+        return await self._change(namespace, create, touched=NO_ENTRY)  # type: ignore[no-any-return]
 
     async def snapshots(
         self, namespace: str, scope: str | None, before: int | None, limit: int
@@ -206,7 +221,9 @@ class SqliteMemory:
 
     async def delete_snapshot(self, namespace: str, number: int) -> bool:
         query, parameters = QUERIES["remove_memory_snapshot"], (namespace, number)
-        removed: int = await self._change(namespace, lambda at: at.execute(query, parameters).rowcount)
+        removed: int = await self._change(
+            namespace, lambda at: at.execute(query, parameters).rowcount, touched=NO_ENTRY
+        )
         return removed > 0
 
     async def compare(
@@ -252,7 +269,7 @@ class SqliteMemory:
             for _ in range(MERGE_STEPS):
                 if not more:
                     break
-                more = await self._change(namespace, _merging(number, begin=begin), HEAVY)
+                more = await self._change(namespace, _merging(number, begin=begin), HEAVY, NO_ENTRY)
                 begin = False
         await self._writer().empty_log()
 
@@ -279,20 +296,29 @@ class SqliteMemory:
     # Rules and statistics
 
     async def rules(self, namespace: str, version: int | None = None) -> StoredRules | None:
-        if version is None:
-            row = self._reader().one(QUERIES["memory_rules"], (namespace,))
-        else:
-            row = self._reader().one(QUERIES["memory_rules_version"], (namespace, version))
-        return None if row is None else StoredRules(*row)
+        reader = self._reader()
+        if version is not None:
+            row = reader.one(QUERIES["memory_rules_version"], (namespace, version))
+            return None if row is None else StoredRules(*row)
+        kept = self._fresh.get(namespace, RULES)
+        if kept is None:
+            row = reader.one(QUERIES["memory_rules"], (namespace,))
+            kept = NOTHING if row is None else StoredRules(*row)
+            self._fresh.keep(namespace, RULES, kept, 0 if row is None else len(row[3]))
+        return kept if isinstance(kept, StoredRules) else None
 
     async def put_rules(self, namespace: str, rules: bytes, principal: str, time_us: int, expected: int | None) -> int:
         def put(connection: sqlite3.Connection) -> int | Refused:
             return writing.put_rules(connection, namespace, rules, (time_us, principal), expected)
 
-        return await self._change(namespace, put)  # type: ignore[no-any-return]
+        return await self._change(namespace, put, touched=(RULES,))  # type: ignore[no-any-return]
 
     async def add_reads(self, namespace: str, reads: Sequence[KeyReads]) -> None:
-        await self._change(namespace, lambda at: writing.add_reads(at, namespace, reads), len(reads))
+        await self._change(namespace, lambda at: writing.add_reads(at, namespace, reads), len(reads), NO_ENTRY)
+
+    async def read_counts(self, namespace: str, places: Sequence[Place]) -> list[int]:
+        reader, query = self._reader(), QUERIES["count_memory_reads"]
+        return [int((reader.one(query, (namespace, *place)) or (0,))[0]) for place in places]
 
     async def hot(self, namespace: str, limit: int) -> list[KeyReads]:
         return reading.hot(self._reader(), namespace, limit)
@@ -300,12 +326,26 @@ class SqliteMemory:
     async def never_read(self, namespace: str, scope: str, after: str, limit: int, now_us: int) -> Listed:
         return reading.never_read(self._reader(), namespace, scope, after, limit, now_us)
 
-    async def _change(self, namespace: str, work: Work, weight: int = ROWS_TO_A_VERSION) -> Any:
-        """Carry out a change, let go of what it erased, wake those who wait, and return its result."""
+    async def _change(
+        self,
+        namespace: str,
+        work: Work,
+        weight: int = ROWS_TO_A_VERSION,
+        touched: Sequence[Name] | None = None,
+    ) -> Any:
+        """Carry out a change, let go of what it erased, wake those who wait, and return its result.
+
+        `touched` are the entries of which it may change the newest version; without it, all of the namespace.
+        """
         once = self._once
         if once is not None:
             work = remembering.once(work, namespace, once)
-        outcome: Any = await self._writer().submit(Change(work, weight), namespace)
+        writer, change = self._writer(), self._fresh.change(namespace, touched)
+        try:
+            outcome: Any = await writer.submit(Change(work, weight, change.over), namespace)
+        except Unavailable:
+            change.over()  # It may not even have been taken.
+            raise
         if once is not None:
             outcome, once.position = outcome
         if not isinstance(outcome, Outcome):
