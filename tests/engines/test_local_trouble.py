@@ -248,7 +248,7 @@ async def test_a_stop_in_the_moment_in_which_an_attempt_begins_loses_nothing(
 async def test_an_agent_that_ignores_its_cancellation_does_not_hold_up_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("orcs_server.engines.local.engine.STOP_PATIENCE_S", 0.05)
+    monkeypatch.setattr("orcs_server.engines.local.ending.STOP_PATIENCE_S", 0.05)
     stage, release = Stage(), asyncio.Event()
     reached = asyncio.Event()
 

@@ -22,13 +22,8 @@ from orcs_server.agents.journaled_tools import JournaledInvocation, journal_tool
 from orcs_server.agents.people_tools import propose_tasks
 from orcs_server.agents.reading import Reading
 from orcs_server.config.tables import AgentTable
-from orcs_server.hooks import NULL_HOOKS, GuardedHooks
-from orcs_server.identity import Caller
 from orcs_server.memory import Memory, agent_scope, task_scope, workflow_scope
 from orcs_server.memory.values import encode
-from orcs_server.service.authorisation import Authorisation, Visit
-from orcs_server.service.continuing import Continuing
-from orcs_server.service.results import Results
 from orcs_server.storage.memory_rows import Trust
 from orcs_server.storage.store import blob_of
 from orcs_server.workflow import messages as m
@@ -392,29 +387,3 @@ async def test_agents_without_code_get_the_tools_and_their_sensitive_ones_by_the
         await decide(world, one, Decision.REJECT)
         await world.end()
         assert await Memory(world.store).get("default", OPERATOR, "k", W1) is None
-
-
-async def test_a_workflow_that_continues_one_from_outside_is_trusted_no_more(tmp_path: Path, bank: Bank) -> None:
-    reader = coded("reader", [function_call("fetch", {"url": "x"}, call_id="f1")], telling(), tools=[fetch])
-    payer = coded("payer", obeying(), telling(), tools=[bank.tool()])
-    async with server(tmp_path / "orcs.db", agents=[reader, payer]) as world:
-        await world.create("w0", tasks=[task("a", agent_id="reader")])
-        await world.end("w0")
-        authorisation = Authorisation(GuardedHooks())
-        results = Results(store=world.store, authorisation=authorisation)
-        continuing = Continuing(store=world.store, authorisation=authorisation, results=results)
-        earlier = await continuing.read(Visit(Caller("ada", "default", ("operate",)), NULL_HOOKS), "w0")
-        await world.create(
-            tasks=[task("a", agent_id="payer")],
-            continue_from="w0",
-            earlier=earlier.output,
-            blobs=(earlier.blob,),
-        )
-        one = await asked(world)
-        assert "the output of w0" in one.need.prompt
-        await decide(world, one, Decision.REJECT)
-        snapshot = await world.end()
-    assert bank.wired == []
-    output = snapshot.tasks[0].progress.output
-    assert output is not None
-    assert output.untrusted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from orcs_server.engines.base import Command, Receipt, Standing
 from orcs_server.engines.feed import Feeds, NamespaceWatch, WorkflowWatch
 from orcs_server.engines.local.actor import WorkflowActor
+from orcs_server.engines.local.ending import end_all
 from orcs_server.engines.local.freezing import Freezing
 from orcs_server.engines.local.letters import answer_repeated, draining, request_key
 from orcs_server.engines.local.outages import Outages
@@ -49,8 +50,6 @@ _log = logging.getLogger("orcs.engine")
 NOBODY = Caller("", "")
 BUSY_RETRY_US = 1_000_000
 FULL_RETRY_US = 5_000_000
-STOP_PATIENCE_S = 5.0
-"""How long a stop waits for attempts that do not react to their cancellation, and for a store that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +174,7 @@ class LocalEngine:
         while self._loading:
             await asyncio.wait(tuple(self._loading.values()))
         actors = list(self._actors.values())
-        for actor in actors:
-            actor.flights.close_at_turn()
-        if not await _in_time(self._quiet(actors), grace_s):
-            for actor in actors:
-                actor.flights.interrupt()
-            if not await _in_time(self._quiet(actors), STOP_PATIENCE_S):
-                await self._abandon(actors)
-        for actor in actors:
-            actor.leave()
+        await end_all(actors, grace_s)
         self.feeds.wake_all()
 
     async def submit(self, command: Command) -> Receipt:
@@ -379,28 +370,3 @@ class LocalEngine:
         except Unavailable as error:
             _log.error("workflow %s could not be woken and will be tried again: %s", workflow_id, error)
             self._sleepers.put((namespace, workflow_id), self.clock.now_us() + BUSY_RETRY_US)
-
-    async def _quiet(self, actors: Sequence[WorkflowActor]) -> None:
-        """Wait until nothing is under way and everything is stored."""
-        while any(actor.busy for actor in actors):
-            for actor in actors:
-                await actor.flights.landed()
-                await actor.idle()
-
-    async def _abandon(self, actors: Sequence[WorkflowActor]) -> None:
-        for actor in actors:
-            for name in actor.flights.abandon():
-                _log.error("%s of workflow %s ignores its cancellation and is left behind", name, actor.workflow_id)
-        stored = asyncio.gather(*(actor.idle() for actor in actors))
-        if not await _in_time(stored, STOP_PATIENCE_S):
-            _log.error("the store does not answer: what ended last will be taken for lost and done again")
-
-
-async def _in_time(work: Awaitable[object], seconds: float) -> bool:
-    """Wait for it up to so many seconds; False when it took longer and was given up."""
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        return False
-    return True
