@@ -117,6 +117,7 @@ class Backend:
             memory=self.memory,
             auditing=self.auditing,
             nameable=self.nameable,
+            quotas=self.settings.quotas,
         )
         self.figures = server_figures(
             telemetry=self.telemetry,

@@ -80,13 +80,13 @@ class GuardedHooks:
         """Ask the factory for `caller`'s hooks. Raises `Unavailable` (HOOK_FAILED)."""
         if self._factory is null_factory:
             return NULL_HOOKS
+        # Until the isolation hook has said which tenant it is, each caller is one.
+        whose = f"{caller.namespace}/{caller.principal}"
         try:
-            # Until the isolation hook has said which tenant it is, each caller is one.
-            whose = f"{caller.namespace}/{caller.principal}"
             hooks = await self._call("factory", self._factory, caller, tenant=whose, origin=origin)
             _check_set(hooks)
         except _Failed as error:
-            self._unavailable("factory", error)
+            self._unavailable("factory", error, whose)
         known = hooks.isolation is NO_ISOLATION or origin is not Origin.RPC
         return replace(hooks, tenant=caller.namespace if known else whose)  # type: ignore[no-any-return]
 
@@ -100,7 +100,7 @@ class GuardedHooks:
                 raise _Failed(f"it returned {type(answer).__name__} instead of a dict")
             copied: dict[str, Any] = _checked_json(answer)
         except _Failed as error:
-            self._unavailable("context", error)
+            self._unavailable("context", error, hooks.tenant)
         return copied
 
     async def namespace(self, hooks: HookSet, caller: Caller) -> str:
@@ -114,7 +114,7 @@ class GuardedHooks:
                     f"{_short(prefix)} is no namespace: 1 to 128 letters, digits and ._:-, a letter or digit first"
                 )
         except _Failed as error:
-            self._unavailable("isolation", error)
+            self._unavailable("isolation", error, hooks.tenant)
         return str(prefix)
 
     async def authorize(self, hooks: HookSet, operation: str, resource_id: str) -> None:
@@ -151,12 +151,12 @@ class GuardedHooks:
                     tenant=hooks.tenant,
                 )
                 if any(inspect.isawaitable(answer) for answer in answers):
-                    answers = await self._call("authorization", _await_all, answers)
+                    answers = await self._call("authorization", _await_all, answers, tenant=hooks.tenant)
             for answer in answers:
                 if not isinstance(answer, bool):
                     raise _Failed(f"it returned {_short(answer)} instead of True or False")
         except _Failed as error:
-            self._note_nonsense("authorization", error)
+            self._note_nonsense("authorization", error, hooks.tenant)
             _log.error("the authorization hook failed on %s: %s", operation, error, exc_info=error.__cause__)
             raise PermissionUnknown(
                 "PERMISSION_DENIED", "the permission could not be checked: try again, or see the server's log"
@@ -178,7 +178,7 @@ class GuardedHooks:
             if not isinstance(granted, bool):
                 raise _Failed(f"it returned {_short(granted)} instead of True or False")
         except _Failed as error:
-            self._unavailable("resources", error)
+            self._unavailable("resources", error, hooks.tenant)
         return granted
 
     async def release(self, hooks: HookSet, workflow_id: str) -> None:
@@ -188,7 +188,7 @@ class GuardedHooks:
         try:
             await self._call("resources", hooks.resources.release_resources, workflow_id, tenant=hooks.tenant)
         except _Failed as error:
-            self._unavailable("resources", error)
+            self._unavailable("resources", error, hooks.tenant)
 
     async def configuration(self, hooks: HookSet, key: str, default: Any) -> Any:
         """Return the value of `key`, JSON of the same type as `default`. Raises `Unavailable` (HOOK_FAILED)."""
@@ -202,7 +202,7 @@ class GuardedHooks:
             if not _same_type(value, default):
                 raise _Failed(f"for {key} it returned {_short(value)} instead of a value like {_short(default)}")
         except _Failed as error:
-            self._unavailable("configuration", error)
+            self._unavailable("configuration", error, hooks.tenant)
         return value
 
     def record(self, hooks: HookSet, event_type: str, resource_id: str, metadata: Mapping[str, Any]) -> None:
@@ -248,20 +248,20 @@ class GuardedHooks:
             if inspect.isawaitable(answer):
                 answer = await _within(asyncio.ensure_future(answer), ends - time.monotonic())
         except _Failed as error:
-            self.condition.failed(name, error.kind)
+            self.condition.failed(name, error.kind, tenant)
             raise
         except Exception as error:
-            self.condition.failed(name, "raised")
+            self.condition.failed(name, "raised", tenant)
             raise _Failed(f"it raised {type(error).__name__}", "raised") from error
-        self.condition.answered(name)
+        self.condition.answered(name, tenant)
         return answer
 
-    def _note_nonsense(self, name: str, error: _Failed) -> None:
+    def _note_nonsense(self, name: str, error: _Failed, tenant: str) -> None:
         if error.kind == "nonsense":
-            self.condition.failed(name, error.kind)  # What raised or hung was counted where it did.
+            self.condition.failed(name, error.kind, tenant)  # What raised or hung was counted where it did.
 
-    def _unavailable(self, name: str, error: _Failed) -> NoReturn:
-        self._note_nonsense(name, error)
+    def _unavailable(self, name: str, error: _Failed, tenant: str) -> NoReturn:
+        self._note_nonsense(name, error, tenant)
         _log.error("the %s hook failed: %s", name, error, exc_info=error.__cause__)
         raise Unavailable(
             "HOOK_FAILED", f"the server's {name} hook failed: try again later; the server's log says why"

@@ -209,7 +209,7 @@ class TokenRegistry:
 
     def rotate(self, token_id: str, grace_us: int = 0) -> str:
         """Give a token a new text and return it; principal, namespace, roles, expiry and id stay. The text before it counts for
-        `grace_us` more, not beyond the expiry, and neither do earlier ones longer than they did.
+        `grace_us` more, not beyond the expiry, and earlier ones no longer than that.
 
         The text of the server's own user is written into its file. Raises `NotFound`; `InvalidArgument` for a period that is
         negative or longer than a year, and for a token whose text the operator brings along; `OSError`.
@@ -229,7 +229,8 @@ class TokenRegistry:
                 )
             now_us = self._now_us()
             before = Retired(entry.sha256, now_us + grace_us)
-            retired = tuple(one for one in (*entry.retired, before) if one.until_us > now_us)
+            earlier = (replace(one, until_us=min(one.until_us, before.until_us)) for one in entry.retired)
+            retired = tuple(one for one in (*earlier, before) if one.until_us > now_us)
             rotated = replace(entry, sha256=_hash(token), retired=retired)
             self._write([rotated if one.id == token_id else one for one in self._entries.values()])
             if entry.own:

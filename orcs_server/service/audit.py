@@ -13,6 +13,7 @@ from msgspec import Struct
 from orcs_server.errors import InvalidArgument, OutOfRange, Violation
 from orcs_server.identity import Caller
 from orcs_server.service.authorisation import Authorisation, Visit
+from orcs_server.service.openwatches import OpenWatches
 from orcs_server.service.pages import PageBinding, fitting, page_size
 from orcs_server.service.validation import LARGEST, Findings
 from orcs_server.storage.audit import TEXT_LIMIT, AuditChain, AuditFilter, AuditRecord, ChainWalk, Misfit
@@ -50,8 +51,11 @@ class Verdict(Struct, frozen=True):
 class Audit:
     """Shows administrators the audit log of their namespace."""
 
-    def __init__(self, *, store: Store, authorisation: Authorisation, max_page_size: int) -> None:
+    def __init__(
+        self, *, store: Store, authorisation: Authorisation, open_watches: OpenWatches, max_page_size: int
+    ) -> None:
         self._store = store.audit
+        self.open_watches = open_watches
         self._authorisation = authorisation
         self._max_page_size = max_page_size
 
@@ -169,20 +173,22 @@ class Export:
     async def pieces(self, identify: Callable[[], Caller]) -> AsyncGenerator[list[AuditRecord], None]:
         """Give them some at a time, for as long as the caller may see them. An empty piece is the last.
 
-        Raises OutOfRange (HISTORY_EXPIRED) where retention overtakes it.
+        Raises OutOfRange (HISTORY_EXPIRED) where retention overtakes it, ResourceExhausted where the caller has too many watches
+        and exports open.
         """
-        while self._after < self.chain.number:
-            records = await self._audit.records(self._visit.namespace, self._after)
-            records = [record for record in records if record.number <= self.chain.number]
-            if not records or records[0].number != self._after + 1:
-                raise OutOfRange(
-                    "HISTORY_EXPIRED",
-                    f"Record {self._after + 1} is not there: removed by retention, or see VerifyAudit.",
-                )
-            self._after = records[-1].number
-            yield records
-            await self._audit.still_may(identify)
-        yield []
+        with self._audit.open_watches.enter(self._visit.caller, lambda: None):
+            while self._after < self.chain.number:
+                records = await self._audit.records(self._visit.namespace, self._after)
+                records = [record for record in records if record.number <= self.chain.number]
+                if not records or records[0].number != self._after + 1:
+                    raise OutOfRange(
+                        "HISTORY_EXPIRED",
+                        f"Record {self._after + 1} is not there: removed by retention, or see VerifyAudit.",
+                    )
+                self._after = records[-1].number
+                yield records
+                await self._audit.still_may(identify)
+            yield []
 
 
 def weight(record: AuditRecord) -> int:

@@ -129,7 +129,7 @@ class Auditing:
         self._refusals.note(caller.namespace, draft)
 
     def token_changed(self, entry: TokenEntry, change: str) -> None:
-        """Record a token that was created or revoked while the server runs."""
+        """Record a token that was created, rotated or revoked while the server runs."""
         facts = {
             "token_id": entry.id,
             "principal": entry.principal,

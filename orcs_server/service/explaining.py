@@ -53,10 +53,10 @@ class Explaining:
         clock: Clock,
         max_page_size: int,
         held_by: Callable[[str], UsedUp | None] = lambda _: None,
-        troubles: Callable[[], Iterable[Problem]] = tuple,
+        troubles: Callable[[str], Iterable[Problem]] = lambda _: (),
     ) -> None:
         """`held_by` names the quota of a namespace that holds what is ready there, if one does; `troubles` says what is wrong with
-        the server itself.
+        the server itself and with the namespace's hooks.
         """
         self._troubles = troubles
         self._store = store
@@ -89,7 +89,7 @@ class Explaining:
         history = History(state, [row.spec.id for row in rows[:size]])
         left_out = await self._read_log(history, snapshot)
         whole = await asyncio.to_thread(explain, state, history, self._clock.now_us(), self._held_by(visit.namespace))
-        whole = self._with_troubles(whole)
+        whole = self._with_troubles(whole, visit.namespace)
         room = REPLY_BYTES - _weigh(msgspec.structs.replace(whole, tasks=()))
         shown = fitting(whole.tasks, _weigh, room)
         next_token = binding.token(rows[shown - 1].ordinal) if len(rows) > shown else ""
@@ -97,13 +97,13 @@ class Explaining:
             msgspec.structs.replace(whole, tasks=whole.tasks[:shown]), next_token, events_left_out=left_out
         )
 
-    def _with_troubles(self, whole: Explanation) -> Explanation:
+    def _with_troubles(self, whole: Explanation, namespace: str) -> Explanation:
         """Return the explanation with what is wrong with the server, where the workflow has not ended: it may wait for that."""
         if whole.status in WORKFLOW_TERMINAL:
             return whole
         reasons = tuple(
             Reason(TROUBLES[problem.code], problem.text, time_us=problem.since_us)
-            for problem in self._troubles()
+            for problem in self._troubles(namespace)
             if problem.code in TROUBLES
         )
         return msgspec.structs.replace(whole, why=(*whole.why, *reasons)) if reasons else whole

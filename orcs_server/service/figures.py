@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from orcs_server.service.problems import ProblemCode, Problems
+from orcs_server.service.problems import OF_A_NAMESPACE, ProblemCode, Problems
 from orcs_server.telemetry import Figure, Telemetry
 from orcs_server.telemetry import metrics as t
 from orcs_server.workflow.state import WorkflowState
@@ -77,11 +77,9 @@ class Figures:
         self._telemetry.observe(figures)
 
     def _troubles(self) -> list[Figure]:
-        found = Counter(problem.code for problem in self._problems.of_server())
+        found = Counter(problem.code for problem in self._problems.of_all())
         # Zeros too: an alert should see that there is nothing, and not merely see nothing.
-        return [
-            Figure(found[code], {"orcs.problem": code}) for code in ProblemCode if code is not ProblemCode.TASK_POISONED
-        ]
+        return [Figure(found[code], {"orcs.problem": code}) for code in ProblemCode if code not in OF_A_NAMESPACE]
 
 
 def _by_status(counts: Counter[tuple[str, str]], statuses: Iterable[str]) -> list[Figure]:

@@ -60,7 +60,7 @@ def server_figures(
             yield Figure(count, {"orcs.hook": hook, "error.type": kind})
 
     def down() -> Iterable[Figure]:
-        codes = [problem.code for problem in problems.of_server()]
+        codes = [problem.code for problem in problems.of_all()]
         yield Figure(codes.count(ProblemCode.MODEL_ENDPOINT_DOWN))
 
     figures.add(

@@ -4,6 +4,7 @@ full, tasks that may be what ends the server.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
@@ -11,8 +12,9 @@ from typing import Final
 from msgspec import Struct
 
 from orcs_server.agents.breaker import Breakers
-from orcs_server.errors import PermissionDenied, Unavailable
+from orcs_server.errors import PermissionUnknown, Unavailable
 from orcs_server.hooks import GuardedHooks
+from orcs_server.hooks.condition import Failing
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.quotas import UsedUp, exceeded
 from orcs_server.service.authorisation import Authorisation, check_role
@@ -22,6 +24,8 @@ from orcs_server.workflow.state import WorkflowState
 
 POISONED_MOST: Final = 100
 """Tasks that are named."""
+TASKS_AT_ONCE: Final = 2_000
+"""Tasks that are looked at before others have their turn."""
 ROOM_BYTES: Final = 64 * 1024 * 1024
 """A disk with less than this counts as full."""
 KINDS: Final = {"raised": "raises errors", "hung": "does not answer in time", "nonsense": "answers nonsense"}
@@ -36,6 +40,10 @@ class ProblemCode(StrEnum):
     STORAGE_FAILING = "STORAGE_FAILING"
     TASK_POISONED = "TASK_POISONED"
     QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
+
+
+OF_A_NAMESPACE: Final = frozenset({ProblemCode.TASK_POISONED, ProblemCode.QUOTA_EXHAUSTED})
+"""Told to the callers of the namespace only."""
 
 
 class Problem(Struct, frozen=True):
@@ -81,22 +89,35 @@ class Problems:
         check_role(caller, "system.problems")
         try:
             visit = await self._authorisation.enter(caller, "system.problems")
-        except (PermissionDenied, Unavailable):
-            if not self._hooks.condition.failing:
+        except (PermissionUnknown, Unavailable):
+            if not self._hooks.condition.failing_for(caller.namespace):
                 raise
-            return self.of_server()
-        poisoned = [
-            problem
-            for state in self._states()
-            if state.namespace == visit.namespace
-            for problem in poisoned_tasks(state)
-        ]
-        quotas = await self._of_quotas(visit.namespace)
-        return [*self.of_server(), *await self._of_disk(), *quotas, *poisoned[:POISONED_MOST]]
+            return self.of_server(caller.namespace)
+        namespace = visit.namespace
+        poisoned = await self._poisoned(namespace)
+        quotas = await self._of_quotas(namespace)
+        return [*self.of_server(namespace), *await self._of_disk(), *quotas, *poisoned]
 
-    def of_server(self) -> list[Problem]:
-        """Return what the server knows to be wrong with itself, without looking at any tenant's work. Cheap."""
-        return [*self._endpoints(), *self._failing_hooks(), *self._fault()]
+    def of_server(self, namespace: str) -> list[Problem]:
+        """Return what the server knows to be wrong with itself, and with the hooks of a namespace. Cheap."""
+        return [*self._endpoints(), *_failing(self._hooks.condition.failing_for(namespace)), *self._fault()]
+
+    def of_all(self) -> list[Problem]:
+        """Return what the server knows to be wrong, with the hooks of all namespaces: for its operator's metrics."""
+        return [*self._endpoints(), *_failing(self._hooks.condition.failing), *self._fault()]
+
+    async def _poisoned(self, namespace: str) -> list[Problem]:
+        found: list[Problem] = []
+        looked_at = 0
+        for state in [one for one in self._states() if one.namespace == namespace]:
+            looked_at += len(state.tasks)
+            if looked_at > TASKS_AT_ONCE:
+                looked_at = 0
+                await asyncio.sleep(0)
+            found += poisoned_tasks(state)
+            if len(found) >= POISONED_MOST:
+                break
+        return found[:POISONED_MOST]
 
     def _endpoints(self) -> Iterable[Problem]:
         for breaker in () if self._breakers is None else self._breakers.down:
@@ -106,16 +127,6 @@ class Problems:
                 f"The model server at {breaker.endpoint} is down: its last call failed as {breaker.last_kind}. Tasks wait for it "
                 "and go on by themselves; see to it that it runs and can be reached from here.",
                 breaker.since_us,
-            )
-
-    def _failing_hooks(self) -> Iterable[Problem]:
-        for failing in self._hooks.condition.failing:
-            times = "the last call" if failing.calls == 1 else f"the last {failing.calls} calls"
-            yield Problem(
-                ProblemCode.HOOK_FAILING,
-                failing.hook,
-                f"The {failing.hook} hook {KINDS[failing.kind]} ({times}): the server's log has the details.",
-                failing.since_us,
             )
 
     def _fault(self) -> Iterable[Problem]:
@@ -139,8 +150,20 @@ class Problems:
         try:
             free = await self._store.free_bytes()
         except (OSError, Unavailable) as error:
-            return [Problem(ProblemCode.STORAGE_FAILING, "", f"The disk of the data file cannot be looked at: {error}")]
+            why = error.strerror if isinstance(error, OSError) else error.message
+            return [Problem(ProblemCode.STORAGE_FAILING, "", f"The disk of the data file cannot be looked at: {why}")]
         return [] if free >= ROOM_BYTES else [Problem(ProblemCode.DISK_FULL, "", disk_words(free))]
+
+
+def _failing(hooks: Iterable[Failing]) -> Iterable[Problem]:
+    for failing in hooks:
+        times = "the last call" if failing.calls == 1 else f"the last {failing.calls} calls"
+        yield Problem(
+            ProblemCode.HOOK_FAILING,
+            failing.hook,
+            f"The {failing.hook} hook {KINDS[failing.kind]} ({times}): the server's log has the details.",
+            failing.since_us,
+        )
 
 
 def poisoned_tasks(state: WorkflowState) -> Iterable[Problem]:

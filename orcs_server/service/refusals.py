@@ -11,7 +11,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from orcs_server.errors import OrcsError
 from orcs_server.identity import Clock
 from orcs_server.storage.audit import AuditDraft, AuditStore, details_of
 
@@ -85,8 +84,8 @@ class Refusals:
         """Write these records. Whatever goes wrong is logged."""
         try:
             await self._store.append(namespace, drafts)
-        except OrcsError as error:
-            _log.error("%d refusals could not be recorded: %s", len(drafts), error)
+        except Exception:  # noqa: BLE001 - a log that does not take it must not change what the caller is told
+            _log.exception("%d records could not be written into the audit log", len(drafts))
 
     async def close(self) -> None:
         """Write down what was counted, and wait for what is under way."""
@@ -111,6 +110,7 @@ class Refusals:
             draft.outcome,
             draft.peer,
             draft.agent,
+            draft.workflow_id,
             draft.task_id,
             draft.details,
         )

@@ -12,6 +12,7 @@ from orcs_server.engines.base import Engine
 from orcs_server.executor.executor import Executor
 from orcs_server.hooks import GuardedHooks
 from orcs_server.identity import Clock
+from orcs_server.identity.quotas import NO_QUOTAS, Quotas
 from orcs_server.memory import Memory
 from orcs_server.service.agents import Agents
 from orcs_server.service.amending import Amending
@@ -88,10 +89,10 @@ def build_services(
     memory: Memory,
     auditing: Auditing,
     nameable: Nameable | None = None,
+    quotas: Quotas = NO_QUOTAS,
 ) -> Services:
     """Put the service together. The store is open."""
     authorisation = Authorisation(hooks, auditing.denied)
-    quotas = settings.quotas
     open_watches = OpenWatches(settings.limits.max_watches_per_caller, quotas, clock)
     usage = NamespaceUsage(
         store=store,
@@ -176,7 +177,7 @@ def build_services(
             open_watches=open_watches,
             max_page_size=pages,
         ),
-        audit=Audit(store=store, authorisation=authorisation, max_page_size=pages),
+        audit=Audit(store=store, authorisation=authorisation, open_watches=open_watches, max_page_size=pages),
         auditing=auditing,
         open_watches=open_watches,
         usage=usage,

@@ -79,7 +79,7 @@ METHODS: Final = {
 """RPC -> the operation that it is, as far as that is known before its request is read."""
 
 READS: Final = frozenset(
-    {"get", "list", "watch", "read", "output", "graph", "explain", "compare", "info", "reflect", "preview"}
+    {"get", "list", "watch", "read", "output", "graph", "explain", "compare", "info", "reflect", "preview", "problems"}
     | {"export", "verify"}
 )
 """The last words of operations that change nothing."""

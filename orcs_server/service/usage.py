@@ -13,6 +13,7 @@ from orcs_server.service.validation import Findings
 from orcs_server.storage.store import Store
 from orcs_server.storage.usage import DAYS_KEPT, UsageDay
 
+IN_FULL_USE = (QuotaKind.RUNNING_TASKS, QuotaKind.WATCHES)
 DAYS_SHOWN = 30
 """Where nobody says how many."""
 
@@ -79,14 +80,14 @@ class NamespaceUsage:
         return UsageReport(namespace, now_us, quotas, tuple(found))
 
     async def used_up(self, namespace: str) -> list[UsedUp]:
-        """Return the quotas of which nothing is left. Raises Unavailable."""
+        """Return the quotas of which nothing is left, but for those that are in full use while all goes well. Raises Unavailable."""
         today = day_of(self._clock.now_us())
         found = await self._store.usage_days(namespace, today, today)
         quota = self._quotas.of(namespace)
         return [
             UsedUp(kind, limit, count)
             for kind, count in (await self._in_use(namespace, found[0] if found else UsageDay(today))).items()
-            if (limit := quota.limit(kind)) is not None and count >= limit
+            if kind not in IN_FULL_USE and (limit := quota.limit(kind)) is not None and count >= limit
         ]
 
     async def _in_use(self, namespace: str, today: UsageDay) -> dict[QuotaKind, int]:

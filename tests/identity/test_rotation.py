@@ -68,6 +68,13 @@ def test_rotating_again_gives_no_earlier_text_more_time(registry: TokenRegistry,
     assert registry.list()[0].retired == ()
 
 
+def test_rotating_without_grace_ends_the_texts_that_had_some(registry: TokenRegistry) -> None:
+    first = registry.create("ann", "red", ("view",))
+    second = registry.rotate(id_of(registry, "ann"), 1_000_000)
+    third = registry.rotate(id_of(registry, "ann"))
+    assert [registry.authenticate(text) is not None for text in (first, second, third)] == [False, False, True]
+
+
 def test_revoking_ends_all_texts_and_expiry_ends_those_in_grace_too(registry: TokenRegistry, now: Now) -> None:
     old = registry.create("ann", "red", ("view",), expires_us=START_US + 100)
     new = registry.rotate(id_of(registry, "ann"), 1_000)

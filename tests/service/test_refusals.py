@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,14 +26,6 @@ from orcs_server.storage.sqlite import SqliteStore
 
 ADA = Caller("ada", "red", ("operate",))
 REFUSED = AuditDraft(1, "workflows.pause", "PauseWorkflow", "ada", resource="w", outcome="PERMISSION_DENIED")
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "orcs.db")
-    await store.open()
-    yield store
-    await store.close()
 
 
 @pytest.fixture
@@ -57,6 +51,24 @@ async def test_the_first_of_a_kind_is_written_and_the_rest_is_counted(store: Sql
     first, count = await records(store)
     assert first.draft == replace(REFUSED, time_us=0)
     assert json.loads(count.draft.details) == {"repeated": 9, "first_us": 1, "last_us": 9}
+
+
+async def test_the_same_task_of_another_workflow_is_another_refusal(store: SqliteStore) -> None:
+    refusals = Refusals(store.audit, Clock(), 3_600)
+    for workflow_id in ("w1", "w2"):
+        await refusals.record("red", replace(REFUSED, agent="scout", workflow_id=workflow_id, task_id="t1"))
+    assert [one.draft.workflow_id for one in await records(store)] == ["w1", "w2"]
+
+
+async def test_a_chain_that_was_tampered_with_changes_nothing_about_a_refusal(
+    store: SqliteStore, auditing: Auditing, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    denied = PermissionDenied("PERMISSION_DENIED", "no")
+    await auditing.refused(Trail("PauseWorkflow"), ADA, denied)
+    with closing(sqlite3.connect(tmp_path / "orcs.db")) as connection, connection:
+        connection.execute("UPDATE audit_chains SET number = 0")
+    await auditing.refused(Trail("ResumeWorkflow"), ADA, denied)
+    assert "could not be written into the audit log" in caplog.text
 
 
 async def test_principals_and_namespaces_are_counted_apart(store: SqliteStore) -> None:
@@ -91,7 +103,7 @@ async def test_a_store_that_takes_nothing_changes_nothing_about_a_refusal(
 ) -> None:
     await store.close()
     await auditing.refused(Trail("PauseWorkflow"), ADA, PermissionDenied("PERMISSION_DENIED", "no"))
-    assert "could not be recorded" in caplog.text
+    assert "could not be written into the audit log" in caplog.text
     await store.open()
     assert await records(store) == []
 

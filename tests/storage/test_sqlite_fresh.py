@@ -98,9 +98,12 @@ async def test_what_is_read_while_it_is_being_changed_is_not_kept(
 async def test_a_write_whose_caller_went_is_read_all_the_same(store: SqliteStore) -> None:
     await remember(store, NS, "a", "first")
     assert await often(store) == "first"
+    waiting = asyncio.create_task(store.memory.wait(NS, (await store.memory.moment(NS)).position))
     gone = asyncio.create_task(remember(store, NS, "a", "second"))
     await asyncio.sleep(0)
     gone.cancel()
+    async with asyncio.timeout(10):
+        await waiting  # whoever watches hears of it
     await remember(store, NS, "b")  # goes to the disk after it
     assert await often(store) == "second"
     assert not store._memory._fresh._changing

@@ -155,7 +155,8 @@ class _Bounded(httpx2.AsyncBaseTransport):
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.ReadError("the server compresses what it was asked not to", request=request)
-        response.stream = _BoundedStream(response.stream, request)
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        response.stream = _BoundedStream(response.stream, request, of_events=kind == "text/event-stream")
         return response
 
     async def aclose(self) -> None:
@@ -163,16 +164,17 @@ class _Bounded(httpx2.AsyncBaseTransport):
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    """A body whose messages, which an empty line ends in a stream of events, have so many bytes at most."""
+    """A body that has so many bytes at most; of a stream of events each message, which an empty line ends."""
 
-    def __init__(self, inner: Any, request: httpx2.Request) -> None:
+    def __init__(self, inner: Any, request: httpx2.Request, *, of_events: bool) -> None:
         self._inner = inner
         self._request = request
+        self._of_events = of_events
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         length = 0
         async for chunk in self._inner:
-            end = max(chunk.rfind(b"\n\n"), chunk.rfind(b"\r\n\r\n"))
+            end = max(chunk.rfind(b"\n\n"), chunk.rfind(b"\r\n\r\n")) if self._of_events else -1
             length = length + len(chunk) if end < 0 else len(chunk) - end
             if length > MESSAGE_BYTES:
                 raise httpx2.ReadError(f"a message has more than {MESSAGE_BYTES} bytes", request=self._request)

@@ -116,21 +116,25 @@ class Change:
     """Any other change, as a function."""
 
     def __init__(
-        self, apply: Callable[[sqlite3.Connection], Any], weight: int = 1, settled: Callable[[], None] | None = None
+        self, apply: Callable[[sqlite3.Connection], Any], weight: int = 1, settled: Callable[[Any], None] | None = None
     ) -> None:
-        """`settled` is called once the change is durable, or was refused, even where nobody waits for it any more."""
+        """`settled` is called with the result once the change is durable, or with None if it was refused, even where nobody waits for
+        it any more.
+        """
         self._apply = apply
         self._settled = settled
+        self._result: Any = None
         self.weight = weight
 
     def run(self, connection: sqlite3.Connection, _log: LogEnd) -> Any:
         """Return the function's result."""
-        return self._apply(connection)
+        self._result = self._apply(connection)
+        return self._result
 
-    def settle(self, *, done: bool) -> None:  # noqa: ARG002 - either way it is over
+    def settle(self, *, done: bool) -> None:
         """Tell that it is over."""
         if self._settled is not None:
-            self._settled()
+            self._settled(self._result if done else None)
 
 
 class Erasure:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from orcs_server.errors import QuotaExceeded
 from orcs_server.identity.quotas import NamespaceQuota, QuotaKind, UsedUp, day_of, exceeded
 from orcs_server.storage.sqlite.queries import QUERIES, Bulk, Row
 from orcs_server.storage.sqlite.reader import Reader
@@ -46,11 +47,18 @@ def refuse_creations(connection: sqlite3.Connection, creations: Sequence[tuple[N
         before[namespace] += 1
 
 
-def refuse_growth(connection: sqlite3.Connection, namespace: str, quota: NamespaceQuota, now_us: int) -> None:
-    """Raise QuotaExceeded where the namespace may store nothing more."""
-    if quota.max_bytes is not None:
-        held = _holdings(connection.execute(QUERIES["holdings"], (namespace,)).fetchone())
-        _refuse(QuotaKind.BYTES, quota, held.bytes, now_us)
+def growth_refused(
+    connection: sqlite3.Connection, namespace: str, quota: NamespaceQuota, now_us: int
+) -> QuotaExceeded | None:
+    """Return the refusal where the namespace may store nothing more."""
+    if quota.max_bytes is None:
+        return None
+    held = _holdings(connection.execute(QUERIES["holdings"], (namespace,)).fetchone())
+    return (
+        exceeded(UsedUp(QuotaKind.BYTES, quota.max_bytes, held.bytes), now_us)
+        if held.bytes >= quota.max_bytes
+        else None
+    )
 
 
 def _refuse(kind: QuotaKind, quota: NamespaceQuota, in_use: int, now_us: int) -> None:

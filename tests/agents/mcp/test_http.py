@@ -169,6 +169,14 @@ async def test_a_message_without_end_is_broken_off(kind: bytes) -> None:
                 await within(servers.tools("ns", ["x"]))
 
 
+async def test_empty_lines_do_not_make_messages_of_what_is_one() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+    with answering(head, b"\n\n" * 500_000, 1_000) as (port, _):
+        async with reaching(port) as servers:
+            with pytest.raises(ToolTrouble, match="could not be used"):
+                await within(servers.tools("ns", ["x"]))
+
+
 async def test_what_is_compressed_is_not_unpacked() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n\r\n"
     with answering(head, b"x" * 1_000, 10) as (port, _):

@@ -50,7 +50,7 @@ from orcs_server.storage.sqlite.memory.fresh import NOTHING, Fresh, Name
 from orcs_server.storage.sqlite.memory.writing import Outcome
 from orcs_server.storage.sqlite.queries import QUERIES
 from orcs_server.storage.sqlite.reader import Reader
-from orcs_server.storage.sqlite.usage import refuse_growth
+from orcs_server.storage.sqlite.usage import growth_refused
 from orcs_server.storage.sqlite.writer import Refused, Writer
 from orcs_server.storage.store import Blob
 from orcs_server.workflow.model import Digest
@@ -113,7 +113,9 @@ class SqliteMemory:
 
         def write(connection: sqlite3.Connection) -> Outcome | Refused:
             if packed:
-                refuse_growth(connection, namespace, self._quotas.of(namespace), note.time_us)
+                refusal = growth_refused(connection, namespace, self._quotas.of(namespace), note.time_us)
+                if refusal is not None:
+                    return Refused(refusal)  # raised, it would have everybody's batch rolled back
             return writing.write(connection, namespace, changes, packed, note)
 
         touched = [(change.scope, change.key) for change in changes]
@@ -341,19 +343,24 @@ class SqliteMemory:
         if once is not None:
             work = remembering.once(work, namespace, once)
         writer, change = self._writer(), self._fresh.change(namespace, touched)
+
+        def settled(result: Any) -> None:
+            # Also where the caller has gone: those who watch must hear of it, and what was erased must not stay in memory.
+            change.over()
+            came_of_it = result.outcome if isinstance(result, remembering.Remembered) else result
+            if isinstance(came_of_it, Outcome):
+                for digest in came_of_it.erased:
+                    self._cache.forget(namespace, Digest(digest))
+                self._ring(namespace)
+
         try:
-            outcome: Any = await writer.submit(Change(work, weight, change.over), namespace)
+            outcome: Any = await writer.submit(Change(work, weight, settled), namespace)
         except Unavailable:
             change.over()  # It may not even have been taken.
             raise
         if once is not None:
             outcome, once.position = outcome
-        if not isinstance(outcome, Outcome):
-            return outcome
-        for digest in outcome.erased:
-            self._cache.forget(namespace, Digest(digest))
-        self._ring(namespace)
-        return outcome.result
+        return outcome.result if isinstance(outcome, Outcome) else outcome
 
     def _ring(self, namespace: str) -> None:
         bell = self._bells.pop(namespace, None)
