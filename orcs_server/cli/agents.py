@@ -11,7 +11,7 @@ from orcs_server.cli.options import AsJson, Server, TokenFile, connect
 
 commands = typer.Typer(
     name="agents",
-    help="List the agents that can carry out tasks; with a command, look at one, register one, take one back.",
+    help="List agents; show, register or deregister one.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )

@@ -71,9 +71,9 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Read the whole database and tell what is wrong with it, and ask its server, if one runs, what is wrong there.
+    """Tell what is wrong with a database and its server.
 
-    Also told is which workflows a server with these settings could not continue. Nothing is changed, and a server may be
+    All of the database is read, and its server, if one runs, is asked. Also told is which workflows a server with these settings could not continue. Nothing is changed, and a server may be
     using it. Exits with 0 if all is well and 1 if not.
     """
     from orcs_server.cli import checkup

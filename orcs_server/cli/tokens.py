@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcs_server.identity.tokens import TokenRegistry
 
 commands = typer.Typer(
-    name="token", help="Create, list, rotate and revoke tokens of a server on this machine.", rich_markup_mode=None
+    name="token", help="Create, list, rotate and revoke this server's tokens.", rich_markup_mode=None
 )
 
 Database = Annotated[

@@ -27,7 +27,7 @@ def usage(
     token_file: TokenFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what your namespace has consumed, and how it stands to its quotas."""
+    """Show what your namespace has used, beside its quotas."""
     from orcs_client.messages import message_to_dict
     from orcs_server.cli import printing
     from orcs_server.cli.progress import tokens_of
