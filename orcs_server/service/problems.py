@@ -18,16 +18,14 @@ from orcs_server.hooks.condition import Failing
 from orcs_server.identity import Caller, Clock
 from orcs_server.identity.quotas import UsedUp, exceeded
 from orcs_server.service.authorisation import Authorisation, check_role
-from orcs_server.storage.store import Disk
-from orcs_server.workflow.due import is_suspected
+from orcs_server.storage.store import ROOM_WANTED, Disk
+from orcs_server.workflow.due import suspects
 from orcs_server.workflow.state import WorkflowState
 
 POISONED_MOST: Final = 100
 """Tasks that are named."""
 TASKS_AT_ONCE: Final = 2_000
 """Tasks that are looked at before others have their turn."""
-ROOM_BYTES: Final = 64 * 1024 * 1024
-"""A disk with less than this counts as full."""
 KINDS: Final = {"raised": "raises errors", "hung": "does not answer in time", "nonsense": "answers nonsense"}
 
 
@@ -114,7 +112,7 @@ class Problems:
             if looked_at > TASKS_AT_ONCE:
                 looked_at = 0
                 await asyncio.sleep(0)
-            found += poisoned_tasks(state)
+            found += [_poisoned(state, task_id, losses) for task_id, losses in suspects(state)]
             if len(found) >= POISONED_MOST:
                 break
         return found[:POISONED_MOST]
@@ -152,7 +150,7 @@ class Problems:
         except (OSError, Unavailable) as error:
             why = error.strerror if isinstance(error, OSError) else error.message
             return [Problem(ProblemCode.STORAGE_FAILING, "", f"The disk of the data file cannot be looked at: {why}")]
-        return [] if free >= ROOM_BYTES else [Problem(ProblemCode.DISK_FULL, "", disk_words(free))]
+        return [] if free >= ROOM_WANTED else [Problem(ProblemCode.DISK_FULL, "", disk_words(free))]
 
 
 def _failing(hooks: Iterable[Failing]) -> Iterable[Problem]:
@@ -164,18 +162,6 @@ def _failing(hooks: Iterable[Failing]) -> Iterable[Problem]:
             f"The {failing.hook} hook {KINDS[failing.kind]} ({times}): the server's log has the details.",
             failing.since_us,
         )
-
-
-def poisoned_tasks(state: WorkflowState) -> Iterable[Problem]:
-    """Return the tasks of a live workflow, and its planning, that were lost with the server time and again."""
-    if state.terminal:
-        return
-    planning = state.progress.planning
-    if is_suspected(planning.losses, state.spec):
-        yield _poisoned(state, "", planning.losses)
-    for task in state.tasks.values():
-        if is_suspected(task.progress.losses, state.spec):
-            yield _poisoned(state, task.spec.id, task.progress.losses)
 
 
 def disk_words(free: int) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -199,6 +199,10 @@ class Snapshot(Struct, frozen=True):
     """All that was ever asked of people, by ordinal."""
     mail: list[PersonMessage]
     """All messages of people, by ordinal."""
+
+
+ROOM_WANTED: Final = 64 * 1024 * 1024
+"""Bytes that should be free beside the data file: with less, its disk counts as full."""
 
 
 class Fault(NamedTuple):

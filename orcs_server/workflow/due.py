@@ -37,6 +37,15 @@ def is_suspected(losses: int, spec: WorkflowSpec) -> bool:
     return losses >= max(min(SUSPECTED_AFTER, spec.max_losses), 1)
 
 
+def suspects(state: WorkflowState) -> list[tuple[str, int]]:
+    """Return what of a live workflow is suspected, the planning as "", and how often in a row it was lost."""
+    if state.terminal:
+        return []
+    losses = [("", state.progress.planning.losses)]
+    losses += [(task.spec.id, task.progress.losses) for task in state.tasks_in_order()]
+    return [(task_id, lost) for task_id, lost in losses if is_suspected(lost, state.spec)]
+
+
 def parallel_limit(spec: WorkflowSpec) -> int:
     """How many tasks of this workflow may run at once."""
     return 1 if spec.execution is Execution.SEQUENTIAL else spec.max_parallel_tasks

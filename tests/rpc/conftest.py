@@ -28,3 +28,10 @@ async def client(tmp_path: Path) -> AsyncIterator[Wire]:
         connected(str(server.address), None) as wire,
     ):
         yield wire
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server of the test's own."""
+    async with Server(settings_in(tmp_path), {"XDG_STATE_HOME": str(tmp_path)}) as running:
+        yield running

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orcs_client.v1 import (
@@ -26,21 +24,10 @@ from orcs_server.app import Server
 from orcs_server.hooks import HookSet, Origin
 from orcs_server.identity import Caller
 from tests.rpc.control import asked, resolve
-from tests.rpc.servers import settings_in
+from tests.rpc.servers import settings_in, token_for
 from tests.rpc.wire import connected, plan_of, refused
 
 _c, _w = control_service_pb2, workflow_service_pb2
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with Server(settings_in(tmp_path), {"XDG_STATE_HOME": str(tmp_path)}) as running:
-        yield running
-
-
-def token_for(server: Server, principal: str, namespace: str, *roles: str) -> str:
-    assert server.registry is not None
-    return server.registry.create(principal, namespace, roles)
 
 
 async def test_forged_and_doubled_headers_let_nobody_in(server: Server) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,10 @@ from orcs_server.app import Server
 from orcs_server.hooks import HookSet, Origin, inline
 from orcs_server.identity import Caller
 from orcs_server.service import openwatches
-from tests.rpc.servers import settings_in
+from tests.rpc.servers import settings_in, token_for
 from tests.rpc.wire import Wire, broken_off, connected, plan_of, refused
 
 _w = workflow_service_pb2
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with Server(settings_in(tmp_path), {"XDG_STATE_HOME": str(tmp_path)}) as running:
-        yield running
-
-
-def token_for(server: Server, principal: str, namespace: str, *roles: str) -> str:
-    assert server.registry is not None
-    return server.registry.create(principal, namespace, roles)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -86,12 +86,6 @@ async def refusal(wire: Wire, method: str) -> str:
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return ""
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with Server(settings_in(tmp_path), {"XDG_STATE_HOME": str(tmp_path)}) as running:
-        yield running
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -31,14 +31,13 @@ from orcs_server.storage.sqlite.audit_file import misfits
 from orcs_server.storage.sqlite.copies import AUDIT_SINCE, connect_reader
 from orcs_server.storage.sqlite.migrate import MIGRATIONS, read_version
 from orcs_server.storage.sqlite.queries import QUERIES
-from orcs_server.workflow.due import is_suspected, next_wake_us, waits_for_people
+from orcs_server.storage.store import ROOM_WANTED
+from orcs_server.workflow.due import next_wake_us, suspects, waits_for_people
 from orcs_server.workflow.evolve import evolve
 from orcs_server.workflow.people import PendingInput, PersonMessage
 from orcs_server.workflow.restore import restore
 from orcs_server.workflow.state import WorkflowState
 
-ROOM_WANTED = 64 * 1024 * 1024
-"""Bytes that should be free beside the file."""
 MOST_OF_A_KIND = 100
 """Findings that are reported of each check; the others are counted."""
 
@@ -134,14 +133,10 @@ def _room(path: Path) -> Iterator[Finding]:
 
 def _suspects(state: WorkflowState) -> Iterator[Finding]:
     """Return the tasks of a live workflow that were lost together with the server time and again."""
-    if state.terminal:
-        return
-    lost = [("planning", state.progress.planning.losses)]
-    lost += [(f"task {task.spec.id}", task.progress.losses) for task in state.tasks_in_order()]
-    for what, losses in lost:
-        if is_suspected(losses, state.spec):
-            text = f"{what} was lost with the server {losses} times in a row: it may be what ends the server"
-            yield Finding("poisoned", text, state.namespace, state.id)
+    for task_id, losses in suspects(state):
+        what = f"task {task_id}" if task_id else "planning"
+        text = f"{what} was lost with the server {losses} times in a row: it may be what ends the server"
+        yield Finding("poisoned", text, state.namespace, state.id)
 
 
 class _Examiner:
