@@ -33,17 +33,21 @@ async def says(wire: Wire, status: Any) -> None:
     watch.cancel()
 
 
+async def use_up_log(wire: Wire) -> None:
+    """Write until the disk is met: the log may have room left of what was written before."""
+    for number in range(200):
+        try:
+            await wire.create(workflow_id=f"room{number}", plan=plan_of(a=()), auto_start=False)
+        except grpc.aio.AioRpcError:
+            return
+
+
 async def goes_on_after(server: ServerProcess, fill: Callable[[], object], empty: Callable[[], object]) -> None:
     """Fill the disk under a server at work and make room again: see what it says and what is there in the end."""
     async with connected(server.address, server.token) as wire:
         await wire.create(workflow_id="before", plan=plan_of(a=(), b=("a",), c=("b",)))
         fill()
-        # The log may have room left of what was written before.
-        for number in range(200):
-            try:
-                await wire.create(workflow_id=f"room{number}", plan=plan_of(a=()), auto_start=False)
-            except grpc.aio.AioRpcError:
-                break
+        await use_up_log(wire)
         refusals = [await refused(wire.create(workflow_id=f"full{each}", plan=plan_of(a=()))) for each in range(3)]
         assert {(each.code.name, each.reason) for each in refusals} == {("UNAVAILABLE", "STORAGE_UNAVAILABLE")}
         await says(wire, _Status.NOT_SERVING)

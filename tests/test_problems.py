@@ -108,14 +108,16 @@ async def test_a_hook_that_hangs_is_named_even_where_it_keeps_everybody_out(star
     assert "HOOK_FAILING" in ran.out
 
 
-async def test_a_quota_that_is_exhausted_is_named_to_its_own_namespace(start_server: Start) -> None:
+async def test_a_quota_that_is_exhausted_is_named_to_its_namespace_and_to_who_runs_the_server(
+    start_server: Start,
+) -> None:
     server = start_server(namespace_defaults_max_workflows="1")
     other = server.create_token("bob", "other", "administer")
     async with connected(server.address, server.token) as wire, connected(server.address, other) as bob:
         await wire.create(workflow_id="w1", plan=plan_of(a=()), auto_start=False)
         assert (await refused(wire.create(query="q"))).reason == "QUOTA_EXCEEDED"
         found = await problems_of(wire)
-        assert "max_workflows: The namespace has 1 workflows" in found["QUOTA_EXHAUSTED"]
+        assert "max_workflows: default: The namespace has 1 unended workflow," in found["QUOTA_EXHAUSTED"]
         async with asyncio.timeout(10):
             while True:
                 try:
@@ -123,9 +125,13 @@ async def test_a_quota_that_is_exhausted_is_named_to_its_own_namespace(start_ser
                     break
                 except grpc.aio.AioRpcError:  # A running server knows a token within a second.
                     await asyncio.sleep(0.1)
+        # Who runs the server learns of everybody's.
+        await bob.create(workflow_id="w1", plan=plan_of(a=()), auto_start=False)
+        assert "max_workflows: The namespace has 1" in (await problems_of(bob))["QUOTA_EXHAUSTED"]
     ran = await command(server, "doctor", "--server", server.address)
     assert ran.code == 1
-    assert "max_workflows" in ran.out
+    assert "default/max_workflows" in ran.out
+    assert "other/max_workflows" in ran.out
 
 
 async def test_a_hook_that_says_no_is_obeyed(start_server: Start) -> None:

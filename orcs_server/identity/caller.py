@@ -18,3 +18,5 @@ class Caller(Struct, frozen=True):
     """Allow-listed request metadata, for the hooks."""
     agent: str = ""
     """The agent that acts for the principal; "" where the principal acts. Never stored with a workflow."""
+    own: bool = False
+    """Whose token is the one that the server made for its own user: who runs the server."""

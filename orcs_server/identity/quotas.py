@@ -80,6 +80,11 @@ class Quotas:
         self._default = default
 
     @property
+    def named(self) -> frozenset[str]:
+        """The namespaces with quotas of their own."""
+        return frozenset(self._named)
+
+    @property
     def limit_days(self) -> bool:
         """Whether any namespace has a limit to what a day may consume."""
         return any(quota.limits_days for quota in (self._default, *self._named.values()))
@@ -101,9 +106,9 @@ FREED_WHEN: Final = {
 }
 """When some of it is free again, in words."""
 _SAID: Final = {
-    QuotaKind.WORKFLOWS: ("{} workflows that have not ended", "wait for one to end, or cancel one"),
-    QuotaKind.RUNNING_TASKS: ("{} attempts that run", "others begin as these end"),
-    QuotaKind.WATCHES: ("{} open watches", "close some, or watch all workflows with one WatchWorkflows"),
+    QuotaKind.WORKFLOWS: ("{} unended workflow{s}", "wait for one to end, or cancel one"),
+    QuotaKind.RUNNING_TASKS: ("{} running attempt{s}", "others begin as these end"),
+    QuotaKind.WATCHES: ("{} open watch{es}", "close some, or watch all workflows with one WatchWorkflows"),
     QuotaKind.TOKENS_PER_DAY: ("used {} tokens today", "go on after midnight UTC"),
     QuotaKind.COST_PER_DAY: ("used {} millionths of the currency unit today", "go on after midnight UTC"),
     QuotaKind.BYTES: ("{} bytes stored", "delete workflows that have ended, or memory"),
@@ -136,8 +141,9 @@ def exceeded(used_up: UsedUp, now_us: int) -> QuotaExceeded:
     what, advice = _SAID[kind]
     has = "has" if not what.startswith("used") else "has already"
     free_us = freed_us(kind, now_us)
+    said = what.format(in_use, s="" if in_use == 1 else "s", es="" if in_use == 1 else "es")
     return QuotaExceeded(
-        f"The namespace {has} {what.format(in_use)}, and its quota {kind.value} is {limit}: {advice}.",
+        f"The namespace {has} {said}, and its quota {kind.value} is {limit}: {advice}.",
         quota=kind.value,
         limit=limit,
         in_use=in_use,

@@ -329,7 +329,9 @@ class TokenRegistry:
                     self.on_change(self._entries[entry], "rotate")
         self._by_hash = {one.sha256: entry for entry in entries for one in entry.retired}
         self._by_hash |= {entry.sha256: entry for entry in entries}
-        self._callers = {entry.id: Caller(entry.principal, entry.namespace, entry.roles) for entry in entries}
+        self._callers = {
+            entry.id: Caller(entry.principal, entry.namespace, entry.roles, own=entry.own) for entry in entries
+        }
         self._seen = seen
         self._broken = False
 

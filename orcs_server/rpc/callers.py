@@ -11,7 +11,7 @@ from orcs_server.errors import Unauthenticated
 from orcs_server.identity import ROLES, Caller
 from orcs_server.identity.tokens import DEFAULT_NAMESPACE, TokenRegistry
 
-ANONYMOUS: Final = Caller("anonymous", DEFAULT_NAMESPACE, ROLES)
+ANONYMOUS: Final = Caller("anonymous", DEFAULT_NAMESPACE, ROLES, own=True)
 """Whoever calls a server without tokens, which only this machine can reach."""
 
 Metadata = Sequence[tuple[str, str | bytes]]

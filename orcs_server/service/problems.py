@@ -5,7 +5,7 @@ full, tasks that may be what ends the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -16,8 +16,9 @@ from orcs_server.errors import PermissionUnknown, Unavailable
 from orcs_server.hooks import GuardedHooks
 from orcs_server.hooks.condition import Failing
 from orcs_server.identity import Caller, Clock
-from orcs_server.identity.quotas import UsedUp, exceeded
+from orcs_server.identity.quotas import exceeded
 from orcs_server.service.authorisation import Authorisation, check_role
+from orcs_server.service.usage import NamespaceUsage
 from orcs_server.storage.store import ROOM_WANTED, Disk
 from orcs_server.workflow.due import suspects
 from orcs_server.workflow.state import WorkflowState
@@ -66,21 +67,20 @@ class Problems:
         hooks: GuardedHooks,
         breakers: Breakers | None,
         authorisation: Authorisation,
-        used_up: Callable[[str], Awaitable[Sequence[UsedUp]]],
+        usage: NamespaceUsage,
         clock: Clock,
     ) -> None:
-        """`used_up` says which quotas of a namespace nothing is left of."""
         self._states = states
         self._store = store
         self._hooks = hooks
         self._breakers = breakers
         self._authorisation = authorisation
-        self._used_up = used_up
+        self._usage = usage
         self._clock = clock
 
     async def listed(self, caller: Caller) -> list[Problem]:
         """Return what is wrong with the server, which quotas of the caller's namespace are used up, and which of its tasks are
-        suspected.
+        suspected. Who runs the server, with the token of its own user, learns of all namespaces' hooks and quotas.
 
         While a hook keeps everybody out because it fails, an administrator learns at least that, and nothing of any namespace.
         """
@@ -93,6 +93,8 @@ class Problems:
             return self.of_server(caller.namespace)
         namespace = visit.namespace
         poisoned = await self._poisoned(namespace)
+        if caller.own:
+            return [*self.of_all(), *await self._of_disk(), *await self._of_all_quotas(), *poisoned]
         quotas = await self._of_quotas(namespace)
         return [*self.of_server(namespace), *await self._of_disk(), *quotas, *poisoned]
 
@@ -135,11 +137,22 @@ class Problems:
 
     async def _of_quotas(self, namespace: str) -> list[Problem]:
         try:
-            found = await self._used_up(namespace)
+            found = await self._usage.used_up(namespace)
         except Unavailable:
             return []  # What ails the storage is told already.
         now_us = self._clock.now_us()
         return [Problem(ProblemCode.QUOTA_EXHAUSTED, one.kind, exceeded(one, now_us).message) for one in found]
+
+    async def _of_all_quotas(self) -> list[Problem]:
+        try:
+            found = await self._usage.used_up_anywhere()
+        except Unavailable:
+            return []
+        now_us = self._clock.now_us()
+        return [
+            Problem(ProblemCode.QUOTA_EXHAUSTED, f"{name}/{one.kind}", f"{name}: {exceeded(one, now_us).message}")
+            for name, one in found
+        ]
 
     async def _of_disk(self) -> list[Problem]:
         fault = self._store.fault

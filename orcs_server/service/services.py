@@ -108,7 +108,7 @@ def build_services(
         hooks=hooks,
         breakers=executor.breakers,
         authorisation=authorisation,
-        used_up=usage.used_up,
+        usage=usage,
         clock=clock,
     )
     namespace_agents = NamespaceAgents(catalog, store, nameable or Nameable(tools=frozenset(BUILTIN_TOOLS)))

@@ -13,6 +13,7 @@ from orcs_server.service.validation import Findings
 from orcs_server.storage.store import Store
 from orcs_server.storage.usage import DAYS_KEPT, UsageDay
 
+NAMESPACES_LOOKED_AT = 1_000
 IN_FULL_USE = (QuotaKind.RUNNING_TASKS, QuotaKind.WATCHES)
 DAYS_SHOWN = 30
 """Where nobody says how many."""
@@ -89,6 +90,12 @@ class NamespaceUsage:
             for kind, count in (await self._in_use(namespace, found[0] if found else UsageDay(today))).items()
             if kind not in IN_FULL_USE and (limit := quota.limit(kind)) is not None and count >= limit
         ]
+
+    async def used_up_anywhere(self) -> list[tuple[str, UsedUp]]:
+        """Return the same of all namespaces that were active today or have quotas of their own, for who runs the server."""
+        active = await self._store.usage_of_all(day_of(self._clock.now_us()))
+        names = sorted({*active, *self._quotas.named})[:NAMESPACES_LOOKED_AT]
+        return [(namespace, one) for namespace in names for one in await self.used_up(namespace)]
 
     async def _in_use(self, namespace: str, today: UsageDay) -> dict[QuotaKind, int]:
         held = await self._store.holdings(namespace)

@@ -125,7 +125,7 @@ async def test_a_workflow_too_many_is_refused_with_all_that_a_program_needs(tmp_
             "in_use": "2",
             "free_when": "when a workflow ends",
         }
-        assert "2 workflows that have not ended" in answer.message
+        assert "2 unended workflows" in answer.message
         # There is no time at which another try makes sense.
         assert answer.details == ["google.rpc.ErrorInfo", "google.rpc.QuotaFailure"]
         assert (await world.red.create(workflow_id="w0", **first)).workflow.id == "w0"

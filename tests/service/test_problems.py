@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from orcs_server.app import Backend
 from orcs_server.config import Settings
@@ -23,6 +24,9 @@ async def test_a_no_of_a_hook_that_is_well_holds_while_another_hook_fails(tmp_pa
             await backend.services.problems.listed(Caller("denied", "default", ("administer",)))
         found = await backend.services.problems.listed(Caller("ann", "default", ("administer",)))
         assert [one.code for one in found] == [ProblemCode.HOOK_FAILING]
-        assert await backend.services.problems.listed(Caller("ann", "other", ("administer",))) == []
+        stranger = Caller("ann", "other", ("administer",))
+        assert await backend.services.problems.listed(stranger) == []
+        found = await backend.services.problems.listed(replace(stranger, own=True))
+        assert [one.code for one in found] == [ProblemCode.HOOK_FAILING]
     finally:
         await backend.close(0)

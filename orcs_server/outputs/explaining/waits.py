@@ -241,8 +241,9 @@ def _about(reason: Reason, names: Sequence[str]) -> Reason:
     if reason.code in (ReasonCode.PARALLEL_LIMIT, ReasonCode.QUOTA):
         text = f"{listed(names)} {verb} ready. {reason.text}"
         return Reason(reason.code, text, tuple(names[:TASKS_NAMED]), time_us=reason.time_us)
+    begin = "begins" if len(names) == 1 else "begin"
     return Reason(
-        reason.code, f"{listed(names)} {verb} ready, and begin once the server has room.", tuple(names[:TASKS_NAMED])
+        reason.code, f"{listed(names)} {verb} ready, and {begin} once the server has room.", tuple(names[:TASKS_NAMED])
     )
 
 
