@@ -18,7 +18,7 @@ from orcs_client.v1 import system_service_pb2
 from tests.cli.command_line import Ended, orcs
 from tests.rpc.wire import Wire, connected, plan_of, refused
 from tests.server_process import ServerProcess
-from tests.test_disk_trouble import small_disk, use_up
+from tests.test_disk_trouble import small_disk, use_up, use_up_log
 
 __all__ = ["small_disk"]
 
@@ -130,8 +130,8 @@ async def test_a_quota_that_is_exhausted_is_named_to_its_namespace_and_to_who_ru
         assert "max_workflows: The namespace has 1" in (await problems_of(bob))["QUOTA_EXHAUSTED"]
     ran = await command(server, "doctor", "--server", server.address)
     assert ran.code == 1
-    assert "default/max_workflows" in ran.out
-    assert "other/max_workflows" in ran.out
+    assert "default: The namespace has 1 unended workflow," in ran.out
+    assert "other: The namespace has 1 unended workflow," in ran.out
 
 
 async def test_a_hook_that_says_no_is_obeyed(start_server: Start) -> None:
@@ -165,6 +165,7 @@ async def test_a_full_disk_is_named(small_disk: Path, start_server: Start) -> No
         async with connected(server.address, server.token) as wire:
             await wire.create(workflow_id="w1", plan=plan_of(a=()))
             use_up(small_disk / "filler")
+            await use_up_log(wire)
             for number in range(3):
                 await refused(wire.create(workflow_id=f"full{number}", plan=plan_of(a=())))
             assert "full" in await until_listed(wire, "DISK_FULL")
