@@ -116,6 +116,8 @@ class Stage:
         self.client = OrcsClient(self._address, token=token)
         if not self.deaths:
             self.watching = OrcsClient(self._address, token=token)
+            # From here on its silence is a cut and not a wrong address, even if the server dies before the first watch has come up.
+            await self.watching.get_server_info()
 
     def errors(self) -> str:
         return (self.folder / "stderr.txt").read_text()[-4000:]

@@ -60,10 +60,10 @@ def user(*servers: str, **more: Any) -> dict[str, Any]:
     return {"user": {"instructions": "Use the tools.", "mcp": servers, **more}}
 
 
-async def begin(wire: Wire, workflow_id: str = "w", agent_id: str = "user") -> None:
+async def begin(wire: Wire, workflow_id: str = "w", agent_id: str = "user", *, auto_start: bool = True) -> None:
     plan = plan_of(a=())
     plan.tasks[0].agent_id = agent_id
-    await wire.create(plan=plan, workflow_id=workflow_id)
+    await wire.create(plan=plan, workflow_id=workflow_id, auto_start=auto_start)
 
 
 async def output(wire: Wire, workflow_id: str = "w") -> str:
@@ -118,10 +118,11 @@ async def test_a_registered_agent_uses_what_is_set_aside(tmp_path: Path, noted: 
         assert (KIND.Name(wanted.kind), noted.calls) == ("PENDING_INPUT_KIND_TOOL_APPROVAL", [])
         await wire.call("ResolveApproval", resolve(wanted, "APPROVE"))
         assert "kept 1" in await output(wire)
-        await begin(wire, "w2", "keeper")
+        await begin(wire, "w2", "keeper", auto_start=False)
         # The same in a server that has taken the table away: the workflow is pinned to the agent, and its attempt fails.
     steps = [calling("notes__add", text="tea"), telling()]
     async with serving(tmp_path, steps) as wire:
+        await wire.call("StartWorkflow", _w.StartWorkflowRequest(workflow_id="w2"))
         failed = await wire.finished("w2")
         assert "'notes' is not configured any more" in failed.failure.message
 
