@@ -8,7 +8,6 @@ import msgspec
 
 from orcs_server.agents.earlier import Earlier
 from orcs_server.errors import IllegalTransition
-from orcs_server.outputs.compose import final_tasks
 from orcs_server.service.authorisation import Authorisation, Visit
 from orcs_server.service.reading import no_workflow
 from orcs_server.service.results import Results
@@ -62,10 +61,8 @@ class Continuing:
         return HandedOn(Output(blob.digest, "application/json", len(blob.data), untrusted or inherited), blob)
 
     async def _result(self, visit: Visit, snapshot: Snapshot) -> str:
-        completed = [task.spec.id for task in snapshot.tasks if task.progress.output is not None]
         if not snapshot.tasks:
             why = snapshot.summary.progress.failure
             return "It ended without a plan." if why is None else f"It ended without a plan: {why.message}"
-        final = final_tasks({task.spec.id: task.spec.dependencies for task in snapshot.tasks}, completed)
-        document, _ = await self._results.compose(visit, snapshot, final, OutputFormat.MARKDOWN)
+        document, _, _ = await self._results.compose(visit, snapshot, OutputFormat.MARKDOWN)
         return document.content.decode("utf-8", "replace")

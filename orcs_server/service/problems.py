@@ -92,19 +92,20 @@ class Problems:
                 raise
             return self.of_server(caller.namespace)
         namespace = visit.namespace
-        poisoned = await self._poisoned(namespace)
-        if caller.own:
-            return [*self.of_all(), *await self._of_disk(), *await self._of_all_quotas(), *poisoned]
-        quotas = await self._of_quotas(namespace)
-        return [*self.of_server(namespace), *await self._of_disk(), *quotas, *poisoned]
+        known = self.of_all() if caller.own else self.of_server(namespace)
+        quotas = await self._of_quotas(None if caller.own else namespace)
+        return [*known, *await self._of_disk(), *quotas, *await self._poisoned(namespace)]
 
     def of_server(self, namespace: str) -> list[Problem]:
         """Return what the server knows to be wrong with itself, and with the hooks of a namespace. Cheap."""
-        return [*self._endpoints(), *_failing(self._hooks.condition.failing_for(namespace)), *self._fault()]
+        return self._known(self._hooks.condition.failing_for(namespace))
 
     def of_all(self) -> list[Problem]:
         """Return what the server knows to be wrong, with the hooks of all namespaces: for its operator's metrics."""
-        return [*self._endpoints(), *_failing(self._hooks.condition.failing), *self._fault()]
+        return self._known(self._hooks.condition.failing)
+
+    def _known(self, failing: Iterable[Failing]) -> list[Problem]:
+        return [*self._endpoints(), *_failing(failing), *self._fault()]
 
     async def _poisoned(self, namespace: str) -> list[Problem]:
         found: list[Problem] = []
@@ -135,23 +136,19 @@ class Problems:
             code = ProblemCode.DISK_FULL if fault.full else ProblemCode.STORAGE_FAILING
             yield Problem(code, "", fault.text, fault.since_us or None)
 
-    async def _of_quotas(self, namespace: str) -> list[Problem]:
+    async def _of_quotas(self, namespace: str | None) -> list[Problem]:
+        """Return what is used up by a namespace, or, with the names, by any."""
         try:
-            found = await self._usage.used_up(namespace)
+            if namespace is None:
+                found = [(f"{name}/", f"{name}: ", one) for name, one in await self._usage.used_up_anywhere()]
+            else:
+                found = [("", "", one) for one in await self._usage.used_up(namespace)]
         except Unavailable:
             return []  # What ails the storage is told already.
         now_us = self._clock.now_us()
-        return [Problem(ProblemCode.QUOTA_EXHAUSTED, one.kind, exceeded(one, now_us).message) for one in found]
-
-    async def _of_all_quotas(self) -> list[Problem]:
-        try:
-            found = await self._usage.used_up_anywhere()
-        except Unavailable:
-            return []
-        now_us = self._clock.now_us()
         return [
-            Problem(ProblemCode.QUOTA_EXHAUSTED, f"{name}/{one.kind}", f"{name}: {exceeded(one, now_us).message}")
-            for name, one in found
+            Problem(ProblemCode.QUOTA_EXHAUSTED, f"{place}{one.kind}", f"{who}{exceeded(one, now_us).message}")
+            for place, who, one in found
         ]
 
     async def _of_disk(self) -> list[Problem]:

@@ -55,13 +55,10 @@ class Results:
         """
         visit, snapshot = await self._snapshot(caller, "workflows.output", workflow_id)
         status = snapshot.summary.progress.status
-        # A substitute for a task that was skipped counts as its output.
-        completed = [task.spec.id for task in snapshot.tasks if task.progress.output is not None]
-        if not completed and (status not in WORKFLOW_TERMINAL or not snapshot.tasks):
+        if not _completed(snapshot) and (status not in WORKFLOW_TERMINAL or not snapshot.tasks):
             raise _nothing_yet(snapshot)
-        final = final_tasks({task.spec.id: task.spec.dependencies for task in snapshot.tasks}, completed)
         output_format = wanted or snapshot.summary.spec.output_format
-        content, truncated = await self.compose(visit, snapshot, final, output_format)
+        content, truncated, final = await self.compose(visit, snapshot, output_format)
         shown = fitting(snapshot.tasks, lambda _: TASK_OUTPUT_WEIGHT, REPLY_BYTES + 128 * 1024 - len(content.content))
         complete = status is WorkflowStatus.COMPLETED
         return WorkflowOutput(content, complete, truncated, snapshot.tasks[:shown], final)
@@ -81,6 +78,22 @@ class Results:
             raise InvalidArgument("FIELD_INVALID", f"format: {violation.description}", (violation,))
         return drawing
 
+    async def compose(
+        self, visit: Visit, snapshot: Snapshot, output_format: OutputFormat
+    ) -> tuple[Rendered, bool, frozenset[str]]:
+        """Return the document, whether something was left out, and the ids of the tasks whose outputs it is made of.
+
+        Formats blow texts up differently, hence the tries.
+        """
+        final = final_tasks({task.spec.id: task.spec.dependencies for task in snapshot.tasks}, _completed(snapshot))
+        for room, unfinished in _TRIES[:-1]:
+            tasks, whole = await self._finished(visit, snapshot, final, room, unfinished)
+            document = await asyncio.to_thread(compose, snapshot.summary.spec.title, tasks, output_format)
+            if len(document.content) <= CONTENT_BYTES:
+                return document, not whole, final
+        tasks, _ = await self._finished(visit, snapshot, final, *_TRIES[-1])
+        return await asyncio.to_thread(compose, snapshot.summary.spec.title, tasks, output_format), True, final
+
     async def _snapshot(self, caller: Caller, operation: str, workflow_id: str) -> tuple[Visit, Snapshot]:
         findings = Findings()
         findings.workflow_id("workflow_id", workflow_id)
@@ -90,18 +103,6 @@ class Results:
         if snapshot is None:
             raise no_workflow(workflow_id)
         return visit, snapshot
-
-    async def compose(
-        self, visit: Visit, snapshot: Snapshot, final: frozenset[str], output_format: OutputFormat
-    ) -> tuple[Rendered, bool]:
-        """Return the document and whether something was left out. Formats blow texts up differently, hence the tries."""
-        for room, unfinished in _TRIES[:-1]:
-            tasks, whole = await self._finished(visit, snapshot, final, room, unfinished)
-            document = await asyncio.to_thread(compose, snapshot.summary.spec.title, tasks, output_format)
-            if len(document.content) <= CONTENT_BYTES:
-                return document, not whole
-        tasks, _ = await self._finished(visit, snapshot, final, *_TRIES[-1])
-        return await asyncio.to_thread(compose, snapshot.summary.spec.title, tasks, output_format), True
 
     async def _finished(
         self, visit: Visit, snapshot: Snapshot, final: frozenset[str], room: int, unfinished: int
@@ -129,6 +130,11 @@ class Results:
                     room -= len(note)
                     tasks.append(FinishedTask(spec.id, spec.title, TaskStatus.COMPLETED, "text/plain", note.encode()))
         return tasks, whole
+
+
+def _completed(snapshot: Snapshot) -> list[str]:
+    """Return the ids of the tasks with an output. A substitute for a task that was skipped counts as its output."""
+    return [task.spec.id for task in snapshot.tasks if task.progress.output is not None]
 
 
 def _nothing_yet(snapshot: Snapshot) -> IllegalTransition:

@@ -84,18 +84,23 @@ class NamespaceUsage:
         """Return the quotas of which nothing is left, but for those that are in full use while all goes well. Raises Unavailable."""
         today = day_of(self._clock.now_us())
         found = await self._store.usage_days(namespace, today, today)
-        quota = self._quotas.of(namespace)
-        return [
-            UsedUp(kind, limit, count)
-            for kind, count in (await self._in_use(namespace, found[0] if found else UsageDay(today))).items()
-            if kind not in IN_FULL_USE and (limit := quota.limit(kind)) is not None and count >= limit
-        ]
+        return await self._used_up(namespace, found[0] if found else UsageDay(today))
 
     async def used_up_anywhere(self) -> list[tuple[str, UsedUp]]:
         """Return the same of all namespaces that were active today or have quotas of their own, for who runs the server."""
-        active = await self._store.usage_of_all(day_of(self._clock.now_us()))
+        today = day_of(self._clock.now_us())
+        active = await self._store.usage_of_all(today)
         names = sorted({*active, *self._quotas.named})[:NAMESPACES_LOOKED_AT]
-        return [(namespace, one) for namespace in names for one in await self.used_up(namespace)]
+        idle = UsageDay(today)
+        return [(name, one) for name in names for one in await self._used_up(name, active.get(name, idle))]
+
+    async def _used_up(self, namespace: str, today: UsageDay) -> list[UsedUp]:
+        quota = self._quotas.of(namespace)
+        return [
+            UsedUp(kind, limit, count)
+            for kind, count in (await self._in_use(namespace, today)).items()
+            if kind not in IN_FULL_USE and (limit := quota.limit(kind)) is not None and count >= limit
+        ]
 
     async def _in_use(self, namespace: str, today: UsageDay) -> dict[QuotaKind, int]:
         held = await self._store.holdings(namespace)
